@@ -1,0 +1,80 @@
+/**
+ * The one error class, and the one list of codes.
+ *
+ * A code is stable: scripts and alerts may match on it. `errorCodes` is its documentation; the README's table is held
+ * against it by a test.
+ */
+
+export const errorCodes = {
+  ARCHIVE_CONFLICT: 'the archive holds other content where equal content was expected',
+  ARCHIVE_DAMAGED: 'an object of the archive is cut, altered or not what its name says',
+  ARCHIVE_FOREIGN: 'the archive belongs to another cluster, or is no archive',
+  ARCHIVE_HOLE: 'WAL is missing in the archive that later WAL needs',
+  BAD_INPUT: 'an option, a name or an argument cannot be used',
+  CLUSTER_FAILED: 'a throw-away PostgreSQL server could not be set up, started or stopped',
+  KEY_EXISTS: 'an object of that key is already in the store',
+  KEY_MISSING: 'no object of that key is in the store',
+  PG_CONNECTION_LOST: 'the connection to PostgreSQL ended or could not be made',
+  PG_PROTOCOL: 'PostgreSQL sent something that the replication protocol does not allow',
+  PG_REFUSED: 'PostgreSQL refused a command',
+  SERVER_BEHIND: 'the server is in recovery and has not reached our position yet',
+  SERVER_FOREIGN: 'the server has another system identifier or segment size than the spool or the archive',
+  SERVER_LOST_WAL: 'the server no longer has WAL that it had sent before',
+  SERVER_TIMELINE: 'the server is on a timeline that this version cannot follow',
+  SLOT_IN_USE: 'another receiver streams from the slot',
+  SPOOL_CONFLICT: 'the server streams other bytes than the spool already holds',
+  SPOOL_FAILED: 'the spool could not be read, written or synced',
+  SPOOL_IN_USE: 'another receiver uses the spool',
+  STORE_DENIED: 'the store refused the credentials or the permission',
+  STORE_FAILED: 'the store answered in a way that a retry will not mend',
+  STORE_UNREACHABLE: 'the store could not be reached, or did not answer in time',
+  WAL_REMOVED: 'the server has removed WAL that was not received yet',
+} as const
+
+export type ErrorCode = keyof typeof errorCodes
+
+export interface ErrorDetails {
+  /** What the operator can do next, as a sentence. */
+  readonly hint?: string
+  /** The operands: names, positions, sizes. Never a secret. */
+  readonly fields?: Readonly<Record<string, unknown>>
+  /** True if the same call may succeed later with nobody's help. Default false. */
+  readonly retryable?: boolean
+  readonly cause?: unknown
+}
+
+export class WalferryError extends Error {
+  readonly code: ErrorCode
+  readonly hint: string | undefined
+  readonly fields: Readonly<Record<string, unknown>>
+  readonly retryable: boolean
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'WalferryError'
+    this.code = code
+    this.hint = details.hint
+    this.fields = details.fields ?? {}
+    this.retryable = details.retryable ?? false
+  }
+}
+
+/** True if `error` is a WalferryError with one of `codes` (any code where none is given). */
+export function isError(error: unknown, ...codes: readonly ErrorCode[]): error is WalferryError {
+  return error instanceof WalferryError && (codes.length === 0 || codes.includes(error.code))
+}
+
+/** The code of a Node.js system error such as ENOENT, else undefined. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** A short text for logs: the message, and those of the causes below it. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const own = error.message === '' ? (systemCode(error) ?? error.name) : error.message
+  if (error.cause === undefined || error.cause === null) return own
+  const below = describe(error.cause)
+  return own.includes(below) ? own : `${own}: ${below}`
+}

@@ -1,0 +1,64 @@
+/**
+ * What walferry needs of a store, and what a store promises. Knows nothing of WAL.
+ *
+ * A key is a relative path of parts joined by "/": letters, digits and `._-`, no empty part, no `.` or `..`.
+ * Example: `wal_005/00000001000000000000002A.lz4`. A store refuses any other key with BAD_INPUT.
+ *
+ * Every method makes one attempt: retrying is the caller's, who knows how long to wait. Every rejection is a
+ * WalferryError: KEY_EXISTS, KEY_MISSING, STORE_UNREACHABLE (retryable), STORE_DENIED, STORE_FAILED, BAD_INPUT; or the
+ * signal's reason after an abort.
+ */
+export interface ObjectStore {
+  /** Where it is, for messages: `s3://bucket/prefix` or an absolute path. Holds no secret. */
+  readonly url: string
+
+  /**
+   * Stores an object. Resolves only once it is durable, whole and visible to every reader; if it rejects, a reader sees
+   * the old state or the whole new object (an answer can be lost on its way), never a part of it.
+   * With `ifAbsent`, rejects KEY_EXISTS if the key is taken, and changes nothing. Of two such calls at once one wins.
+   * An iterable is read once, with bounded memory; when it throws, nothing is stored and its error is thrown on.
+   */
+  put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void>
+
+  /**
+   * Opens an object for reading, from byte `from` on. Rejects KEY_MISSING. The iteration throws STORE_UNREACHABLE if
+   * the bytes stop before the object's end: what was iterated without an error is the whole object.
+   */
+  get(key: string, options: GetOptions): Promise<AsyncIterable<Uint8Array>>
+
+  /** Looks whether an object is there. Resolves null only if the store has said that it is not. */
+  head(key: string, options: CallOptions): Promise<ObjectInfo | null>
+
+  /** Objects whose key begins with `prefix`, in the order of the keys' bytes, after the key `after`, at most `limit`. */
+  list(options: ListOptions): AsyncIterable<ObjectInfo>
+
+  /** Deletes objects, any number of them. A missing one is no error. Resolves once all are gone. */
+  deleteMany(keys: readonly string[], options: CallOptions): Promise<void>
+
+  /** Releases sockets and timers. Calls that are under way may reject. */
+  close(): void
+}
+
+export interface CallOptions {
+  readonly signal: AbortSignal
+}
+
+export interface PutOptions extends CallOptions {
+  readonly ifAbsent: boolean
+}
+
+export interface GetOptions extends CallOptions {
+  readonly from?: number
+}
+
+export interface ListOptions extends CallOptions {
+  readonly prefix: string
+  readonly after?: string
+  readonly limit?: number
+}
+
+export interface ObjectInfo {
+  readonly key: string
+  readonly bytes: number
+  readonly modified: Date
+}
