@@ -2,11 +2,12 @@
  * What walferry needs of a store, and what a store promises. Knows nothing of WAL.
  *
  * A key is a relative path of parts joined by "/": letters, digits and `._-`, no empty part, no `.` or `..`.
- * Example: `wal_005/00000001000000000000002A.lz4`. A store refuses any other key with BAD_INPUT.
+ * Example: `wal_005/00000001000000000000002A.lz4`. A store refuses any other key with BAD_INPUT (keys.ts). A key is
+ * never also a folder of other keys: who stores `a/b` does not store `a`.
  *
- * Every method makes one attempt: retrying is the caller's, who knows how long to wait. Every rejection is a
- * WalferryError: KEY_EXISTS, KEY_MISSING, STORE_UNREACHABLE (retryable), STORE_DENIED, STORE_FAILED, BAD_INPUT; or the
- * signal's reason after an abort.
+ * Every method makes one attempt: retrying is the caller's, who knows how long to wait. Every attempt ends in bounded
+ * time. Every rejection is a WalferryError: KEY_EXISTS, KEY_MISSING, STORE_UNREACHABLE (retryable), STORE_DENIED,
+ * STORE_FAILED, BAD_INPUT; or the signal's reason after an abort.
  */
 export interface ObjectStore {
   /** Where it is, for messages: `s3://bucket/prefix` or an absolute path. Holds no secret. */
@@ -21,15 +22,20 @@ export interface ObjectStore {
   put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void>
 
   /**
-   * Opens an object for reading, from byte `from` on. Rejects KEY_MISSING. The iteration throws STORE_UNREACHABLE if
-   * the bytes stop before the object's end: what was iterated without an error is the whole object.
+   * Opens an object for reading, from byte `from` on; at or past its end there are no bytes. Rejects KEY_MISSING. The
+   * iteration throws STORE_UNREACHABLE if the bytes stop before the object's end: what was iterated without an error is
+   * the whole object. Must be iterated, be it only to break off: until then it holds a file or a connection.
    */
   get(key: string, options: GetOptions): Promise<AsyncIterable<Uint8Array>>
 
   /** Looks whether an object is there. Resolves null only if the store has said that it is not. */
   head(key: string, options: CallOptions): Promise<ObjectInfo | null>
 
-  /** Objects whose key begins with `prefix`, in the order of the keys' bytes, after the key `after`, at most `limit`. */
+  /**
+   * Objects whose key begins with `prefix`, in the order of the keys' bytes, after the key `after`, at most `limit`.
+   * What lies in the store under a name that is no key is passed over. Ends without an error only if the store has said
+   * that there are no more; objects stored or deleted meanwhile may appear or not.
+   */
   list(options: ListOptions): AsyncIterable<ObjectInfo>
 
   /** Deletes objects, any number of them. A missing one is no error. Resolves once all are gone. */

@@ -1,0 +1,178 @@
+/**
+ * An archive's objects, read as the plain bytes that they stand for. What lies where is `keys.ts`'s to know, what the
+ * chunks of a tail amount to `tail.ts`'s, how bytes are compressed `codec.ts`'s.
+ *
+ * Nothing is remembered between two calls, and no call retries what the store refuses.
+ */
+import { isError, WalferryError } from '../kit/errors.ts'
+import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
+import { historyName } from '../wal/segment.ts'
+import type { ReadableAt, WritableAt } from './bytes-at.ts'
+import { decode, type Plain, type PlainSize, refuseUnreadable } from './codec.ts'
+import { knownEnds } from './codec-name.ts'
+import { inOrder } from './codecs/in-order.ts'
+import { damaged } from './damaged.ts'
+import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
+import { type Chunk, planTail, type RunPart } from './tail.ts'
+
+/** What `readTail` found. */
+export type TailRead =
+  | {
+      readonly found: 'tail'
+      /** Bytes from byte 0 that were written, 0 if there is no tail. */
+      readonly bytes: number
+      /** Whether checksums of the chunks covered every byte. */
+      readonly checked: boolean
+      /** Chunks behind a hole. They were not read. */
+      readonly unreachable: readonly Chunk[]
+    }
+  /** The segment became whole meanwhile: read that. */
+  | { readonly found: 'whole'; readonly objects: readonly ObjectInfo[] }
+
+const chunksInFlight = 4 // a tail has up to some thirty chunks; one round trip for each would be seconds
+const tailAttempts = 5 // a merge takes seconds: that five in a row overtake a reader is no coincidence any more
+const largestPlain = 1024 * 1024 * 1024 // a segment of 1 GB
+
+export class Archive {
+  readonly store: ObjectStore
+
+  constructor(store: ObjectStore) {
+    this.store = store
+  }
+
+  /**
+   * Opens an object, decompressed by its key's extension. Rejects KEY_MISSING, BAD_INPUT for `lzma`. The result has to
+   * be iterated, or the store's stream stays open.
+   */
+  async readObject(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
+    refuseUnreadable(key)
+    return decode(key, await this.store.get(key, { signal }), size)
+  }
+
+  /** Reads a small object, a history file for instance, into memory. Rejects as `readObject` does. */
+  async readSmall(key: string, atMost: number, options: CallOptions): Promise<Buffer> {
+    const parts: Uint8Array[] = []
+    for await (const part of await this.readObject(key, { atMost }, options)) parts.push(part)
+    return Buffer.concat(parts)
+  }
+
+  /** The objects that hold a segment, under whatever extension, the likeliest first; none if it is not there. */
+  findSegment(segment: string, options: CallOptions): Promise<ObjectInfo[]> {
+    return this.#find(walFolder + segment, options)
+  }
+
+  /** The objects that hold a timeline's history file; none if it is not there. */
+  findHistory(timeline: number, options: CallOptions): Promise<ObjectInfo[]> {
+    return this.#find(walFolder + historyName(timeline), options)
+  }
+
+  /** The objects that hold a `.partial`, by its segment's name. */
+  findPartial(segment: string, options: CallOptions): Promise<ObjectInfo[]> {
+    return this.#find(`${walFolder}${segment}.partial`, options)
+  }
+
+  /** One round trip, and its cost does not grow with the archive: a listing of a folder's does. */
+  async #find(content: string, options: CallOptions): Promise<ObjectInfo[]> {
+    const found = await Promise.all(knownEnds.map((end) => this.store.head(content + end, options)))
+    return found.filter((info) => info !== null)
+  }
+
+  /**
+   * Whether an object holds exactly the first `bytes` bytes of `plain`, after decompression. It is read to its end
+   * either way, so that a damaged object is told (ARCHIVE_DAMAGED) and not taken for other content.
+   */
+  async sameContent(key: string, plain: ReadableAt, bytes: number, options: CallOptions): Promise<boolean> {
+    let at = 0
+    let same = true
+    for await (const piece of await this.readObject(key, { atMost: largestPlain }, options)) {
+      same &&= at + piece.length <= bytes && (await equalAt(plain, at, piece))
+      at += piece.length
+    }
+    return same && at === bytes
+  }
+
+  /** The chunks of a segment's tail, in the order of their keys. Throws ARCHIVE_DAMAGED for a key that is no chunk's. */
+  async listChunks(segment: string, { signal }: CallOptions): Promise<Chunk[]> {
+    const chunks: Chunk[] = []
+    for await (const { key } of this.store.list({ prefix: tailFolder(segment), signal })) {
+      // To overlook an object here could end a recovery early.
+      chunks.push(parseChunkKey(key) ?? refuseKey(key))
+    }
+    return chunks
+  }
+
+  /**
+   * Writes a segment's tail into `into`, from position 0. Bytes of chunks that overlap are compared: ARCHIVE_CONFLICT.
+   * Where it rejects, `into` holds anything; so it does behind the bytes of the result.
+   *
+   * Merging and the arrival of the whole segment delete chunks, always after what replaces them is durable. So where a
+   * listed chunk is gone, all starts over; and as a listing may have met chunks that were just being deleted, the whole
+   * segment is looked for after the listing, each time (RULES A3).
+   */
+  async readTail(segment: string, segmentBytes: number, into: WritableAt, options: CallOptions): Promise<TailRead> {
+    for (let attempt = 1; ; attempt++) {
+      const plan = planTail(await this.listChunks(segment, options), segmentBytes)
+      const objects = await this.findSegment(segment, options)
+      if (objects.length > 0) return { found: 'whole', objects }
+      try {
+        const checked = await this.#readParts(plan.run, plan.covered, into, options)
+        return { found: 'tail', bytes: plan.bytes, checked, unreachable: plan.unreachable }
+      } catch (error) {
+        if (!isError(error, 'KEY_MISSING')) throw error
+        // Not KEY_MISSING any more: nobody may take it for "the segment is absent".
+        if (attempt === tailAttempts) throw damaged(tailFolder(segment), 'lists chunks that are not there', error)
+      }
+    }
+  }
+
+  async #readParts(
+    run: readonly RunPart[],
+    covered: readonly Chunk[],
+    into: WritableAt,
+    options: CallOptions,
+  ): Promise<boolean> {
+    let checked = true
+    let before: Promise<boolean> = Promise.resolve(true)
+    const parts = inOrder(run, chunksInFlight, (part) => {
+      const written = before
+      // Where a chunk overlaps, it is compared with what the one before it wrote.
+      const ready = part.from > part.chunk.start ? written : Promise.resolve()
+      before = ready.then(() => this.#readChunk(part.chunk, part.from, into, options))
+      return before
+    })
+    for await (const part of parts) checked &&= part
+    const compared = inOrder(covered, chunksInFlight, (chunk) => this.#readChunk(chunk, chunk.end, into, options))
+    for await (const part of compared) checked &&= part
+    return checked
+  }
+
+  /** Compares a chunk's bytes before `from`, and writes the others. Returns whether a checksum covered them. */
+  async #readChunk(chunk: Chunk, from: number, into: WritableAt, options: CallOptions): Promise<boolean> {
+    const plain = await this.readObject(chunk.key, chunk.end - chunk.start, options)
+    let at = chunk.start
+    for await (const piece of plain) {
+      const known = Math.min(piece.length, Math.max(0, from - at))
+      if (known > 0 && !(await equalAt(into, at, piece.subarray(0, known)))) throw differs(chunk)
+      if (known < piece.length) await into.write(piece.subarray(known), at + known)
+      at += piece.length
+    }
+    return plain.checked
+  }
+}
+
+async function equalAt(plain: ReadableAt, position: number, piece: Uint8Array): Promise<boolean> {
+  const own = Buffer.allocUnsafe(piece.length)
+  await plain.read(own, position)
+  return own.equals(piece)
+}
+
+function refuseKey(key: string): never {
+  throw damaged(key, 'lies among the chunks of a tail, and its name is not that of a chunk')
+}
+
+function differs(chunk: Chunk): WalferryError {
+  return new WalferryError('ARCHIVE_CONFLICT', `${chunk.key} holds other bytes than the chunks that it overlaps`, {
+    hint: 'Two receivers wrote different WAL under one name. Keep all chunks; compare them with the pg_wal of the server.',
+    fields: { key: chunk.key, segment: chunk.segment },
+  })
+}

@@ -1,0 +1,333 @@
+/**
+ * What an archive holds, found out with few requests however many objects there are: a listing that begins at a given
+ * key costs the same at every place, so the newest segment is found by bisection.
+ *
+ * Keys sort by timeline, then by position, because PostgreSQL's names do. To begin behind everything that is named
+ * after a segment, a listing begins after its name and "z": `.`, `/` and all digits sort before that.
+ */
+import { WalferryError } from '../kit/errors.ts'
+import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
+import { type Lsn, plus } from '../wal/lsn.ts'
+import { historyName, parseSegmentName, segmentName, segmentStart } from '../wal/segment.ts'
+import { parseChunkKey, parseWalKey, segmentOfKey, tailFolder, tailPrefix, walFolder } from './keys.ts'
+import { type Chunk, planTail } from './tail.ts'
+
+/** How far back a receiver that was killed may have left holes: its uploads in flight, with room to spare. */
+export const holeWindow = 64
+
+export interface SegmentOptions extends CallOptions {
+  readonly segmentBytes: number
+}
+
+export interface NewestOptions extends SegmentOptions {
+  /** A guess at the number, such as the server's own: the cost is the logarithm of how wrong it is. */
+  readonly near?: number
+}
+
+/** The end of the archived WAL of one timeline, and what it rests on. */
+export interface ArchivedRun {
+  readonly timeline: number
+  /** Every byte of [from, end) is in the archive. `from` is no further back than was looked, not the archive's begin. */
+  readonly from: Lsn
+  readonly end: Lsn
+  /** The chunks of the segment that holds `end`, in any order; none where `end` is a segment's. */
+  readonly tail: readonly Chunk[]
+  /** Set if the archive holds newer WAL behind `end`, which a recovery cannot reach. */
+  readonly hole: { readonly missing: string; readonly newest: string } | null
+}
+
+/** What a timeline has in the archive. */
+export interface TimelineFound {
+  readonly timeline: number
+  /** The key of its history file; null where there is none, as for timeline 1. */
+  readonly historyKey: string | null
+  /** Whether any of its WAL is there: segment, `.partial`, `.backup` or chunk. */
+  readonly hasWal: boolean
+}
+
+/** Whether anything lies where WAL-G's layout has WAL: with an identity, what makes a prefix an archive (RULES A0). */
+export async function hasWalFolder(store: ObjectStore, options: CallOptions): Promise<boolean> {
+  return (await firstAfter(store, walFolder, undefined, options)) !== null
+}
+
+/**
+ * The number of the newest segment of a timeline that is there as one object, or null. Looks at about 2 x log2 of the
+ * distance from `near`, or of the number of segments, many places.
+ */
+export async function newestSegment(
+  store: ObjectStore,
+  timeline: number,
+  options: NewestOptions,
+): Promise<number | null> {
+  return (await newestWindow(store, timeline, options))?.newest ?? null
+}
+
+/**
+ * How far a timeline's WAL reaches without a hole, looking back over the last 64 segments; null if there is none.
+ * Beyond that window no hole is looked for: uploads that a killed receiver left out of order are a few.
+ */
+export async function archivedUpTo(
+  store: ObjectStore,
+  timeline: number,
+  options: NewestOptions,
+): Promise<ArchivedRun | null> {
+  const { segmentBytes } = options
+  const window = await newestWindow(store, timeline, options)
+  const whole = window?.whole ?? new Set<number>()
+  let segno = window?.from ?? 0
+  while (whole.has(segno)) segno++
+  const tails = await chunksFrom(store, timeline, segno, options)
+  if (window === null) {
+    if (tails.size === 0) return null
+    segno = Math.min(...tails.keys())
+  }
+  const from = window?.from ?? segno
+
+  let tail: readonly Chunk[] = []
+  let tailBytes = 0
+  for (; ; segno++) {
+    if (whole.has(segno)) continue
+    tail = tails.get(segno) ?? []
+    tailBytes = planTail(tail, segmentBytes).bytes
+    if (tailBytes < segmentBytes) break
+  }
+  const newest = Math.max(window?.newest ?? 0, ...tails.keys())
+  const name = (number: number): string => segmentName({ timeline, segno: number }, segmentBytes)
+  return {
+    timeline,
+    from: segmentStart(from, segmentBytes),
+    end: plus(segmentStart(segno, segmentBytes), tailBytes),
+    tail: tailBytes === 0 ? [] : tail,
+    hole: newest > segno ? { missing: name(segno), newest: name(newest) } : null,
+  }
+}
+
+/**
+ * The key of some object of the same timeline that belongs to a later segment: a segment, `.partial`, `.backup` or
+ * chunk. Null if there is none: then nothing on this timeline needs the segment (RULES A4).
+ */
+export async function anyHigherThan(store: ObjectStore, segment: string, options: CallOptions): Promise<string | null> {
+  const timeline = Number.parseInt(segment.slice(0, 8), 16)
+  const found = await Promise.all([
+    firstAfter(store, `${walFolder}${segment.slice(0, 8)}`, behind(walFolder + segment), options, isOfSegment),
+    firstAfter(store, tailPrefix(timeline), behindTail(segment), options, isOfSegment),
+  ])
+  return found.find((info) => info !== null)?.key ?? null
+}
+
+/** The timelines above `above` that have anything in the archive, in order. A few requests for each. */
+export async function timelinesAbove(
+  store: ObjectStore,
+  above: number,
+  options: CallOptions,
+): Promise<TimelineFound[]> {
+  const found: TimelineFound[] = []
+  for (let timeline = above; ; ) {
+    const next = await nextTimeline(store, timeline, options)
+    if (next === null) return found
+    found.push(await lookAtTimeline(store, next, options))
+    timeline = next
+  }
+}
+
+async function nextTimeline(store: ObjectStore, above: number, options: CallOptions): Promise<number | null> {
+  const [wal, tail] = await Promise.all([
+    firstAfter(
+      store,
+      walFolder,
+      behind(walFolder + timelineName(above)),
+      options,
+      (key) => parseTimeline(key) !== null,
+    ),
+    firstAfter(store, tailPrefix(), behind(tailPrefix(above)), options, isOfSegment),
+  ])
+  const numbers = [wal, tail].map((info) => (info === null ? null : parseTimeline(info.key)))
+  const timelines = numbers.filter((number) => number !== null)
+  return timelines.length === 0 ? null : Math.min(...timelines)
+}
+
+async function lookAtTimeline(store: ObjectStore, timeline: number, options: CallOptions): Promise<TimelineFound> {
+  const history = walFolder + historyName(timeline)
+  const [historyFile, wal, tail] = await Promise.all([
+    firstAfter(store, history, undefined, options, (key) => parseWalKey(key)?.kind === 'history'),
+    firstAfter(store, walFolder + timelineName(timeline), behind(history), options, isOfSegment),
+    firstAfter(store, tailPrefix(timeline), undefined, options, isOfSegment),
+  ])
+  return { timeline, historyKey: historyFile?.key ?? null, hasWal: wal !== null || tail !== null }
+}
+
+interface Window {
+  /** The lowest number that was looked for: 64 back from the newest object, or where the timeline begins. */
+  readonly from: number
+  readonly newest: number
+  readonly whole: ReadonlySet<number>
+}
+
+/** The newest segments of a timeline, or null where none is there as one object. */
+async function newestWindow(store: ObjectStore, timeline: number, options: NewestOptions): Promise<Window | null> {
+  const first = await firstSegno(store, timeline, -1, options)
+  // The newest object may be a .partial or a .backup: where its window has no segment, what lies before it decides.
+  for (let below = Number.POSITIVE_INFINITY; first !== null; ) {
+    const newest = await newestObject(store, timeline, first, below, options)
+    if (newest === null) break
+    const from = Math.max(first, newest - holeWindow + 1)
+    const whole = await wholeSegments(store, timeline, from, newest, options)
+    if (whole.size > 0) return { from, newest: Math.max(...whole), whole }
+    below = from
+  }
+  return null
+}
+
+/**
+ * The highest number in [first, below) that an object of the timeline is named after, or null. `first` is the lowest
+ * of all. An object is at `low`, and none is above `high`: from the guess on, growing steps up or down find a pair that
+ * is close, then the middle is looked at until they meet.
+ */
+async function newestObject(
+  store: ObjectStore,
+  timeline: number,
+  first: number,
+  below: number,
+  options: NewestOptions,
+): Promise<number | null> {
+  if (first >= below) return null
+  const above = async (segno: number): Promise<number | null> => {
+    const found = await firstSegno(store, timeline, segno, options)
+    return found === null || found >= below ? null : found
+  }
+  let low = first
+  let high = Number.POSITIVE_INFINITY
+  let at = Math.max(first, (options.near ?? first) - 1)
+  for (let step = 1; high === Number.POSITIVE_INFINITY; step *= 2) {
+    const found = await above(at)
+    if (found === null) high = at
+    else low = found
+    at = low + step - 1
+  }
+  for (let step = 1; low === first && high > first; step *= 2) {
+    const next = Math.max(first, high - step)
+    const found = await above(next)
+    if (found === null) high = next
+    else low = found
+  }
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const found = await above(middle)
+    if (found === null) high = middle
+    else low = found
+  }
+  return low
+}
+
+/** The lowest number above `segno` (-1 for all) that an object of the timeline is named after, or null. */
+async function firstSegno(
+  store: ObjectStore,
+  timeline: number,
+  segno: number,
+  options: SegmentOptions,
+): Promise<number | null> {
+  const prefix = walFolder + timelineName(timeline)
+  const after = afterSegno(timeline, segno, options.segmentBytes)
+  const found = await firstAfter(store, prefix, after, options, isOfSegment)
+  return found === null ? null : segnoOfKey(found.key, options.segmentBytes)
+}
+
+/** The numbers in [from, to] whose segment is there as one object. */
+async function wholeSegments(
+  store: ObjectStore,
+  timeline: number,
+  from: number,
+  to: number,
+  { segmentBytes, signal }: SegmentOptions,
+): Promise<Set<number>> {
+  const found = new Set<number>()
+  const prefix = walFolder + timelineName(timeline)
+  for await (const { key } of store.list({ prefix, after: afterSegno(timeline, from - 1, segmentBytes), signal })) {
+    if (!isOfSegment(key)) continue
+    const segno = segnoOfKey(key, segmentBytes)
+    if (segno > to) break
+    if (parseWalKey(key)?.kind === 'segment') found.add(segno)
+  }
+  return found
+}
+
+/** The chunks of all segments from `segno` on, by number. */
+async function chunksFrom(
+  store: ObjectStore,
+  timeline: number,
+  segno: number,
+  { segmentBytes, signal }: SegmentOptions,
+): Promise<Map<number, Chunk[]>> {
+  const chunks = new Map<number, Chunk[]>()
+  const prefix = tailPrefix(timeline)
+  const after = segno === 0 ? {} : { after: behindTail(segmentName({ timeline, segno: segno - 1 }, segmentBytes)) }
+  for await (const { key } of store.list({ prefix, ...after, signal })) {
+    const chunk = parseChunkKey(key)
+    if (chunk === null) continue
+    const at = segnoOfKey(key, segmentBytes)
+    const known = chunks.get(at)
+    if (known === undefined) chunks.set(at, [chunk])
+    else known.push(chunk)
+  }
+  return chunks
+}
+
+/** The first object that `wanted` accepts, under a prefix and after a key; null if there is none. */
+async function firstAfter(
+  store: ObjectStore,
+  prefix: string,
+  after: string | undefined,
+  { signal }: CallOptions,
+  wanted: (key: string) => boolean = () => true,
+): Promise<ObjectInfo | null> {
+  for (let from = after; ; ) {
+    let last: ObjectInfo | null = null
+    for await (const info of store.list({ prefix, ...(from === undefined ? {} : { after: from }), limit: 1, signal })) {
+      last = info
+    }
+    if (last === null || wanted(last.key)) return last
+    from = last.key
+  }
+}
+
+/** Sorts behind every key that is named after a segment or a timeline, and before the next one's. */
+function behind(name: string): string {
+  return `${name}z`
+}
+
+function behindTail(segment: string): string {
+  return behind(tailFolder(segment).slice(0, -1))
+}
+
+function afterSegno(timeline: number, segno: number, segmentBytes: number): string {
+  // Before the first segment, but behind the history file, whose name goes on with a dot.
+  if (segno < 0) return behind(walFolder + historyName(timeline))
+  return behind(walFolder + segmentName({ timeline, segno }, segmentBytes))
+}
+
+function isOfSegment(key: string): boolean {
+  return segmentOfKey(key) !== null
+}
+
+function segnoOfKey(key: string, segmentBytes: number): number {
+  try {
+    return parseSegmentName(segmentOfKey(key) ?? '', segmentBytes).segno
+  } catch (error) {
+    throw new WalferryError('ARCHIVE_FOREIGN', `${key} is not the name of a segment of ${segmentBytes} bytes`, {
+      hint: 'The archive was written with another wal_segment_size: give this cluster an archive of its own.',
+      fields: { key, segmentBytes },
+      cause: error,
+    })
+  }
+}
+
+function timelineName(timeline: number): string {
+  return timeline.toString(16).toUpperCase().padStart(8, '0')
+}
+
+function parseTimeline(key: string): number | null {
+  const segment = segmentOfKey(key)
+  if (segment !== null) return Number.parseInt(segment.slice(0, 8), 16)
+  const object = parseWalKey(key)
+  return object?.kind === 'history' ? object.timeline : null
+}

@@ -1,0 +1,58 @@
+import { damaged } from '../damaged.ts'
+
+/** Reads an object's bytes by count, however its stream is cut into pieces. `key` names the object in errors. */
+export class ByteReader {
+  readonly key: string
+  readonly #source: AsyncIterator<Uint8Array>
+  #piece: Uint8Array = new Uint8Array(0)
+  #at = 0
+
+  constructor(source: AsyncIterable<Uint8Array>, key: string) {
+    this.#source = source[Symbol.asyncIterator]()
+    this.key = key
+  }
+
+  /** True once no byte is left. */
+  async atEnd(): Promise<boolean> {
+    while (this.#at === this.#piece.length) {
+      const next = await this.#source.next()
+      if (next.done === true) return true
+      this.#piece = next.value
+      this.#at = 0
+    }
+    return false
+  }
+
+  /** Fills `target`. Throws ARCHIVE_DAMAGED if the object ends before. */
+  async fill(target: Uint8Array): Promise<void> {
+    for (let done = 0; done < target.length; ) {
+      if (await this.atEnd()) throw damaged(this.key, 'is cut')
+      const part = this.#piece.subarray(this.#at, this.#at + target.length - done)
+      target.set(part, done)
+      done += part.length
+      this.#at += part.length
+    }
+  }
+
+  /** The next `count` bytes, in memory of their own. Throws ARCHIVE_DAMAGED if the object ends before. */
+  async take(count: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafe(count)
+    await this.fill(bytes)
+    return bytes
+  }
+
+  /** Passes over `count` bytes. Throws ARCHIVE_DAMAGED if the object ends before. */
+  async skip(count: number): Promise<void> {
+    for (let left = count; left > 0; ) {
+      if (await this.atEnd()) throw damaged(this.key, 'is cut')
+      const passed = Math.min(left, this.#piece.length - this.#at)
+      this.#at += passed
+      left -= passed
+    }
+  }
+
+  /** Lets go of the stream. */
+  async close(): Promise<void> {
+    await this.#source.return?.()
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Whose archive it is: `walferry_001/identity.json`, written once, at the first use.
+ *
+ *     {"systemIdentifier":"7574638451905423678","segmentBytes":16777216,"firstUse":"2026-11-21T01:38:00.000Z"}
+ *
+ * The system identifier is a string of digits: it is above 2^53, where JSON numbers of JavaScript are not exact. Other
+ * fields are allowed, and ignored.
+ */
+import * as v from 'valibot'
+import { isError, WalferryError } from '../kit/errors.ts'
+import type { CallOptions, ObjectStore } from '../store/object-store.ts'
+import { isSegmentSize } from '../wal/segment.ts'
+import { damaged } from './damaged.ts'
+import { identityKey } from './keys.ts'
+
+/** A cluster, as far as WAL tells: `systemIdentifier` is what IDENTIFY_SYSTEM says, decimal digits. */
+export interface ClusterIdentity {
+  readonly systemIdentifier: string
+  readonly segmentBytes: number
+}
+
+export interface Identity extends ClusterIdentity {
+  readonly firstUse: Date
+}
+
+const maxIdentityBytes = 64 * 1024
+
+const identitySchema = v.object({
+  systemIdentifier: v.pipe(v.string(), v.regex(/^[0-9]{1,20}$/)),
+  segmentBytes: v.pipe(v.number(), v.check(isSegmentSize)),
+  firstUse: v.pipe(v.string(), v.isoTimestamp()),
+})
+
+/** Reads the identity's bytes. Throws ARCHIVE_DAMAGED. */
+export function parseIdentity(bytes: Uint8Array): Identity {
+  const read = v.safeParse(identitySchema, parseJson(bytes))
+  if (!read.success) throw damaged(identityKey, `cannot be read: ${v.summarize(read.issues).replaceAll('\n', ' ')}`)
+  return { ...read.output, firstUse: new Date(read.output.firstUse) }
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8'))
+  } catch (error) {
+    throw damaged(identityKey, 'cannot be read', error)
+  }
+}
+
+export function formatIdentity(identity: Identity): string {
+  const { systemIdentifier, segmentBytes, firstUse } = identity
+  return JSON.stringify({ systemIdentifier, segmentBytes, firstUse: firstUse.toISOString() })
+}
+
+/** What the archive says, or null where it says nothing. */
+export async function readIdentity(store: ObjectStore, { signal }: CallOptions): Promise<Identity | null> {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const part of await store.get(identityKey, { signal })) {
+      bytes += part.length
+      if (bytes > maxIdentityBytes) throw damaged(identityKey, `holds more than ${maxIdentityBytes} bytes`)
+      parts.push(part)
+    }
+  } catch (error) {
+    if (isError(error, 'KEY_MISSING')) return null
+    throw error
+  }
+  return parseIdentity(Buffer.concat(parts))
+}
+
+/**
+ * Makes the archive ours if it is nobody's, and returns what it says from then on. Throws ARCHIVE_FOREIGN if it is
+ * another cluster's. Of two that claim it at once, one wins and the other one is compared with it.
+ */
+export async function claimIdentity(
+  store: ObjectStore,
+  mine: ClusterIdentity,
+  options: CallOptions & { readonly now: Date },
+): Promise<Identity> {
+  const found = await readIdentity(store, options)
+  const identity = found ?? (await putIdentity(store, { ...mine, firstUse: options.now }, options))
+  assertSameCluster(store, identity, mine)
+  return identity
+}
+
+async function putIdentity(store: ObjectStore, mine: Identity, options: CallOptions): Promise<Identity> {
+  try {
+    await store.put(identityKey, Buffer.from(formatIdentity(mine)), { signal: options.signal, ifAbsent: true })
+    return mine
+  } catch (error) {
+    if (!isError(error, 'KEY_EXISTS')) throw error
+  }
+  const others = await readIdentity(store, options)
+  if (others === null) throw damaged(identityKey, 'exists and cannot be found')
+  return others
+}
+
+/** Throws ARCHIVE_FOREIGN unless both are the same cluster with the same segment size. */
+export function assertSameCluster(store: ObjectStore, archive: ClusterIdentity, mine: ClusterIdentity): void {
+  if (archive.systemIdentifier !== mine.systemIdentifier) {
+    throw new WalferryError(
+      'ARCHIVE_FOREIGN',
+      `the archive at ${store.url} belongs to the cluster with system identifier ${archive.systemIdentifier}, ` +
+        `not to ${mine.systemIdentifier}`,
+      {
+        hint: 'Give each cluster an archive of its own: another bucket, prefix or directory. A new initdb makes a new cluster.',
+        fields: { archive: archive.systemIdentifier, cluster: mine.systemIdentifier },
+      },
+    )
+  }
+  if (archive.segmentBytes !== mine.segmentBytes) {
+    throw new WalferryError(
+      'ARCHIVE_FOREIGN',
+      `the archive at ${store.url} holds segments of ${archive.segmentBytes} bytes, ` +
+        `and the cluster's wal_segment_size is ${mine.segmentBytes}`,
+      {
+        hint: 'After pg_resetwal --wal-segsize the WAL begins anew: give it a new archive and take a new base backup.',
+        fields: { archive: archive.segmentBytes, cluster: mine.segmentBytes },
+      },
+    )
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * The one option table: flags, environment variables, help and meaning of every option of every command.
+ *
+ * An option `ship-interval` is the flag `--ship-interval` and the variable `WALFERRY_SHIP_INTERVAL`; the flag wins. A
+ * boolean is named positively, and `--no-<name>` switches it off. A bare number of a duration is seconds.
+ */
+import * as v from 'valibot'
+import { parseLsn } from '../wal/lsn.ts'
+
+/** A value that a person writes: how it reads is said in the error, with `hint` as an example. */
+function parsed<T>(read: (text: string) => T, hint: string) {
+  return v.pipe(
+    v.string(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): T => {
+      try {
+        return read(dataset.value)
+      } catch {
+        addIssue({ message: hint })
+        return NEVER
+      }
+    }),
+  )
+}
+
+const durationUnitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+/** `1s`, `500ms`, `2m`, `1.5` (seconds) -> milliseconds. */
+export function parseDurationMs(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim())
+  const unitMs = durationUnitsMs[match?.[2] ?? 's']
+  if (match === null || unitMs === undefined) throw new Error('not a duration')
+  return Number(match[1]) * unitMs
+}
+
+export interface ListenAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** `127.0.0.1:9868`, `[::1]:9868`, `:9868` (loopback); `off` -> null. */
+export function parseListen(text: string): ListenAddress | null {
+  if (text === 'off') return null
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) throw new Error('not an address')
+  const host = match[1] ?? match[2] ?? ''
+  return { host: host === '' ? '127.0.0.1' : host, port }
+}
+
+function parseBoolean(text: string): boolean {
+  if (['true', 'yes', 'on', '1'].includes(text)) return true
+  if (['false', 'no', 'off', '0'].includes(text)) return false
+  throw new Error('not a boolean')
+}
+
+function parseCount(text: string): number {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > 64) throw new Error('not a count')
+  return count
+}
+
+const duration = parsed(parseDurationMs, 'a duration such as 500ms, 1s or 2m; a bare number is seconds')
+const boolean = parsed(parseBoolean, 'true or false')
+const text = v.pipe(v.string(), v.minLength(1, 'a text that is not empty'))
+
+interface OptionEntry {
+  readonly group: 'PostgreSQL' | 'Spool' | 'Store' | 'Running' | 'Recovery' | 'Demo'
+  readonly help: string
+  readonly schema: v.GenericSchema<string, unknown>
+  /** As a person would write it; absent: the option may be left out, or is `required`. */
+  readonly fallback?: string
+  readonly required?: true
+  readonly alias?: string
+  readonly boolean?: true
+}
+
+export const options = {
+  url: {
+    group: 'PostgreSQL',
+    help: "Server, as postgres://user@host:5432/?sslmode=verify-full; libpq's PG* variables fill it up. No password here: use PGPASSFILE.",
+    schema: text,
+  },
+  slot: {
+    group: 'PostgreSQL',
+    help: 'Replication slot; created where it is missing.',
+    schema: v.pipe(v.string(), v.regex(/^[a-z0-9_]{1,63}$/, 'up to 63 of a-z, 0-9 and _')),
+    fallback: 'walferry',
+    alias: 'S',
+  },
+  'status-interval': {
+    group: 'PostgreSQL',
+    help: 'How often to report to an idle server; never less often than a third of its wal_sender_timeout.',
+    schema: v.pipe(duration, v.minValue(100, 'at least 100ms')),
+    fallback: '10s',
+    alias: 's',
+  },
+  loop: {
+    group: 'PostgreSQL',
+    help: 'Connect again after a lost connection.',
+    schema: boolean,
+    fallback: 'true',
+    boolean: true,
+  },
+  endpos: {
+    group: 'PostgreSQL',
+    help: 'Stop with exit code 0 once everything up to this LSN is shipped.',
+    schema: parsed(parseLsn, 'a WAL position such as 16/B374D848'),
+    alias: 'E',
+  },
+  spool: {
+    group: 'Spool',
+    help: 'Folder for WAL that is not shipped yet; created where it is missing. One receiver each.',
+    schema: text,
+    required: true,
+    alias: 'D',
+  },
+  store: {
+    group: 'Store',
+    help: 'Archive: s3://bucket/prefix, file:///path or a folder, which must exist.',
+    schema: text,
+    required: true,
+  },
+  's3-endpoint': {
+    group: 'Store',
+    help: 'URL of an S3 service that is not AWS, such as https://s3.example:9000.',
+    schema: v.pipe(v.string(), v.regex(/^https?:\/\/[^/]+/, 'a URL that begins with https:// or http://')),
+  },
+  's3-region': { group: 'Store', help: "Region; else AWS_REGION or the profile's.", schema: text },
+  's3-path-style': {
+    group: 'Store',
+    help: 'Put the bucket into the path instead of the host name; on by itself where --s3-endpoint is given.',
+    schema: boolean,
+    boolean: true,
+  },
+  'ship-interval': {
+    group: 'Store',
+    help: 'How long a synced byte may wait before it is shipped; 0 ships as soon as the previous upload is done.',
+    schema: duration,
+    fallback: '1s',
+  },
+  'upload-concurrency': {
+    group: 'Store',
+    help: 'Whole segments that are uploaded at once.',
+    schema: parsed(parseCount, 'a number from 1 to 64'),
+    fallback: '4',
+  },
+  'drain-timeout': {
+    group: 'Running',
+    help: 'After the first SIGTERM or SIGINT: how long to go on shipping what is synced. A second signal ends at once.',
+    schema: duration,
+    fallback: '30s',
+  },
+  listen: {
+    group: 'Running',
+    help: 'Address of /metrics, /healthz and /readyz; "off" for none.',
+    schema: parsed(parseListen, 'HOST:PORT, or off'),
+    fallback: '127.0.0.1:9868',
+  },
+  'log-level': {
+    group: 'Running',
+    help: 'error, warn, info or debug.',
+    schema: v.picklist(['error', 'warn', 'info', 'debug'], 'error, warn, info or debug'),
+    fallback: 'info',
+  },
+  'log-format': {
+    group: 'Running',
+    help: 'text, or json with one object a line.',
+    schema: v.picklist(['text', 'json'], 'text or json'),
+    fallback: 'text',
+  },
+  'retry-for': {
+    group: 'Recovery',
+    help: 'How long to try again when the store cannot be reached, or a needed segment is missing. Default: 60s, with --standby 5s.',
+    schema: duration,
+  },
+  standby: {
+    group: 'Recovery',
+    help: 'The server is a standby: tell outages and holes as "not there", because it asks again. Default: whether standby.signal is there.',
+    schema: boolean,
+    boolean: true,
+  },
+  'on-outage': {
+    group: 'Recovery',
+    help: 'What to answer when the store cannot be reached: fail (the server stops) or absent (as with --standby).',
+    schema: v.picklist(['fail', 'absent'], 'fail or absent'),
+  },
+  'pg-bin': {
+    group: 'Demo',
+    help: 'Folder with initdb and postgres; else those from npm, else an installed one.',
+    schema: text,
+  },
+} as const satisfies Record<string, OptionEntry>
+
+export type OptionName = keyof typeof options
+
+type Output<N extends OptionName> = v.InferOutput<(typeof options)[N]['schema']>
+type Optional<N extends OptionName> = (typeof options)[N] extends { fallback: string } | { required: true }
+  ? never
+  : undefined
+
+/** The values of some options, by name. An option without default that was not given is undefined. */
+export type Config<N extends OptionName> = Readonly<{ [K in N]: Output<K> | Optional<K> }>
+
+/** `ship-interval` -> `WALFERRY_SHIP_INTERVAL`. */
+export function variableOf(name: OptionName): string {
+  return `WALFERRY_${name.toUpperCase().replaceAll('-', '_')}`
+}
+
+export function entryOf(name: OptionName): OptionEntry {
+  return options[name]
+}

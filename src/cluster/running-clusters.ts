@@ -1,0 +1,30 @@
+/**
+ * The servers that a process has started, to be ended with it. Its owner decides when: `disposeAll` on the way out of
+ * a command, `killNow` in a handler of `process.on('exit')`, where nothing can be waited for.
+ */
+import type { Cluster } from './cluster.ts'
+
+export class RunningClusters {
+  readonly #clusters = new Set<Cluster>()
+
+  add(cluster: Cluster): void {
+    this.#clusters.add(cluster)
+  }
+
+  /** Ends one server, deletes its folder, and forgets it. */
+  async dispose(cluster: Cluster): Promise<void> {
+    await cluster.dispose()
+    this.#clusters.delete(cluster)
+  }
+
+  /** Ends all of them, last one first. Throws the first error after all were tried. */
+  async disposeAll(): Promise<void> {
+    const results = await Promise.allSettled([...this.#clusters].toReversed().map((cluster) => this.dispose(cluster)))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Sends every postmaster SIGKILL. Their children end by themselves; the folders stay. */
+  killNow(): void {
+    for (const cluster of this.#clusters) cluster.killNow()
+  }
+}

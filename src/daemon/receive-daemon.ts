@@ -1,0 +1,358 @@
+/**
+ * The life of `receive`: opens in order, runs receiver and shipper beside each other, drains, closes in reverse.
+ *
+ *     spool -> archive      what the spool holds is shipped before and without any server
+ *     server -> spool       what the server sends is kept before and without any store
+ *
+ * They meet once, at the first connection: streaming starts at the furthest place that spool and archive reach. With an
+ * empty spool that has to wait for the archive, because "could not look" is not "nothing there".
+ */
+import { Archive } from '../archive/archive.ts'
+import { archivedUpTo } from '../archive/catalogue.ts'
+import { assertSameCluster, claimIdentity } from '../archive/identity.ts'
+import { findOwner } from '../archive/owner.ts'
+import { orAbort, sleep } from '../kit/abort.ts'
+import { systemClock } from '../kit/clock.ts'
+import { makeFolder } from '../kit/durable-fs.ts'
+import { describe, isError, WalferryError } from '../kit/errors.ts'
+import type { Log } from '../kit/log.ts'
+import { retry } from '../kit/retry.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
+import { MetricsRegistry } from '../metrics/registry.ts'
+import type { ServerIdentity } from '../pg/replication-client.ts'
+import type { Target } from '../pg/target.ts'
+import { Receiver } from '../receive/receiver.ts'
+import { seedSpool } from '../receive/seed.ts'
+import { checkIdentity } from '../receive/start.ts'
+import { type Listener, listen, type Reason } from '../serve/listener.ts'
+import { Shipper } from '../ship/shipper.ts'
+import { Positions, stages } from '../spool/positions.ts'
+import { recoverSpool, type SpoolScan } from '../spool/recover.ts'
+import { type Place, Spool } from '../spool/spool.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
+import { segmentStart } from '../wal/segment.ts'
+
+export interface ReceiveConfig {
+  readonly version: string
+  readonly target: Target
+  readonly slot: string
+  readonly spoolFolder: string
+  readonly statusIntervalMs: number
+  readonly loop: boolean
+  readonly endpos: Lsn | null
+  readonly shipIntervalMs: number
+  readonly uploadConcurrency: number
+  readonly drainTimeoutMs: number
+  readonly listen: { readonly host: string; readonly port: number } | null
+}
+
+type ClusterOfSpool = NonNullable<SpoolScan['identity']>
+
+/** What is there from the moment that the cluster is known. */
+interface Pipeline {
+  readonly cluster: ClusterOfSpool
+  readonly knownFrom: string
+  readonly spool: Spool
+  readonly shipper: Shipper
+  /** Resolves once the archive is claimed. */
+  readonly claimed: Promise<void>
+  /** Resolves when everything is shipped after a drain; rejects with what halted the shipper. */
+  readonly shipping: Promise<void>
+}
+
+/** How long a start with WAL in the spool waits for a store that does not answer, before it streams without it. */
+const archivePatienceMs = 5000
+const storeBackoff = { firstMs: 200, maxMs: 10_000 }
+
+export class ReceiveDaemon {
+  readonly positions = new Positions(systemClock)
+  readonly #config: ReceiveConfig
+  readonly #archive: Archive
+  readonly #log: Log
+  readonly #metrics: MetricsRegistry
+  readonly #receiver: Receiver
+  /** Ends everything that is still under way. */
+  readonly #cut = new AbortController()
+  #scan: SpoolScan = { identity: null, wholes: [], end: null }
+  #pipeline: Pipeline | null = null
+  /** Where the archive ended when we came; null until it was asked. */
+  #archived: Place | 'nothing' | null = null
+  #storeProblem: WalferryError | null = null
+
+  constructor(config: ReceiveConfig, store: ObjectStore, log: Log) {
+    this.#config = config
+    this.#archive = new Archive(store)
+    this.#log = log
+    this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
+    this.#metrics.set('walferry_build_info', 1, { version: config.version })
+    this.#receiver = new Receiver({
+      target: config.target,
+      slot: config.slot,
+      positions: this.positions,
+      statusIntervalMs: config.statusIntervalMs,
+      endpos: config.endpos,
+      loop: config.loop,
+      log,
+      meet: (server, signal) => this.#meet(server, signal),
+      onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
+      onReconnect: (reason) => this.#metrics.add('walferry_reconnects_total', 1, { reason }),
+    })
+  }
+
+  /**
+   * Runs until `stop` aborts or `endpos` is shipped. An abort drains: what is synced is shipped, for at most
+   * `drainTimeoutMs`; what is left then stays in the spool for the next start. Rejects with what made going on
+   * impossible.
+   */
+  async run(stop: AbortSignal): Promise<void> {
+    const { spoolFolder } = this.#config
+    await prepareFolder(spoolFolder)
+    this.#scan = await recoverSpool(spoolFolder)
+    const listener = await this.#listen()
+    try {
+      if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
+      await this.#receive(stop)
+      await this.#drain(stop)
+    } finally {
+      this.#cut.abort(new Error('stopped'))
+      await this.#pipeline?.shipping.catch(() => undefined)
+      await this.#pipeline?.spool.close()
+      await listener?.close()
+    }
+  }
+
+  /** Why it is not ready; empty while WAL flows and nothing needs a hand. */
+  reasons(): Reason[] {
+    const reasons: Reason[] = []
+    const problems = [this.#receiver.problem, this.#storeProblem, this.#pipeline?.shipper.problem ?? null]
+    for (const problem of problems) {
+      if (problem === null) continue
+      const hint = problem.hint === undefined ? {} : { hint: problem.hint }
+      reasons.push({ code: problem.code, message: describe(problem), ...hint })
+    }
+    if (reasons.length === 0 && this.#receiver.state !== 'streaming') {
+      reasons.push({ code: 'NOT_STREAMING', message: `the receiver is ${this.#receiver.state}` })
+    }
+    return reasons
+  }
+
+  async #listen(): Promise<Listener | null> {
+    if (this.#config.listen === null) return null
+    const { host, port } = this.#config.listen
+    const listener = await listen(host, port, {
+      contentType: this.#metrics.contentType,
+      metrics: () => this.#metrics.text(),
+      reasons: () => this.reasons(),
+    })
+    this.#log.info('listening', { url: listener.url })
+    return listener
+  }
+
+  #open(cluster: ClusterOfSpool, knownFrom: string): Pipeline {
+    const { segmentBytes } = cluster
+    const folder = this.#config.spoolFolder
+    const spool = new Spool(
+      {
+        folder,
+        segmentBytes,
+        positions: this.positions,
+        onSync: (seconds) => this.#metrics.observe('walferry_fsync_duration_seconds', seconds),
+      },
+      this.#scan,
+    )
+    const [oldest] = spool.segments()
+    if (spool.end !== null) {
+      const begin = oldest === undefined ? spool.end.lsn : segmentStart(oldest.segment.segno, segmentBytes)
+      this.positions.startAt(spool.end.lsn, begin)
+      this.#log.info('found in the spool', { upTo: formatLsn(spool.end.lsn), segments: spool.segments().length })
+    }
+    const shipper = new Shipper({
+      spool,
+      archive: this.#archive,
+      positions: this.positions,
+      shipIntervalMs: this.#config.shipIntervalMs,
+      uploadConcurrency: this.#config.uploadConcurrency,
+      clock: systemClock,
+      log: this.#log,
+      metrics: this.#metrics,
+    })
+    const claimed = this.#claim(cluster)
+    const shipping = claimed.then(() => shipper.run(this.#cut.signal))
+    // Both are awaited later, by whoever needs them.
+    claimed.catch(() => undefined)
+    shipping.catch(() => undefined)
+    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping }
+    return this.#pipeline
+  }
+
+  /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN. */
+  async #claim(cluster: ClusterOfSpool): Promise<void> {
+    const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
+    const { store } = this.#archive
+    await this.#untilStoreAnswers(async (signal) => {
+      const owner = await findOwner(store, { signal })
+      if (owner !== null) assertSameCluster(store, owner, mine)
+      await claimIdentity(store, mine, { signal, now: new Date() })
+    }, this.#cut.signal)
+  }
+
+  async #untilStoreAnswers<T>(ask: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const answer = await retry(() => ask(signal), {
+      signal,
+      backoff: storeBackoff,
+      onRetry: (error) => {
+        this.#metrics.add('walferry_store_failures_total', 1, { code: error.code })
+        if (this.#storeProblem === null)
+          this.#log.warn(`the store does not answer: ${describe(error)}`, { hint: error.hint })
+        this.#storeProblem = error
+      },
+    })
+    if (this.#storeProblem !== null) this.#log.info('the store answers')
+    this.#storeProblem = null
+    return answer
+  }
+
+  /** Ends when the receiver does, or when the archive turns out to be another cluster's. */
+  async #receive(stop: AbortSignal): Promise<void> {
+    const stopOrForeign = new AbortController()
+    const onStop = (): void => stopOrForeign.abort(stop.reason)
+    stop.addEventListener('abort', onStop, { once: true })
+    if (stop.aborted) onStop()
+    let foreign: unknown = null
+    this.#pipeline?.claimed.catch((error: unknown) => {
+      foreign = error
+      stopOrForeign.abort(error)
+    })
+    try {
+      await this.#receiver.run(stopOrForeign.signal)
+    } catch (error) {
+      if (!this.#isWorthStaying(error)) throw error
+      // Halted: what is in the spool is still shipped, and /readyz tells why nothing more comes.
+      this.#log.error(
+        `receiving halted: ${describe(error)}`,
+        isError(error) ? { code: error.code, hint: error.hint } : {},
+      )
+      await new Promise<void>((resolve) => {
+        if (stop.aborted) resolve()
+        else stop.addEventListener('abort', () => resolve(), { once: true })
+      })
+      throw error
+    } finally {
+      stop.removeEventListener('abort', onStop)
+    }
+    if (foreign !== null) throw foreign
+  }
+
+  /** Whether to stay, with everything that is here, until somebody has looked; or to refuse to start. */
+  #isWorthStaying(error: unknown): boolean {
+    return this.#config.loop && isError(error, 'SPOOL_CONFLICT', 'SERVER_LOST_WAL', 'WAL_REMOVED')
+  }
+
+  async #meet(server: ServerIdentity, signal: AbortSignal): Promise<{ spool: Spool; furthest: Place | null }> {
+    const pipeline = this.#pipeline ?? this.#open(server, 'the server that was connected first')
+    checkIdentity(server, { ...pipeline.cluster, from: pipeline.knownFrom })
+    const { spool } = pipeline
+    this.#archived ??= await this.#lookAtArchive(pipeline, server.timeline, signal)
+    const archived = this.#archived === 'nothing' ? null : this.#archived
+    this.#metrics.set('walferry_timeline', server.timeline)
+    if (archived === null || !isBehind(spool.end, archived)) return { spool, furthest: spool.end }
+    this.#log.info('the archive is ahead of the spool', { archive: formatLsn(archived.lsn) })
+    await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived, signal)
+    return { spool, furthest: archived }
+  }
+
+  /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
+  async #lookAtArchive(pipeline: Pipeline, timeline: number, signal: AbortSignal): Promise<Place | 'nothing' | null> {
+    const { spool, cluster } = pipeline
+    const look = async (inner: AbortSignal): Promise<Place | 'nothing'> => {
+      await orAbort(pipeline.claimed, inner)
+      const run = await this.#untilStoreAnswers(
+        (asking) => archivedUpTo(this.#archive.store, timeline, { segmentBytes: cluster.segmentBytes, signal: asking }),
+        inner,
+      )
+      if (run?.hole) this.#log.warn('the archive has a hole', { missing: run.hole.missing, newest: run.hole.newest })
+      return run === null ? 'nothing' : { timeline, lsn: run.end }
+    }
+    if (spool.end === null) return await look(signal)
+    const patience = new AbortController()
+    const timer = setTimeout(() => patience.abort(new Error('the store does not answer')), archivePatienceMs)
+    const onAbort = (): void => patience.abort(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      return await look(patience.signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!patience.signal.aborted) throw error
+      this.#log.warn('the store does not answer: streaming goes on from where the spool ends')
+      return null
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  async #drain(stop: AbortSignal): Promise<void> {
+    const pipeline = this.#pipeline
+    if (pipeline === null) return
+    pipeline.shipper.drain()
+    const late = new AbortController()
+    const limit = async (): Promise<void> => {
+      // At endpos there is no hurry: only a stop sets the limit.
+      if (!stop.aborted) await orAbort(new Promise<never>(() => undefined), stop).catch(() => undefined)
+      await sleep(this.#config.drainTimeoutMs, late.signal)
+    }
+    const shipped = pipeline.shipping.then(() => true)
+    const done = await Promise.race([shipped, limit().then(() => false)])
+    late.abort(new Error('drained'))
+    const { synced, shipped: upTo } = this.positions
+    if (done) this.#log.info('everything is shipped', { upTo: formatLsn(upTo) })
+    else {
+      this.#log.warn('stopped before everything was shipped: the rest stays in the spool for the next start', {
+        shipped: formatLsn(upTo),
+        synced: formatLsn(synced),
+        bytes: bytesBetween(upTo, synced),
+      })
+    }
+  }
+
+  #refresh(metrics: Metrics): void {
+    const { positions } = this
+    metrics.set('walferry_connected', this.#receiver.state === 'streaming' ? 1 : 0)
+    for (const position of ['server', 'received', 'written', 'synced', 'shipped'] as const) {
+      metrics.set('walferry_position_bytes', Number(positions[position]), { position })
+    }
+    for (const stage of stages) {
+      const lag = positions.lag(stage)
+      metrics.set('walferry_lag_bytes', lag.bytes, { stage })
+      metrics.set('walferry_lag_seconds', lag.seconds, { stage })
+    }
+    metrics.set('walferry_restorable_time_seconds', (positions.restorableTimeMs() ?? 0) / 1000)
+    const segments = this.#pipeline?.spool.segments() ?? []
+    metrics.set(
+      'walferry_spool_bytes',
+      segments.reduce((sum, one) => sum + one.syncedBytes, 0),
+    )
+    const segmentBytes = this.#pipeline?.cluster.segmentBytes ?? 1
+    const unshipped = segments.filter(
+      (one) => segmentStart(one.segment.segno, segmentBytes) + BigInt(one.syncedBytes) > positions.shipped,
+    )
+    metrics.set('walferry_spool_segments', unshipped.length)
+  }
+}
+
+function isBehind(here: Place | null, there: Place): boolean {
+  return here === null || (here.timeline === there.timeline && here.lsn < there.lsn)
+}
+
+async function prepareFolder(folder: string): Promise<void> {
+  try {
+    // Nobody else needs to read WAL, which holds every row.
+    await makeFolder(folder, 0o700)
+  } catch (cause) {
+    throw new WalferryError('SPOOL_FAILED', `the spool ${folder} cannot be used`, {
+      cause,
+      hint: 'Check its path and permissions.',
+    })
+  }
+}

@@ -1,0 +1,54 @@
+/** The catalogue's metrics, and those of the process, in prom-client. The only file that knows prom-client. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import {
+  type CounterName,
+  catalogue,
+  type GaugeName,
+  type HistogramName,
+  type Labels,
+  type Metrics,
+} from './catalogue.ts'
+
+export class MetricsRegistry implements Metrics {
+  readonly #registry = new Registry()
+  readonly #gauges = new Map<string, Gauge>()
+  readonly #counters = new Map<string, Counter>()
+  readonly #histograms = new Map<string, Histogram>()
+  readonly #refresh: (metrics: Metrics) => void
+
+  /** @param refresh sets the gauges that are only worth computing when somebody looks. */
+  constructor(refresh: (metrics: Metrics) => void) {
+    this.#refresh = refresh
+    const registers = [this.#registry]
+    for (const [name, entry] of Object.entries(catalogue)) {
+      const labelNames = 'labels' in entry ? [...entry.labels] : []
+      const common = { name, help: entry.help, labelNames, registers }
+      if (entry.type === 'gauge') this.#gauges.set(name, new Gauge(common))
+      else if (entry.type === 'counter') this.#counters.set(name, new Counter(common))
+      else this.#histograms.set(name, new Histogram({ ...common, buckets: [...entry.buckets] }))
+    }
+    collectDefaultMetrics({ register: this.#registry })
+  }
+
+  set(name: GaugeName, value: number, labels: Labels = {}): void {
+    this.#gauges.get(name)?.set(labels, value)
+  }
+
+  add(name: CounterName, value: number, labels: Labels = {}): void {
+    this.#counters.get(name)?.inc(labels, value)
+  }
+
+  observe(name: HistogramName, value: number, labels: Labels = {}): void {
+    this.#histograms.get(name)?.observe(labels, value)
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** Prometheus' text format. */
+  async text(): Promise<string> {
+    this.#refresh(this)
+    return await this.#registry.metrics()
+  }
+}

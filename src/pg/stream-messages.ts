@@ -1,0 +1,96 @@
+/**
+ * The messages inside a physical replication stream (documentation, section "Streaming Replication Protocol"):
+ *
+ *     w  int64 start, int64 server's flush position, int64 send time, WAL bytes     XLogData
+ *     k  int64 server's position, int64 send time, byte reply requested             keepalive
+ *     r  int64 written, int64 flushed, int64 applied, int64 time, byte reply wanted standby status update, ours
+ *
+ * Times are microseconds since 2000-01-01 UTC. The WAL bytes of a message are at most 128 KiB, arrive in fragments as
+ * the socket gives them, and may cross a segment's boundary.
+ */
+import { WalferryError } from '../kit/errors.ts'
+import { asLsn, type Lsn } from '../wal/lsn.ts'
+import type { CopySink } from './framing.ts'
+
+/** What a stream tells. Called in the order of the stream, synchronously; `wal` may keep its bytes. */
+export interface WalListener {
+  /** An XLogData message begins: its bytes follow in `wal`. `sentAtMs` is the server's clock, since 1970. */
+  walBegins(start: Lsn, serverFlush: Lsn, sentAtMs: number): void
+  wal(bytes: Buffer): void
+  keepalive(serverPosition: Lsn, sentAtMs: number, replyRequested: boolean): void
+  /** All that had arrived was told. */
+  batchEnd(): void
+}
+
+const walHeadBytes = 25
+const keepaliveBytes = 18
+const statusBytes = 34
+const pgEpochMs = Date.UTC(2000, 0, 1)
+
+export class StreamMessages implements CopySink {
+  readonly #listener: WalListener
+  readonly #head = Buffer.alloc(walHeadBytes)
+  #have = 0
+  #type = 0
+
+  constructor(listener: WalListener) {
+    this.#listener = listener
+  }
+
+  copyData(fragment: Buffer, first: boolean, last: boolean): void {
+    if (first) {
+      this.#have = 0
+      this.#type = fragment[0] ?? 0
+    }
+    let rest = fragment
+    const wanted = this.#type === 0x6b ? keepaliveBytes : walHeadBytes
+    if (this.#have < wanted) {
+      const n = Math.min(wanted - this.#have, fragment.length)
+      fragment.copy(this.#head, this.#have, 0, n)
+      this.#have += n
+      rest = fragment.subarray(n)
+      if (this.#have === wanted) this.#headIsWhole()
+      else if (last) throw new WalferryError('PG_PROTOCOL', `a stream message ended after ${this.#have} bytes`)
+    }
+    if (this.#type === 0x77 && rest.length > 0) this.#listener.wal(rest)
+  }
+
+  batchEnd(): void {
+    this.#listener.batchEnd()
+  }
+
+  #headIsWhole(): void {
+    const head = this.#head
+    if (this.#type === 0x77) {
+      this.#listener.walBegins(asLsn(head.readBigUInt64BE(1)), asLsn(head.readBigUInt64BE(9)), timeAt(head, 17))
+    } else if (this.#type === 0x6b) {
+      this.#listener.keepalive(asLsn(head.readBigUInt64BE(1)), timeAt(head, 9), head[17] === 1)
+    } else {
+      throw new WalferryError('PG_PROTOCOL', `the stream has a message of unknown type 0x${this.#type.toString(16)}`)
+    }
+  }
+}
+
+function timeAt(head: Buffer, at: number): number {
+  return pgEpochMs + Number(head.readBigInt64BE(at)) / 1000
+}
+
+/** The positions that we report. Applied stays 0: nothing is ever applied here. */
+export interface StandbyStatus {
+  readonly written: Lsn
+  /** Durable here; 0 reports nothing and leaves the slot where it is. */
+  readonly flushed: Lsn
+  /** Asks the server to answer at once, which shows that it is alive. */
+  readonly wantReply: boolean
+}
+
+/** Writes a standby status update. `nowMs` is our clock, since 1970. */
+export function encodeStatus(status: StandbyStatus, nowMs: number): Buffer {
+  const out = Buffer.alloc(statusBytes)
+  out[0] = 0x72
+  out.writeBigUInt64BE(status.written, 1)
+  out.writeBigUInt64BE(status.flushed, 9)
+  out.writeBigInt64BE(BigInt(Math.round((nowMs - pgEpochMs) * 1000)), 25)
+  out[33] = status.wantReply ? 1 : 0
+  return out
+}

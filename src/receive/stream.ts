@@ -1,0 +1,194 @@
+/**
+ * One stream from a server into the spool: hands bytes on, answers the server, and pauses it while the spool is full.
+ *
+ * What is reported: *written* as soon as it is written; *flushed* as soon as it is synced, never before; *applied*
+ * never. A reply never waits for an fsync or an upload: when the server asks, it gets what is true now, and the sync
+ * that is under way reports by itself when it is done.
+ */
+import { WalferryError } from '../kit/errors.ts'
+import type { ReplicationClient, StreamEnd, WalStream } from '../pg/replication-client.ts'
+import type { WalListener } from '../pg/stream-messages.ts'
+import type { Positions } from '../spool/positions.ts'
+import type { Spool, SpoolListener } from '../spool/spool.ts'
+import { formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
+import type { Start } from './start.ts'
+
+export interface StreamOptions {
+  readonly client: ReplicationClient
+  readonly slot: string
+  readonly start: Start
+  readonly spool: Spool
+  readonly positions: Positions
+  /** How often to report when nothing else makes us. */
+  readonly statusIntervalMs: number
+  /** A server that is silent for this long, also when asked, is gone. */
+  readonly silenceMs: number
+  /** Stop, politely, once everything up to here is received. */
+  readonly endpos: Lsn | null
+  readonly onReceived: (bytes: number) => void
+  readonly onStreaming: () => void
+}
+
+/** How long a server may take to end the stream after we asked. */
+const goodbyeMs = 3000
+
+/** Streams until it is stopped (by `signal` or at `endpos`), the timeline ends, or something breaks, which rejects. */
+export async function streamInto(options: StreamOptions, signal: AbortSignal): Promise<StreamEnd> {
+  const stream = new SpoolStream(options)
+  await options.spool.beginStream(options.start.timeline, options.start.lsn, stream)
+  const from = { slot: options.slot, timeline: options.start.timeline, start: options.start.lsn }
+  const onAbort = (): void => stream.stop()
+  try {
+    signal.throwIfAborted()
+    signal.addEventListener('abort', onAbort, { once: true })
+    return await options.client.stream(from, stream, (hands) => stream.begin(hands))
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    stream.end()
+    await options.spool.settle()
+  }
+}
+
+class SpoolStream implements WalListener, SpoolListener {
+  readonly #options: StreamOptions
+  readonly #spool: Spool
+  readonly #positions: Positions
+  #hands: WalStream | null = null
+  #ticker: NodeJS.Timeout | undefined
+  #goodbye: NodeJS.Timeout | undefined
+  #paused = false
+  #stopping = false
+  /** The server asked for a reply in this batch. */
+  #askedFor = false
+  #batchBytes = 0
+  #heardAtMs = performance.now()
+  #reportedWritten: Lsn = lsnZero
+  #reportedFlushed: Lsn = lsnZero
+
+  constructor(options: StreamOptions) {
+    this.#options = options
+    this.#spool = options.spool
+    this.#positions = options.positions
+  }
+
+  begin(hands: WalStream): void {
+    this.#hands = hands
+    this.#ticker = setInterval(() => this.#tick(), this.#options.statusIntervalMs)
+    this.#options.onStreaming()
+    this.#report(false)
+    if (this.#stopping) this.#sayGoodbye(hands)
+  }
+
+  /** Stops taking bytes, makes durable what is here, tells the server, and says goodbye. */
+  stop(): void {
+    if (this.#stopping) return
+    this.#stopping = true
+    this.#goodbye = setTimeout(() => {
+      const late = new WalferryError('PG_CONNECTION_LOST', 'the server did not end the stream', { retryable: true })
+      this.#options.client.cut(late)
+    }, goodbyeMs)
+    if (this.#hands !== null) this.#sayGoodbye(this.#hands)
+  }
+
+  #sayGoodbye(hands: WalStream): void {
+    void this.#spool.settle().then(() => {
+      this.#report(false)
+      hands.resume()
+      hands.stop()
+    })
+  }
+
+  end(): void {
+    clearInterval(this.#ticker)
+    clearTimeout(this.#goodbye)
+    this.#hands = null
+  }
+
+  // From the server.
+
+  walBegins(start: Lsn, serverFlush: Lsn, sentAtMs: number): void {
+    if (this.#stopping) return
+    if (start !== this.#spool.receivedUpTo) {
+      const expected = formatLsn(this.#spool.receivedUpTo)
+      throw new WalferryError('PG_PROTOCOL', `the server sent WAL at ${formatLsn(start)}, where ${expected} was due`, {
+        retryable: true,
+      })
+    }
+    this.#positions.noteServer(serverFlush, sentAtMs)
+    this.#positions.noteSent(start, sentAtMs)
+  }
+
+  wal(bytes: Buffer): void {
+    if (this.#stopping) return
+    this.#spool.append(bytes)
+    this.#batchBytes += bytes.length
+  }
+
+  keepalive(serverPosition: Lsn, sentAtMs: number, replyRequested: boolean): void {
+    this.#positions.noteServer(serverPosition, sentAtMs)
+    if (replyRequested) this.#askedFor = true
+  }
+
+  batchEnd(): void {
+    this.#heardAtMs = performance.now()
+    if (this.#batchBytes > 0) {
+      this.#options.onReceived(this.#batchBytes)
+      this.#batchBytes = 0
+      this.#spool.batchEnd()
+    }
+    // A server that shuts down asks thousands of times a second: one answer for all that came together.
+    if (this.#askedFor) {
+      this.#askedFor = false
+      this.#report(false)
+    }
+    if (this.#spool.isFull && !this.#paused) {
+      this.#paused = true
+      this.#hands?.pause()
+    }
+    const { endpos } = this.#options
+    if (endpos !== null && this.#spool.receivedUpTo >= endpos) this.stop()
+  }
+
+  // From the spool.
+
+  progress(): void {
+    const { written, flushed } = this.#status()
+    if (written !== this.#reportedWritten || flushed !== this.#reportedFlushed) this.#report(false)
+  }
+
+  hasRoom(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#heardAtMs = performance.now()
+    this.#hands?.resume()
+  }
+
+  failed(error: WalferryError): void {
+    this.#options.client.cut(error)
+  }
+
+  #status(): { written: Lsn; flushed: Lsn } {
+    const synced = this.#spool.syncedUpTo
+    const written =
+      this.#positions.written < this.#spool.receivedUpTo ? this.#positions.written : this.#spool.receivedUpTo
+    return { written, flushed: synced >= this.#options.start.acknowledgeFrom ? synced : lsnZero }
+  }
+
+  #report(wantReply: boolean): void {
+    if (this.#hands === null) return
+    const { written, flushed } = this.#status()
+    this.#reportedWritten = written
+    this.#reportedFlushed = flushed
+    this.#hands.report({ written, flushed, wantReply })
+  }
+
+  #tick(): void {
+    const silentMs = this.#paused ? 0 : performance.now() - this.#heardAtMs
+    if (silentMs > this.#options.silenceMs) {
+      const message = `the server has been silent for ${Math.round(silentMs / 1000)} s`
+      this.#options.client.cut(new WalferryError('PG_CONNECTION_LOST', message, { retryable: true }))
+      return
+    }
+    this.#report(silentMs > this.#options.silenceMs / 2)
+  }
+}

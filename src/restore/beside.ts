@@ -1,0 +1,39 @@
+/**
+ * What lies beside DEST, which is `pg_wal/RECOVERYXLOG` of the data directory for a recovering server. Found from DEST's
+ * path as it is written, not through links (pg_wal may be one), and not from the working directory (pg_rewind calls
+ * from elsewhere).
+ */
+import { open, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { systemCode } from '../kit/errors.ts'
+
+/** The cluster's system identifier: the first 8 bytes of global/pg_control; null where there is no such file. */
+export async function systemIdentifierBeside(dest: string): Promise<bigint | null> {
+  try {
+    const file = await open(join(dirname(dest), '..', 'global', 'pg_control'), 'r')
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(8), 0, 8, 0)
+      return bytesRead < 8 ? null : buffer.readBigUInt64LE()
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (isMissing(error)) return null
+    throw error
+  }
+}
+
+/** Whether the server that asks is a standby. */
+export async function isStandbyBeside(dest: string): Promise<boolean> {
+  try {
+    await stat(join(dirname(dest), '..', 'standby.signal'))
+    return true
+  } catch (error) {
+    if (isMissing(error)) return false
+    throw error
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR'
+}

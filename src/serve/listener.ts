@@ -1,0 +1,90 @@
+/**
+ * The HTTP listener: `/metrics` for Prometheus, `/healthz` (the process answers), `/readyz` (WAL flows and nothing
+ * needs a hand: 200, else 503 with the reasons as JSON).
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { WalferryError } from '../kit/errors.ts'
+
+export interface Reason {
+  readonly code: string
+  readonly message: string
+  readonly hint?: string
+}
+
+export interface Served {
+  readonly contentType: string
+  metrics(): Promise<string>
+  /** Why it is not ready; empty when it is. */
+  reasons(): readonly Reason[]
+}
+
+export interface Listener {
+  /** Such as `http://127.0.0.1:9868`. */
+  readonly url: string
+  close(): Promise<void>
+}
+
+const maxConnections = 64
+const maxHeaderBytes = 8192
+const requestTimeoutMs = 10_000
+
+/** Throws BAD_INPUT if the address cannot be had. */
+export async function listen(host: string, port: number, served: Served): Promise<Listener> {
+  const server = createServer(
+    { maxHeaderSize: maxHeaderBytes, requestTimeout: requestTimeoutMs },
+    (request, response) => {
+      answer(request, response, served).catch(() => {
+        if (!response.headersSent) response.writeHead(500)
+        response.end()
+      })
+    },
+  )
+  server.maxConnections = maxConnections
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const hint = 'Choose another --listen HOST:PORT, or "off".'
+      reject(new WalferryError('BAD_INPUT', `cannot listen on ${host}:${port}`, { cause, hint }))
+    })
+    server.listen(port, host, resolve)
+  })
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server that listens on a port has an AddressInfo
+  const address = server.address() as AddressInfo
+  const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  return {
+    url: `http://${name}:${address.port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, served: Served): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    send(response, 405, 'text/plain', 'GET and HEAD only\n', { Allow: 'GET, HEAD' })
+    return
+  }
+  switch (request.url?.split('?', 1)[0]) {
+    case '/metrics':
+      send(response, 200, served.contentType, await served.metrics())
+      return
+    case '/healthz':
+      send(response, 200, 'application/json', '{"healthy":true}\n')
+      return
+    case '/readyz': {
+      const reasons = served.reasons()
+      const body = JSON.stringify({ ready: reasons.length === 0, reasons })
+      send(response, reasons.length === 0 ? 200 : 503, 'application/json', `${body}\n`)
+      return
+    }
+    default:
+      send(response, 404, 'text/plain', 'There are /metrics, /healthz and /readyz.\n')
+  }
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string, headers = {}): void {
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), ...headers })
+  response.end(response.req.method === 'HEAD' ? undefined : body)
+}

@@ -1,0 +1,162 @@
+/**
+ * The single steps of shipping. Each is idempotent: under a key that is taken, equal content is success and other
+ * content is ARCHIVE_CONFLICT; nothing is ever overwritten. Chunks are deleted only after what replaces them is durable,
+ * and only those that this process put, or compared byte by byte with the spool.
+ */
+import type { Archive } from '../archive/archive.ts'
+import { fileAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
+import { encode } from '../archive/codec.ts'
+import { chunkKey, segmentKey } from '../archive/keys.ts'
+import type { Chunk, Merge } from '../archive/tail.ts'
+import { isError, WalferryError } from '../kit/errors.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
+import type { Spool } from '../spool/spool.ts'
+import { type Segment, segmentName } from '../wal/segment.ts'
+import type { Record } from './record.ts'
+
+const codec = 'lz4'
+
+type Kind = 'segment' | 'chunk' | 'merged_chunk'
+
+export class Carrier {
+  readonly #spool: Spool
+  readonly #archive: Archive
+  readonly #metrics: Metrics
+
+  constructor(options: { readonly spool: Spool; readonly archive: Archive; readonly metrics: Metrics }) {
+    this.#spool = options.spool
+    this.#archive = options.archive
+    this.#metrics = options.metrics
+  }
+
+  /** Stores a whole segment, unless the archive has it already, under whichever extension. */
+  async putSegment(segment: Segment, signal: AbortSignal): Promise<void> {
+    const name = this.#name(segment)
+    await this.#withFile(segment, async (file) => {
+      const there = await this.#archive.findSegment(name, { signal })
+      if (there.length === 0) {
+        await this.#put('segment', segmentKey(name, codec), file, 0, this.#spool.segmentBytes, signal)
+        return
+      }
+      for (const object of there) await this.#mustBeSame(object.key, file, 0, this.#spool.segmentBytes, signal)
+    })
+  }
+
+  /**
+   * Learns which chunks of a segment the store has, and compares them with the spool. If they reach further than what
+   * is synced here, that is noted, and nothing else: they can be compared once the server has streamed as much.
+   */
+  async findChunks(segment: Segment, record: Record, syncedBytes: number, signal: AbortSignal): Promise<void> {
+    const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
+    const furthest = Math.max(0, ...chunks.map((chunk) => chunk.end))
+    if (furthest > syncedBytes) {
+      record.lookFromBytes = furthest
+      return
+    }
+    await this.#compareAll(segment, chunks, signal)
+    record.chunks = [...chunks]
+  }
+
+  /** Stores the bytes [from, to) of an open segment as a chunk. */
+  async putChunk(segment: Segment, record: Record, from: number, to: number, signal: AbortSignal): Promise<void> {
+    const chunk = this.#chunk(segment, from, to)
+    await this.#withFile(segment, (file) => this.#put('chunk', chunk.key, file, from, to, signal))
+    record.chunks?.push(chunk)
+  }
+
+  /** Stores one chunk in the place of several, then deletes those. */
+  async merge(segment: Segment, record: Record, merge: Merge, signal: AbortSignal): Promise<void> {
+    const merged = this.#chunk(segment, merge.from, merge.to)
+    await this.#withFile(segment, (file) => this.#put('merged_chunk', merged.key, file, merge.from, merge.to, signal))
+    // A crash here leaves the merged chunk beside those that it covers: a reader takes the longest, and compares.
+    const gone = merge.replaces.map((chunk) => chunk.key)
+    await this.#archive.store.deleteMany(gone, { signal })
+    const kept = record.chunks?.filter((chunk) => !gone.includes(chunk.key)) ?? []
+    record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
+  }
+
+  /** Deletes the chunks of a segment that is stored whole, those of earlier runs and other receivers included. */
+  async deleteChunks(segment: Segment, record: Record, signal: AbortSignal): Promise<void> {
+    const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
+    const ours = new Set(record.chunks?.map((chunk) => chunk.key))
+    await this.#compareAll(
+      segment,
+      chunks.filter((chunk) => !ours.has(chunk.key)),
+      signal,
+    )
+    if (chunks.length > 0)
+      await this.#archive.store.deleteMany(
+        chunks.map((chunk) => chunk.key),
+        { signal },
+      )
+  }
+
+  async #compareAll(segment: Segment, chunks: readonly Chunk[], signal: AbortSignal): Promise<void> {
+    if (chunks.length === 0) return
+    await this.#withFile(segment, async (file) => {
+      for (const chunk of chunks) await this.#mustBeSame(chunk.key, file, chunk.start, chunk.end, signal)
+    })
+  }
+
+  async #put(kind: Kind, key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
+    const startedMs = performance.now()
+    const counted = new Counted(encode(codec, piecesOf(file, from, to)))
+    try {
+      await this.#archive.store.put(key, counted, { ifAbsent: true, signal })
+    } catch (error) {
+      if (!isError(error, 'KEY_EXISTS')) throw error
+      // Ours, where an answer was lost or a crash came in between; or somebody else's.
+      await this.#mustBeSame(key, file, from, to, signal)
+    }
+    this.#metrics.observe('walferry_upload_duration_seconds', (performance.now() - startedMs) / 1000, { kind })
+    this.#metrics.add('walferry_shipped_objects_total', 1, { kind })
+    this.#metrics.add('walferry_shipped_bytes_total', to - from, { kind })
+    this.#metrics.add('walferry_stored_bytes_total', counted.bytes, { kind })
+  }
+
+  async #mustBeSame(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
+    const part: ReadableAt = { read: (target, position) => file.read(target, from + position) }
+    if (await this.#archive.sameContent(key, part, to - from, { signal })) return
+    throw new WalferryError('ARCHIVE_CONFLICT', `${this.#archive.store.url}: ${key} holds other WAL than the spool`, {
+      fields: { key },
+      hint:
+        'Two clusters, or two histories of one, write into one archive. Nothing was overwritten, and the spool keeps its ' +
+        'copy. Find out which is right, and give the other an archive of its own.',
+    })
+  }
+
+  async #withFile<T>(segment: Segment, work: (file: ReadableAt) => Promise<T>): Promise<T> {
+    const file = await this.#spool.openForRead(segment)
+    try {
+      return await work(fileAt(file, this.#name(segment)))
+    } finally {
+      await file.close()
+    }
+  }
+
+  #chunk(segment: Segment, start: number, end: number): Chunk {
+    const name = this.#name(segment)
+    return { key: chunkKey(name, start, end, codec), segment: name, start, end, codec }
+  }
+
+  #name(segment: Segment): string {
+    return segmentName(segment, this.#spool.segmentBytes)
+  }
+}
+
+/** Counts the bytes that pass. */
+class Counted implements AsyncIterable<Uint8Array> {
+  bytes = 0
+  readonly #source: AsyncIterable<Uint8Array>
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#source = source
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    for await (const piece of this.#source) {
+      this.bytes += piece.length
+      yield piece
+    }
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * What to ship next: one pure decision over the segments that lie in the spool, oldest first.
+ *
+ * Three lanes run beside each other:
+ * - *whole*: whole segments, the oldest first, several at once; they may land in any order;
+ * - *chunk*: the next chunk of a tail, one at a time. Only the first segment that is not covered yet may have one, so
+ *   that a chunk never lies behind a hole;
+ * - *merge*: several chunks of a tail into one, when nothing else needs the store's attention.
+ *
+ * A segment that became whole while it had chunks gets its last chunk at once, beside its upload as a whole: a few
+ * hundred kilobytes cover it, and the next segment's tail does not wait for 16 MB.
+ */
+import { type Chunk, type Merge, planMerge } from '../archive/tail.ts'
+import type { SpoolSegment } from '../spool/spool.ts'
+
+/** A segment of the spool, and what the store has of it. */
+export interface Shipment extends SpoolSegment {
+  /** Durable in the store under its own name. */
+  readonly stored: boolean
+  /** Stored, and no chunk of it is left. */
+  readonly settled: boolean
+  /** Chunks in the store that were put or compared by us; null until it was looked. */
+  readonly chunks: readonly Chunk[] | null
+  /** The store has chunks up to here, which can be compared once as much is synced; 0 before it was looked. */
+  readonly lookFromBytes: number
+  /** Bytes from its beginning that those chunks cover. */
+  readonly coveredBytes: number
+  readonly busy: ReadonlySet<Lane>
+}
+
+export type Lane = 'whole' | 'chunk' | 'merge'
+
+export type Task = { readonly shipment: Shipment } & (
+  | { readonly lane: 'whole' }
+  /** Finds out which chunks the store has of a segment, before the first one of ours. */
+  | { readonly lane: 'chunk'; readonly to: null }
+  | { readonly lane: 'chunk'; readonly from: number; readonly to: number }
+  | { readonly lane: 'merge'; readonly merge: Merge }
+)
+
+export interface PlanInput {
+  readonly shipments: readonly Shipment[]
+  readonly segmentBytes: number
+  readonly uploadConcurrency: number
+  /** The oldest synced byte of the tail has waited for as long as it may. */
+  readonly tailIsDue: boolean
+}
+
+/** Tasks to start now. Those that are under way (`busy`) are not named again. */
+export function nextTasks(input: PlanInput): Task[] {
+  return [...wholeTasks(input), ...chunkTasks(input), ...mergeTasks(input)]
+}
+
+function wholeTasks({ shipments, uploadConcurrency }: PlanInput): Task[] {
+  const busy = shipments.filter((one) => one.busy.has('whole')).length
+  return (
+    shipments
+      .filter((one) => one.whole && !one.settled && !one.busy.has('whole'))
+      // Its chunks are deleted next: one that is still on its way would be left behind.
+      .filter((one) => !(one.stored && one.busy.size > 0))
+      .slice(0, Math.max(0, uploadConcurrency - busy))
+      .map((shipment) => ({ lane: 'whole', shipment }))
+  )
+}
+
+function chunkTasks(input: PlanInput): Task[] {
+  if (input.shipments.some((one) => one.busy.has('chunk'))) return []
+  const front = frontOf(input.shipments, input.segmentBytes)
+  if (front === null || front.syncedBytes === 0) return []
+  // A whole segment without chunks is covered soonest as a whole.
+  if (front.whole && front.coveredBytes === 0) return []
+  if (front.chunks === null) {
+    return front.syncedBytes < front.lookFromBytes ? [] : [{ lane: 'chunk', shipment: front, to: null }]
+  }
+  if (front.syncedBytes <= front.coveredBytes || !(input.tailIsDue || front.whole)) return []
+  return [{ lane: 'chunk', shipment: front, from: front.coveredBytes, to: front.syncedBytes }]
+}
+
+function mergeTasks({ shipments }: PlanInput): Task[] {
+  const open = shipments.at(-1)
+  if (open === undefined || open.whole || open.chunks === null || open.busy.has('merge')) return []
+  const merge = planMerge(open.chunks)
+  return merge === null ? [] : [{ lane: 'merge', shipment: open, merge }]
+}
+
+/** The first segment that the store does not cover whole, or null. */
+export function frontOf(shipments: readonly Shipment[], segmentBytes: number): Shipment | null {
+  return shipments.find((one) => !one.stored && one.coveredBytes < segmentBytes) ?? null
+}
+
+/** Bytes of the first uncovered segment that no chunk carries, neither stored nor under way (up to `chunkTo`). */
+export function unshippedTail(shipments: readonly Shipment[], segmentBytes: number, chunkTo: number): number {
+  const front = frontOf(shipments, segmentBytes)
+  return front === null ? 0 : Math.max(0, front.syncedBytes - Math.max(front.coveredBytes, chunkTo))
+}

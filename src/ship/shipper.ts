@@ -1,0 +1,266 @@
+/**
+ * Carries segments and tails from the spool to the archive: acts on what plan.ts decides, remembers what the store has
+ * of each segment, moves `shipped`, and removes from the spool what is proved in the archive.
+ *
+ * While the store fails, everything is tried again, for ever, with growing pauses, and WAL gathers in the spool. What no
+ * retry can mend (other content under a key of ours) halts the shipper; the spool keeps everything.
+ *
+ * What a crash leaves: objects in the store are whole or absent, so a restart looks, compares and goes on.
+ */
+import type { Archive } from '../archive/archive.ts'
+import { coveredBytes } from '../archive/tail.ts'
+import { Bell } from '../kit/bell.ts'
+import type { Clock } from '../kit/clock.ts'
+import { describe, isError, WalferryError } from '../kit/errors.ts'
+import type { Log } from '../kit/log.ts'
+import { type Backoff, backoffMs } from '../kit/retry.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
+import type { Positions } from '../spool/positions.ts'
+import type { Spool, SpoolSegment } from '../spool/spool.ts'
+import { type Lsn, laterOf, plus } from '../wal/lsn.ts'
+import { segmentStart } from '../wal/segment.ts'
+import { Carrier } from './carrier.ts'
+import { nextTasks, type Shipment, type Task, unshippedTail } from './plan.ts'
+import { Record } from './record.ts'
+
+export interface ShipperOptions {
+  readonly spool: Spool
+  readonly archive: Archive
+  readonly positions: Positions
+  /** How long a synced byte of the tail may wait; 0 ships as soon as the previous chunk is stored. */
+  readonly shipIntervalMs: number
+  readonly uploadConcurrency: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
+
+export class Shipper {
+  readonly #options: ShipperOptions
+  readonly #carrier: Carrier
+  /** Rings when a task has ended, and when draining begins. */
+  readonly #wake: Bell
+  #records = new Map<string, Record>()
+  #tasks = new Set<Promise<void>>()
+  /** Since when bytes of the tail wait that no chunk under way carries. */
+  #waitingSinceMs: number | null = null
+  /** Up to which byte of its segment the chunk under way reaches. */
+  #chunkTo = 0
+  #draining = false
+  #failures = 0
+  #notBeforeMs = 0
+  #problem: WalferryError | null = null
+  #halted: WalferryError | null = null
+
+  constructor(options: ShipperOptions) {
+    this.#options = options
+    this.#carrier = new Carrier(options)
+    this.#wake = options.positions.bell
+  }
+
+  /** Why nothing can be shipped at the moment, or null. */
+  get problem(): WalferryError | null {
+    return this.#problem
+  }
+
+  /**
+   * Ships until `signal` aborts (which rejects), or until everything synced is shipped after `drain`. Rejects with what
+   * halted it. Nothing is under way any more when it settles.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        if (this.#halted !== null) throw this.#halted
+        const seen = this.#wake.count
+        const shipments = this.#look()
+        this.#advance(shipments)
+        this.#notice(shipments)
+        if (this.#draining && this.#tasks.size === 0 && this.#isDrained()) return
+        this.#launch(shipments, signal)
+        await this.#wake.after(seen, signal, this.#pauseMs())
+      }
+    } finally {
+      await Promise.allSettled(this.#tasks)
+    }
+  }
+
+  /** From now on nothing of the tail waits for its interval, and `run` resolves once everything synced is shipped. */
+  drain(): void {
+    this.#draining = true
+    this.#wake.ring()
+  }
+
+  #isDrained(): boolean {
+    const { positions } = this.#options
+    return positions.shipped >= positions.synced
+  }
+
+  /** What lies in the spool, each with what the store has of it. */
+  #look(): Shipment[] {
+    const records = new Map<string, Record>()
+    const shipments = this.#options.spool.segments().map((segment) => {
+      const record = this.#records.get(segment.name) ?? new Record()
+      records.set(segment.name, record)
+      return shipmentOf(segment, record, this.#options.spool.segmentBytes)
+    })
+    this.#records = records
+    return shipments
+  }
+
+  /** A segment before which none lies in the spool follows one that was shipped and removed. */
+  #advance(shipments: readonly Shipment[]): void {
+    const { spool, positions } = this.#options
+    let shipped: Lsn = positions.shipped
+    for (const one of shipments) {
+      const covered = one.stored ? spool.segmentBytes : one.coveredBytes
+      shipped = laterOf(shipped, plus(segmentStart(one.segment.segno, spool.segmentBytes), covered))
+      if (covered < spool.segmentBytes) break
+    }
+    positions.noteShipped(shipped)
+  }
+
+  #notice(shipments: readonly Shipment[]): void {
+    const waits = unshippedTail(shipments, this.#options.spool.segmentBytes, this.#chunkTo) > 0
+    if (!waits) this.#waitingSinceMs = null
+    else this.#waitingSinceMs ??= this.#options.clock.monotonicMs()
+  }
+
+  #launch(shipments: readonly Shipment[], signal: AbortSignal): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (nowMs < this.#notBeforeMs) return
+    const tasks = nextTasks({
+      shipments,
+      segmentBytes: this.#options.spool.segmentBytes,
+      uploadConcurrency: this.#options.uploadConcurrency,
+      tailIsDue:
+        this.#draining ||
+        (this.#waitingSinceMs !== null && nowMs - this.#waitingSinceMs >= this.#options.shipIntervalMs),
+    })
+    for (const task of tasks) {
+      const running: Promise<void> = this.#run(task, signal).finally(() => {
+        this.#tasks.delete(running)
+        this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
+        this.#wake.ring()
+      })
+      this.#tasks.add(running)
+    }
+    this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
+  }
+
+  /** How long nothing is to do, unless the bell rings. */
+  #pauseMs(): number | undefined {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (nowMs < this.#notBeforeMs) return this.#notBeforeMs - nowMs
+    if (this.#waitingSinceMs === null) return undefined
+    const dueMs = this.#waitingSinceMs + this.#options.shipIntervalMs
+    return dueMs > nowMs ? dueMs - nowMs : undefined
+  }
+
+  async #run(task: Task, signal: AbortSignal): Promise<void> {
+    const { segment, name } = task.shipment
+    const record = this.#records.get(name)
+    if (record === undefined) return
+    record.busy.add(task.lane)
+    const waitedSinceMs = this.#waitingSinceMs
+    if (task.lane === 'chunk' && task.to !== null) {
+      this.#chunkTo = task.to
+      this.#waitingSinceMs = null
+    }
+    try {
+      switch (task.lane) {
+        case 'whole':
+          await this.#carryWhole(task.shipment, record, signal)
+          break
+        case 'chunk':
+          if (task.to === null) await this.#carrier.findChunks(segment, record, task.shipment.syncedBytes, signal)
+          else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
+          break
+        case 'merge':
+          await this.#carrier.merge(segment, record, task.merge, signal)
+          break
+      }
+      this.#succeeded()
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error, task)
+      if (task.lane === 'chunk') this.#waitingSinceMs = waitedSinceMs
+    } finally {
+      record.busy.delete(task.lane)
+      if (task.lane === 'chunk') this.#chunkTo = 0
+    }
+  }
+
+  async #carryWhole(shipment: Shipment, record: Record, signal: AbortSignal): Promise<void> {
+    if (!record.stored) {
+      await this.#carrier.putSegment(shipment.segment, signal)
+      record.stored = true
+      // The chunks can be deleted later; whoever waits for the position should not.
+      this.#wake.ring()
+    }
+    await this.#carrier.deleteChunks(shipment.segment, record, signal)
+    record.settled = true
+    await this.#prune()
+  }
+
+  /**
+   * Removes what is settled from the spool: that is its mark. The newest whole segment stays, because a start needs it
+   * to verify the first record of the open one.
+   */
+  async #prune(): Promise<void> {
+    const { spool } = this.#options
+    const wholes = spool.segments().filter((one) => one.whole)
+    for (const one of wholes.slice(0, -1)) {
+      if (this.#records.get(one.name)?.settled === true) await spool.remove(one.segment)
+    }
+  }
+
+  #succeeded(): void {
+    if (this.#problem !== null) this.#options.log.info('shipping works again')
+    this.#problem = null
+    this.#failures = 0
+    this.#notBeforeMs = 0
+  }
+
+  #failed(error: unknown, task: Task): void {
+    const { log, metrics, clock } = this.#options
+    const doing = `ship ${task.shipment.name} (${task.lane})`
+    const known = isError(error)
+      ? error
+      : new WalferryError('STORE_FAILED', `cannot ${doing}`, {
+          cause: error,
+          hint: 'This is a fault of walferry: please report it.',
+        })
+    metrics.add('walferry_store_failures_total', 1, { code: known.code })
+    if (known.code === 'ARCHIVE_CONFLICT' || known.code === 'ARCHIVE_DAMAGED' || known.code === 'ARCHIVE_FOREIGN') {
+      if (this.#halted === null)
+        log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })
+      this.#halted = known
+      this.#problem = known
+      return
+    }
+    // Tasks that run side by side fail together: one pause, and one line in the log, for all of them.
+    const first = clock.monotonicMs() >= this.#notBeforeMs
+    if (first) {
+      const waitMs = backoffMs(backoff, this.#failures++)
+      this.#notBeforeMs = clock.monotonicMs() + waitMs
+      const fields = { code: known.code, retryInMs: Math.round(waitMs), hint: known.hint }
+      if (known.retryable) log.warn(`cannot ${doing}: ${describe(known)}`, fields)
+      else log.error(`cannot ${doing}: ${describe(known)}`, fields)
+    }
+    this.#problem = known
+  }
+}
+
+function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Shipment {
+  return {
+    ...one,
+    stored: record.stored,
+    settled: record.settled,
+    chunks: record.chunks,
+    lookFromBytes: record.lookFromBytes,
+    coveredBytes: record.chunks === null ? 0 : coveredBytes(record.chunks, segmentBytes),
+    busy: record.busy,
+  }
+}

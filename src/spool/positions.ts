@@ -1,0 +1,147 @@
+/**
+ * How far the WAL has come: the noun through which receive, spool and ship meet.
+ *
+ *     server >= received >= written >= synced >= shipped
+ *
+ * Each position is set by the one room that knows it, and moves forward only; the one exception is `dropUnsynced`,
+ * when the spool gives up what it could not make durable. `bell` rings after every change.
+ */
+import { Bell } from '../kit/bell.ts'
+import type { Clock } from '../kit/clock.ts'
+import { asLsn, bytesBetween, laterOf, type Lsn, lsnZero } from '../wal/lsn.ts'
+import { Trail } from './trail.ts'
+
+export const stages = ['receive', 'sync', 'ship'] as const
+export type Stage = (typeof stages)[number]
+
+export interface Lag {
+  readonly bytes: number
+  /** Age, by the server's clock, of the oldest byte that has not passed the stage; 0 when all has. */
+  readonly seconds: number
+}
+
+export class Positions {
+  readonly bell = new Bell()
+  readonly #clock: Clock
+  readonly #sent = new Trail()
+  readonly #existed = new Trail()
+  #server: Lsn = lsnZero
+  #received: Lsn = lsnZero
+  #written: Lsn = lsnZero
+  #synced: Lsn = lsnZero
+  #shipped: Lsn = lsnZero
+  /** The server's clock when it last sent something, and ours (monotonic) when that came. */
+  #heard: { readonly serverMs: number; readonly hereMs: number } | null = null
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** How far the server's own WAL is durable, as it last said. */
+  get server(): Lsn {
+    return this.#server
+  }
+
+  get received(): Lsn {
+    return this.#received
+  }
+
+  /** Handed to the operating system. */
+  get written(): Lsn {
+    return this.#written
+  }
+
+  /** Durable in the spool. */
+  get synced(): Lsn {
+    return this.#synced
+  }
+
+  /** Every byte up to it is durable in the store. */
+  get shipped(): Lsn {
+    return this.#shipped
+  }
+
+  /** A stream begins at `begin`, and everything up to `at` is durable here or in the store already. */
+  startAt(at: Lsn, begin: Lsn): void {
+    if (this.#shipped === lsnZero) this.#shipped = begin
+    this.#synced = laterOf(this.#synced, at)
+    this.#written = laterOf(this.#written, at)
+    this.#received = laterOf(this.#received, at)
+    this.#server = laterOf(this.#server, at)
+    this.bell.ring()
+  }
+
+  /** The server spoke at `sentAtMs` (its clock, since 1970), and its WAL was durable up to `flush`. */
+  noteServer(flush: Lsn, sentAtMs: number): void {
+    this.#heard = { serverMs: sentAtMs, hereMs: this.#clock.monotonicMs() }
+    if (flush <= this.#server) return
+    this.#existed.note(this.#server, sentAtMs)
+    this.#server = flush
+  }
+
+  /** The bytes from `start` on were sent at `sentAtMs`. */
+  noteSent(start: Lsn, sentAtMs: number): void {
+    if (start >= this.#received) this.#sent.note(start, sentAtMs)
+  }
+
+  noteReceived(upTo: Lsn): void {
+    if (upTo <= this.#received) return
+    this.#received = upTo
+    if (this.#server < upTo) this.#server = upTo
+    this.bell.ring()
+  }
+
+  noteWritten(upTo: Lsn): void {
+    if (upTo <= this.#written) return
+    this.#written = upTo
+    this.bell.ring()
+  }
+
+  noteSynced(upTo: Lsn): void {
+    if (upTo <= this.#synced) return
+    this.#synced = upTo
+    this.bell.ring()
+  }
+
+  noteShipped(upTo: Lsn): void {
+    if (upTo <= this.#shipped) return
+    this.#shipped = upTo
+    if (upTo > 0n) this.#sent.forgetBefore(asLsn(upTo - 1n))
+    this.bell.ring()
+  }
+
+  /** What was not synced is given up; it will be received again. */
+  dropUnsynced(): void {
+    this.#received = this.#synced
+    this.#written = this.#synced
+    this.bell.ring()
+  }
+
+  lag(stage: Stage): Lag {
+    const [from, to] = {
+      receive: [this.#received, this.#server] as const,
+      sync: [this.#synced, this.#received] as const,
+      ship: [this.#shipped, this.#synced] as const,
+    }[stage]
+    if (from >= to) return { bytes: 0, seconds: 0 }
+    const since = (stage === 'receive' ? this.#existed : this.#sent).timeOf(from)
+    const serverNowMs = this.#serverNowMs()
+    const seconds = since === null || serverNowMs === null ? 0 : Math.max(0, (serverNowMs - since) / 1000)
+    return { bytes: bytesBetween(from, to), seconds }
+  }
+
+  /**
+   * The newest moment, by the server's clock since 1970, to which the store alone can bring the database; null while
+   * nothing is known. With nothing unshipped that is when the server last spoke.
+   */
+  restorableTimeMs(): number | null {
+    if (this.#shipped === lsnZero) return null
+    if (this.#shipped >= this.#received) return this.#heard?.serverMs ?? null
+    return this.#sent.timeOf(asLsn(this.#shipped - 1n))
+  }
+
+  #serverNowMs(): number | null {
+    if (this.#heard === null) return null
+    return this.#heard.serverMs + (this.#clock.monotonicMs() - this.#heard.hereMs)
+  }
+}

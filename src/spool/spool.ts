@@ -1,0 +1,385 @@
+/**
+ * Segments on the local disk: takes WAL bytes from a stream, writes them, makes them durable, and keeps whole segments
+ * until they are removed.
+ *
+ * Two things run beside the stream, one at a time each:
+ * - the *writer* hands what has gathered to the operating system, in one call for as many fragments as there are;
+ * - the *syncer* makes durable what is written: fdatasync of every file that has news, the final names of whole ones,
+ *   one fsync of the folder where a name is new, and only then moves `synced`. It starts as soon as there is something
+ *   to sync, so commits that wait for us are grouped by the disk's own pace and never by a timer.
+ *
+ * What a crash leaves: bytes before `synced` are on the disk. Behind it, `.partial` files with any part of what was
+ * written; nothing of that was reported to anybody as durable. recover.ts finds the end.
+ */
+import { open as openFile, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { syncFolder } from '../kit/durable-fs.ts'
+import { isError, systemCode, WalferryError } from '../kit/errors.ts'
+import { type Lsn, lsnZero, plus } from '../wal/lsn.ts'
+import { offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
+import type { Positions } from './positions.ts'
+import type { SpoolScan } from './recover.ts'
+import { partialSuffix, SegmentFile } from './segment-file.ts'
+
+export interface SpoolOptions {
+  readonly folder: string
+  readonly segmentBytes: number
+  readonly positions: Positions
+  /** How long each fdatasync took. */
+  readonly onSync?: (seconds: number) => void
+}
+
+/** A place in the history: a position on a timeline. */
+export interface Place {
+  readonly timeline: number
+  readonly lsn: Lsn
+}
+
+/** A segment that lies in the spool. */
+export interface SpoolSegment {
+  readonly segment: Segment
+  readonly name: string
+  readonly whole: boolean
+  /** Bytes from its beginning that are durable, and proved to be the server's. */
+  readonly syncedBytes: number
+}
+
+/** Who feeds the spool hears of it. */
+export interface SpoolListener {
+  /** More is written or synced than before. */
+  progress(): void
+  /** The spool has room again after `append` had said that it is full. */
+  hasRoom(): void
+  /** Writing or syncing failed. What was not synced is given up; the spool can be fed again after `beginStream`. */
+  failed(error: WalferryError): void
+}
+
+/** A segment that is being received, with the fragments that are not written yet. */
+interface Receiving {
+  readonly segment: Segment
+  file: SegmentFile | null
+  parts: Buffer[]
+  bytes: number
+}
+
+/** Above this much unwritten, the stream is paused; below the other it goes on. Some hundred socket reads. */
+const fullBytes = 8 * 1024 * 1024
+const roomBytes = 2 * 1024 * 1024
+/** Fewer bytes than this are written in the event loop: faster than a trip to the thread pool, and commits wait. */
+const smallBytes = 32 * 1024
+/** Files that may wait for their sync: more would only fill the page cache with what is not durable. */
+const maxUnsyncedFiles = 8
+
+export class Spool {
+  readonly segmentBytes: number
+  readonly #folder: string
+  readonly #positions: Positions
+  readonly #onSync: (seconds: number) => void
+  #listener: SpoolListener | null = null
+
+  /** Whole segments, oldest first. */
+  #wholes: Segment[] = []
+  /** The furthest synced place, and how many bytes of its segment are proved; null while the spool has nothing. */
+  #end: { place: Place; proved: boolean } | null
+
+  #timeline = 0
+  #queue: Receiving[] = []
+  #unwrittenBytes = 0
+  #full = false
+  #receivedUpTo: Lsn
+  #writing: Promise<void> | null = null
+  /** Files that this stream has written to and that are not whole and synced yet, oldest first. */
+  #files: SegmentFile[] = []
+  #syncing: Promise<void> | null = null
+  /** How far this stream is durable; behind `end` while it passes over what was there before. */
+  #syncedUpTo: Lsn = lsnZero
+  #failure: WalferryError | null = null
+
+  /** @param scan what recover.ts found and made durable in the folder. */
+  constructor(options: SpoolOptions, scan: SpoolScan) {
+    this.segmentBytes = options.segmentBytes
+    this.#folder = options.folder
+    this.#positions = options.positions
+    this.#onSync = options.onSync ?? (() => undefined)
+    this.#wholes = [...scan.wholes]
+    this.#end = scan.end
+    this.#receivedUpTo = options.positions.received
+  }
+
+  /** The furthest place that is durable here, or null for an empty spool. */
+  get end(): Place | null {
+    return this.#end?.place ?? null
+  }
+
+  /** True while `append` asks for a pause. */
+  get isFull(): boolean {
+    return this.#full
+  }
+
+  /** Segments that lie here, oldest first; the open one last. */
+  segments(): SpoolSegment[] {
+    const found: SpoolSegment[] = this.#wholes.map((segment) => this.#describe(segment, true, this.segmentBytes))
+    const end = this.#end
+    const bytes = end === null ? 0 : offsetIn(end.place.lsn, this.segmentBytes)
+    if (end !== null && bytes > 0) {
+      const segment = { timeline: end.place.timeline, segno: segnoOf(end.place.lsn, this.segmentBytes) }
+      found.push(this.#describe(segment, false, end.proved ? bytes : 0))
+    }
+    return found
+  }
+
+  /**
+   * Begins to take WAL at a segment's start. Bytes up to `end`, where that lies in this segment and is proved, are
+   * compared with what comes. Waits until what an earlier stream left has been settled.
+   */
+  async beginStream(timeline: number, start: Lsn, listener: SpoolListener): Promise<void> {
+    if (offsetIn(start, this.segmentBytes) !== 0) throw new RangeError('a stream begins at a segment start')
+    await this.settle()
+    await this.#closeFiles()
+    this.#failure = null
+    this.#listener = listener
+    this.#timeline = timeline
+    this.#receivedUpTo = start
+    this.#syncedUpTo = start
+    this.#full = false
+    this.#queue = [receiving({ timeline, segno: segnoOf(start, this.segmentBytes) })]
+    this.#unwrittenBytes = 0
+  }
+
+  /** How far the current stream is durable, compared with what was here before. */
+  get syncedUpTo(): Lsn {
+    return this.#syncedUpTo
+  }
+
+  /** Where the next byte belongs. */
+  get receivedUpTo(): Lsn {
+    return this.#receivedUpTo
+  }
+
+  /** Takes the next bytes of the stream, and keeps the buffer until it is written. Costs no promise and no copy. */
+  append(bytes: Buffer): void {
+    if (this.#failure !== null) return
+    let rest = bytes
+    while (rest.length > 0) {
+      const last = this.#queue.at(-1)
+      if (last === undefined) throw new Error('append before beginStream')
+      const room = this.segmentBytes - offsetIn(this.#receivedUpTo, this.segmentBytes)
+      const part = rest.length <= room ? rest : rest.subarray(0, room)
+      last.parts.push(part)
+      last.bytes += part.length
+      this.#unwrittenBytes += part.length
+      this.#receivedUpTo = plus(this.#receivedUpTo, part.length)
+      if (part.length === room) {
+        this.#queue.push(receiving({ timeline: this.#timeline, segno: last.segment.segno + 1 }))
+      }
+      rest = rest.subarray(part.length)
+    }
+    if (this.#unwrittenBytes >= fullBytes) this.#full = true
+  }
+
+  /** Starts writing what was appended, unless that is under way. */
+  batchEnd(): void {
+    if (this.#failure !== null) return
+    this.#positions.noteReceived(this.#receivedUpTo)
+    this.#write()
+  }
+
+  /** Resolves once everything appended is durable, or was given up after a failure. */
+  async settle(): Promise<void> {
+    this.#write()
+    while (this.#writing !== null || this.#syncing !== null) {
+      await (this.#writing ?? this.#syncing)
+    }
+  }
+
+  /** Opens a segment for reading, whichever of its two names it has by now. */
+  async openForRead(segment: Segment): Promise<Awaited<ReturnType<typeof openFile>>> {
+    const path = join(this.#folder, segmentName(segment, this.segmentBytes))
+    try {
+      return await openFile(path + partialSuffix, 'r')
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw spoolError(error, `open ${path}${partialSuffix}`)
+    }
+    try {
+      return await openFile(path, 'r')
+    } catch (error) {
+      throw spoolError(error, `open ${path}`)
+    }
+  }
+
+  /**
+   * Removes a whole segment that is durable elsewhere. Not synced: if a crash undoes it, the segment is compared with
+   * the archive's once more and removed again.
+   */
+  async remove(segment: Segment): Promise<void> {
+    const path = join(this.#folder, segmentName(segment, this.segmentBytes))
+    try {
+      await unlink(path)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw spoolError(error, `remove ${path}`)
+    }
+    this.#wholes = this.#wholes.filter((one) => one.segno !== segment.segno || one.timeline !== segment.timeline)
+  }
+
+  /** Bytes that the spool's files take, as far as they are filled. */
+  bytes(): number {
+    return this.segments().reduce((sum, one) => sum + one.syncedBytes, 0)
+  }
+
+  /** Settles and releases the files. The spool can be opened again by anybody. */
+  async close(): Promise<void> {
+    await this.settle()
+    await this.#closeFiles()
+  }
+
+  #describe(segment: Segment, whole: boolean, syncedBytes: number): SpoolSegment {
+    return { segment, name: segmentName(segment, this.segmentBytes), whole, syncedBytes }
+  }
+
+  // The writer.
+
+  #write(): void {
+    while (this.#writing === null && this.#failure === null) {
+      const head = this.#queue[0]
+      if (head === undefined || head.bytes === 0 || this.#files.length >= maxUnsyncedFiles) return
+      try {
+        const file = this.#fileOf(head)
+        const { parts, bytes } = head
+        head.parts = []
+        head.bytes = 0
+        if (bytes <= smallBytes) {
+          file.writeNow(parts)
+          this.#wrote(file, bytes)
+        } else {
+          this.#writing = file.write(parts).then(
+            () => {
+              this.#writing = null
+              this.#wrote(file, bytes)
+              this.#write()
+            },
+            (error: unknown) => {
+              this.#writing = null
+              this.#fail(error, `write ${file.name}${partialSuffix}`)
+            },
+          )
+        }
+      } catch (error) {
+        this.#fail(error, `write ${segmentName(head.segment, this.segmentBytes)}${partialSuffix}`)
+      }
+    }
+  }
+
+  #fileOf(head: Receiving): SegmentFile {
+    if (head.file !== null) return head.file
+    head.file = SegmentFile.open(this.#folder, head.segment, this.segmentBytes, this.#knownBytes(head.segment))
+    this.#files.push(head.file)
+    return head.file
+  }
+
+  #knownBytes(segment: Segment): number {
+    const end = this.#end
+    if (end === null || !end.proved || end.place.timeline !== segment.timeline) return 0
+    return segnoOf(end.place.lsn, this.segmentBytes) === segment.segno ? offsetIn(end.place.lsn, this.segmentBytes) : 0
+  }
+
+  #wrote(file: SegmentFile, bytes: number): void {
+    this.#unwrittenBytes -= bytes
+    if (file.isFull) this.#queue.shift()
+    this.#positions.noteWritten(plus(segmentStart(file.segment.segno, this.segmentBytes), file.written))
+    this.#sync()
+    // In a backlog the next write follows at once, and a report for each would only cost.
+    if (this.#unwrittenBytes === 0) this.#listener?.progress()
+    if (this.#full && this.#unwrittenBytes <= roomBytes) {
+      this.#full = false
+      this.#listener?.hasRoom()
+    }
+  }
+
+  // The syncer.
+
+  #sync(): void {
+    if (this.#syncing !== null || this.#failure !== null) return
+    if (!this.#hasNews()) return
+    this.#syncing = this.#syncRound().then(
+      () => {
+        this.#syncing = null
+        this.#sync()
+        this.#write()
+      },
+      (error: unknown) => {
+        this.#syncing = null
+        this.#fail(error, 'sync the spool')
+      },
+    )
+  }
+
+  #hasNews(): boolean {
+    const last = this.#files.at(-1)
+    if (last === undefined) return false
+    const upTo = plus(segmentStart(last.segment.segno, this.segmentBytes), last.written)
+    return upTo > this.#syncedUpTo
+  }
+
+  async #syncRound(): Promise<void> {
+    // What is written while this runs waits for the next round, so the state is taken once, here.
+    const round = this.#files.map((file) => ({ file, written: file.written, full: file.isFull }))
+    let namesAreNew = false
+    for (const { file, full } of round) {
+      const startedMs = performance.now()
+      await file.sync()
+      this.#onSync((performance.now() - startedMs) / 1000)
+      // A crash right here leaves a whole segment under its partial name: it is received or recovered again.
+      if (full) await file.becomeWhole()
+      namesAreNew ||= full || file.nameIsNew
+    }
+    if (namesAreNew) await syncFolder(this.#folder)
+    for (const { file, full } of round) {
+      file.nameIsNew = false
+      if (!full) continue
+      this.#files.shift()
+      this.#wholes.push(file.segment)
+      await file.close()
+    }
+    const last = round.at(-1)
+    if (last === undefined) return
+    const lsn = plus(segmentStart(last.file.segment.segno, this.segmentBytes), last.written)
+    this.#syncedUpTo = lsn
+    if (this.#end === null || lsn >= this.#end.place.lsn) {
+      this.#end = { place: { timeline: last.file.segment.timeline, lsn }, proved: true }
+    }
+    this.#positions.noteSynced(lsn)
+    this.#listener?.progress()
+  }
+
+  #fail(error: unknown, doing: string): void {
+    if (this.#failure !== null) return
+    const failure = spoolError(error, doing)
+    this.#failure = failure
+    this.#queue = []
+    this.#unwrittenBytes = 0
+    this.#positions.dropUnsynced()
+    this.#listener?.failed(failure)
+  }
+
+  async #closeFiles(): Promise<void> {
+    const files = this.#files
+    this.#files = []
+    for (const file of files) await file.close()
+  }
+}
+
+function receiving(segment: Segment): Receiving {
+  return { segment, file: null, parts: [], bytes: 0 }
+}
+
+function spoolError(error: unknown, doing: string): WalferryError {
+  if (isError(error)) return error
+  const noSpace = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
+  return new WalferryError('SPOOL_FAILED', `cannot ${doing}`, {
+    cause: error,
+    retryable: true,
+    hint: noSpace
+      ? 'The disk of the spool is full. Make room; the slot keeps the WAL until then.'
+      : 'Look at the disk of the spool, and at the permissions of its folder.',
+  })
+}

@@ -1,0 +1,55 @@
+/**
+ * Remembers when the server sent which bytes, coarsely and in bounded memory, so that a lag in bytes can be told in
+ * seconds. A sample (position, time) says: the bytes from here on, up to the next sample, were sent at that time.
+ */
+import type { Lsn } from '../wal/lsn.ts'
+
+interface Sample {
+  readonly from: Lsn
+  readonly atMs: number
+}
+
+/** Closer samples would not change a lag that is read in tenths of seconds. */
+const firstSpacingMs = 20
+const maxSamples = 2048
+
+export class Trail {
+  #samples: Sample[] = []
+  #spacingMs = firstSpacingMs
+
+  /** The bytes from `from` on were sent at `atMs`. Positions that go back are ignored. */
+  note(from: Lsn, atMs: number): void {
+    const last = this.#samples.at(-1)
+    if (last !== undefined && (from <= last.from || atMs - last.atMs < this.#spacingMs)) return
+    this.#samples.push({ from, atMs })
+    if (this.#samples.length < maxSamples) return
+    // A long outage: keep every second sample. A byte then seems sent a little earlier than it was, never later.
+    this.#samples = this.#samples.filter((_, i) => i % 2 === 0)
+    this.#spacingMs *= 2
+  }
+
+  /** When the byte at `position` was sent, or null if that is not known. */
+  timeOf(position: Lsn): number | null {
+    let low = 0
+    let high = this.#samples.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const sample = this.#samples[middle]
+      if (sample !== undefined && sample.from <= position) low = middle + 1
+      else high = middle
+    }
+    return this.#samples[low - 1]?.atMs ?? null
+  }
+
+  /** Nobody will ask for bytes before `position` any more. */
+  forgetBefore(position: Lsn): void {
+    let keep = 0
+    while (keep + 1 < this.#samples.length) {
+      const next = this.#samples[keep + 1]
+      if (next === undefined || next.from > position) break
+      keep++
+    }
+    if (keep > 0) this.#samples.splice(0, keep)
+    if (this.#samples.length < maxSamples / 4) this.#spacingMs = firstSpacingMs
+  }
+}

@@ -1,0 +1,63 @@
+/** Runs the contract of stores on each of them; on an S3 store outside as well, where the environment names one. */
+import { randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { DirectoryStore } from '../../src/store/directory.ts'
+import { S3Store } from '../../src/store/s3.ts'
+import { setEnvironment } from '../support/environment.ts'
+import { startS3Server } from '../support/s3-server.ts'
+import { keysOf, objectStoreContract } from './object-store.ts'
+
+objectStoreContract('in a folder', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'walferry-store-'))
+  return {
+    store: new DirectoryStore(root),
+    fill: async (keys) => {
+      const paths = keys.map((key) => join(root, key))
+      for (const folder of new Set(paths.map(dirname))) await mkdir(folder, { recursive: true })
+      await Promise.all(paths.map((path) => writeFile(path, 'x')))
+    },
+    cleanup: () => rm(root, { recursive: true }),
+  }
+})
+
+objectStoreContract('in S3', async () => {
+  const s3 = await startS3Server()
+  const restore = setEnvironment(s3.environment)
+  const store = new S3Store({ bucket: s3.bucket, prefix: 'some/prefix', endpoint: s3.endpoint })
+  return {
+    store,
+    fill: async (keys) => {
+      for (const key of keys) s3.objects.set(`some/prefix/${key}`, 'x')
+      // What is beside the prefix, and a console's mark of a folder, must not be seen.
+      for (const key of ['some/prefix/', 'some/prefix', 'some/prefix0', 'some/prefiw']) s3.objects.set(key, 'x')
+    },
+    serverBytes: () => s3.objects.bytes,
+    cleanup: async () => {
+      store.close()
+      await s3.stop()
+      restore()
+    },
+  }
+})
+
+const endpoint = process.env['WALFERRY_TEST_S3_ENDPOINT']
+const bucket = process.env['WALFERRY_TEST_S3_BUCKET']
+if (endpoint === undefined || bucket === undefined) {
+  test('the object store in an S3 store outside', {
+    skip: 'set WALFERRY_TEST_S3_ENDPOINT and WALFERRY_TEST_S3_BUCKET, and credentials in AWS_*, to test one',
+  })
+} else {
+  objectStoreContract(`in ${bucket} at ${endpoint}`, async () => {
+    const store = new S3Store({ bucket, endpoint, prefix: `walferry-test-${randomUUID()}` })
+    return {
+      store,
+      cleanup: async () => {
+        await store.deleteMany(await keysOf(store, { prefix: '' }), { signal: new AbortController().signal })
+        store.close()
+      },
+    }
+  })
+}

@@ -1,0 +1,175 @@
+/**
+ * Real servers for tests. Their binaries come from npm (test/servers) and exist for some platforms only: where one is
+ * missing, its tests are skipped, and say so.
+ *
+ *     for (const version of await testVersions()) {
+ *       test(`kill -9 loses nothing (PostgreSQL ${version.major})`, async () => {
+ *         await withCluster({ version, segmentBytes: megabyte }, async (cluster, client) => { ... })
+ *       })
+ *     }
+ *
+ * A server that is still there when the test process ends is killed.
+ */
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import pg from 'pg'
+import { isError } from '../../src/kit/errors.ts'
+import { type Binaries, findBinaries } from '../../src/cluster/binaries.ts'
+import { Cluster } from '../../src/cluster/cluster.ts'
+import { RunningClusters } from '../../src/cluster/running-clusters.ts'
+import type { Settings } from '../../src/cluster/settings.ts'
+
+export const megabyte = 1024 * 1024
+
+export interface TestVersion {
+  readonly major: number
+  readonly binaries: Binaries
+}
+
+export interface TestClusterOptions {
+  readonly version: TestVersion
+  /** Default: 16 MB. */
+  readonly segmentBytes?: number
+  readonly settings?: Settings
+  /** For the server and its commands. */
+  readonly env?: Readonly<Record<string, string>>
+  /**
+   * Clusters of one version and segment size are copies of one template, and so have one system identifier. True: this
+   * one is made by its own initdb, and has its own.
+   */
+  readonly ownIdentity?: boolean
+}
+
+/** The oldest and the newest major version that walferry supports. */
+const majors = [13, 18]
+
+/** Enough for the slowest single step on a busy machine; what takes longer hangs. */
+export const stepTimeoutMs = 60_000
+
+const running = new RunningClusters()
+const templates = new Map<string, Promise<Cluster>>()
+const folders = new Set<string>()
+let guarded = false
+
+/** The versions to test with. For one that this machine lacks, registers a skipped test that says so. */
+export async function testVersions(): Promise<TestVersion[]> {
+  const found: TestVersion[] = []
+  for (const major of majors) {
+    try {
+      const binaries = await findBinaries({ major, from: import.meta.dirname, signal: deadline() })
+      found.push({ major, binaries })
+    } catch (error) {
+      if (!isError(error, 'CLUSTER_FAILED')) throw error
+      const reason = `${error.message} (${process.platform}-${process.arch})`
+      void test(`with PostgreSQL ${major}`, { skip: reason }, () => undefined)
+    }
+  }
+  return found
+}
+
+/** A signal for one step of a test: aborts with an error if the step hangs. */
+export function deadline(ms = stepTimeoutMs): AbortSignal {
+  return AbortSignal.timeout(ms)
+}
+
+/** Makes a cluster that listens on 127.0.0.1 and is not started; `discardCluster` ends it. */
+export async function makeCluster(options: TestClusterOptions): Promise<Cluster> {
+  const { version, segmentBytes = 16 * megabyte, settings = {}, env } = options
+  const folder = await makeFolder()
+  const place = { binaries: version.binaries, folder, tcp: true, env }
+  const cluster =
+    options.ownIdentity === true
+      ? await Cluster.create({ ...place, segmentBytes, signal: deadline() })
+      : await Cluster.copyOf(await templateOf(version, segmentBytes), place)
+  running.add(cluster)
+  await cluster.configure(settings)
+  return cluster
+}
+
+/** A second cluster with what a stopped one holds: the same system identifier. `discardCluster` ends it. */
+export async function copyCluster(source: Cluster): Promise<Cluster> {
+  const place = { binaries: source.binaries, folder: await makeFolder(), tcp: true }
+  const cluster = await Cluster.copyOf(source, place)
+  running.add(cluster)
+  return cluster
+}
+
+/** Kills the cluster if it runs, and deletes it. */
+export async function discardCluster(cluster: Cluster): Promise<void> {
+  await running.dispose(cluster)
+  folders.delete(cluster.folder)
+}
+
+/** Makes and starts a cluster, connects to it, and discards it after `use`, whatever came of it. */
+export async function withCluster<T>(
+  options: TestClusterOptions,
+  use: (cluster: Cluster, client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const cluster = await makeCluster(options)
+  try {
+    await cluster.start(deadline())
+    const client = await connect(cluster)
+    try {
+      return await use(cluster, client)
+    } finally {
+      await client.end()
+    }
+  } finally {
+    await discardCluster(cluster)
+  }
+}
+
+/** A client as superuser. A server that dies under it makes its queries fail, and nothing else. */
+export async function connect(cluster: Cluster): Promise<pg.Client> {
+  const client = new pg.Client({ ...cluster.connection, ssl: false, connectionTimeoutMillis: stepTimeoutMs })
+  client.on('error', () => undefined)
+  await client.connect()
+  return client
+}
+
+/** The rows, each a list of texts (or null) as the server writes them: no type of pg's gets in the way. */
+export async function rows(client: pg.Client, sql: string): Promise<(string | null)[][]> {
+  const types = { getTypeParser: () => (text: string) => text }
+  const result = await client.query<(string | null)[]>({ text: sql, rowMode: 'array', types })
+  return result.rows
+}
+
+/** The first column of the first row, as text. */
+export async function value(client: pg.Client, sql: string): Promise<string> {
+  const [first] = await rows(client, sql)
+  const text = first?.[0]
+  if (typeof text !== 'string') throw new Error(`no value came of: ${sql}`)
+  return text
+}
+
+function templateOf(version: TestVersion, segmentBytes: number): Promise<Cluster> {
+  const key = `${version.major} ${segmentBytes}`
+  const known = templates.get(key)
+  if (known !== undefined) return known
+  const made = makeFolder().then((folder) =>
+    Cluster.create({ binaries: version.binaries, folder, segmentBytes, signal: deadline() }),
+  )
+  templates.set(key, made)
+  return made
+}
+
+async function makeFolder(): Promise<string> {
+  guardExit()
+  const folder = await mkdtemp(join(tmpdir(), 'walferry-pg-'))
+  folders.add(folder)
+  return folder
+}
+
+/** What tests leave behind goes with their process: after a failure, after a time-out of the runner, after Ctrl-C. */
+function guardExit(): void {
+  if (guarded) return
+  guarded = true
+  process.on('exit', () => {
+    running.killNow()
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+}
