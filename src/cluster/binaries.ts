@@ -76,7 +76,7 @@ async function read(binDir: string, signal: AbortSignal): Promise<Binaries> {
   }
   const text = await run(join(binDir, 'postgres'), ['--version'], {
     signal,
-    user: null,
+    asServer: false,
     cwd: '/',
     env: serverEnvironment('/'),
   })

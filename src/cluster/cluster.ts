@@ -102,7 +102,7 @@ export class Cluster {
     const user = await serverUser()
     await run(join(options.binaries.binDir, 'initdb'), args, {
       signal: options.signal,
-      user,
+      asServer: true,
       cwd: cluster.folder,
       env: cluster.#environment(),
     }).catch((cause: unknown) => {
@@ -178,7 +178,6 @@ export class Cluster {
     signal.throwIfAborted()
     if (this.isRunning) throw new WalferryError('CLUSTER_FAILED', `${this.dataFolder}: the server runs already`)
     if (this.#process !== null) await orAbort(this.#process.gone, signal)
-    const user = await serverUser()
     await chmod(this.dataFolder, 0o700)
     await giveDataToServer(this.dataFolder)
     this.#logFrom = await this.log.size()
@@ -188,7 +187,6 @@ export class Cluster {
       logFile: this.log.path,
       cwd: this.folder,
       env: this.#environment(),
-      user,
     })
   }
 

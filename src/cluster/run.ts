@@ -1,12 +1,12 @@
 /** Runs a program to its end, without a shell, and returns what it printed. */
 import { spawn } from 'node:child_process'
 import { WalferryError } from '../kit/errors.ts'
-import type { ServerUser } from './server-user.ts'
+import { type ServerCommand, serverCommand } from './server-user.ts'
 
 export interface RunOptions {
   readonly signal: AbortSignal
-  /** Runs as this user; null for ourselves. */
-  readonly user: ServerUser | null
+  /** Run it as what servers run as, instead of as ourselves. */
+  readonly asServer: boolean
   readonly cwd: string
   readonly env: NodeJS.ProcessEnv
 }
@@ -14,13 +14,15 @@ export interface RunOptions {
 /** Resolves with standard output. Throws CLUSTER_FAILED with what was printed if the exit code is not 0. */
 export async function run(file: string, args: readonly string[], options: RunOptions): Promise<string> {
   options.signal.throwIfAborted()
-  const child = spawn(file, args, {
+  const ours: ServerCommand = { file, args, identity: {} }
+  const command = options.asServer ? await serverCommand(file, args) : ours
+  const child = spawn(command.file, command.args, {
     cwd: options.cwd,
     env: options.env,
     stdio: ['ignore', 'pipe', 'pipe'],
     signal: options.signal,
     killSignal: 'SIGKILL',
-    ...identityOf(options.user),
+    ...command.identity,
   })
   let output = ''
   let printed = ''
@@ -40,11 +42,6 @@ export async function run(file: string, args: readonly string[], options: RunOpt
   })
   if (outcome === 'exit code 0') return output
   throw new WalferryError('CLUSTER_FAILED', `${file} failed, ${outcome}: ${printed.trim()}`)
-}
-
-/** The options of `spawn` that make a process another user's. */
-export function identityOf(user: ServerUser | null): { uid?: number; gid?: number } {
-  return user === null ? {} : { uid: user.uid, gid: user.gid }
 }
 
 /**

@@ -12,8 +12,7 @@ import { Socket } from 'node:net'
 import { promisify } from 'node:util'
 import { orAbort } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { identityOf } from './run.ts'
-import type { ServerUser } from './server-user.ts'
+import { serverCommand } from './server-user.ts'
 
 /** How the postmaster ended: with a code, or by a signal. */
 export interface Exit {
@@ -27,7 +26,6 @@ export interface SpawnOptions {
   readonly logFile: string
   readonly cwd: string
   readonly env: NodeJS.ProcessEnv
-  readonly user: ServerUser | null
 }
 
 export class ServerProcess {
@@ -55,13 +53,14 @@ export class ServerProcess {
   static async spawn(options: SpawnOptions): Promise<ServerProcess> {
     const log = await open(options.logFile, 'a', 0o644)
     try {
-      const child = spawn(options.postgres, options.args, {
+      const command = await serverCommand(options.postgres, options.args)
+      const child = spawn(command.file, command.args, {
         cwd: options.cwd,
         env: options.env,
         stdio: ['ignore', log.fd, log.fd, 'pipe'],
         // A session of its own: Ctrl-C at our terminal is ours to act on, and must not reach the server directly.
         detached: true,
-        ...identityOf(options.user),
+        ...command.identity,
       })
       await once(child, 'spawn').catch((cause: unknown) => {
         throw new WalferryError('CLUSTER_FAILED', `${options.postgres} could not be run`, { cause })

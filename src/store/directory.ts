@@ -29,7 +29,7 @@ const folderMode = 0o750
 
 const readBytes = 256 * 1024 // a trip to the thread pool for each; 64 readers at once hold 16 MiB
 const leftoverAgeMs = 24 * 3600 * 1000 // no upload is silent for a day: each chunk sets the file's time anew
-const publishAttempts = 5 // each is lost only to another deletion of the very same, just emptied, folder
+const publishAttempts = 20 // each is lost only to one more deletion of the last object in the same folder
 const durableFoldersKept = 1000
 
 export class DirectoryStore implements ObjectStore {
@@ -107,12 +107,11 @@ export class DirectoryStore implements ObjectStore {
     for (const key of keys) {
       options.signal.throwIfAborted()
       const path = join(this.#root, key)
-      folders.add(dirname(path))
-      await this.#io(`delete ${key}`, () => unlink(path).catch(ignoreGone))
+      if (await this.#io(`delete ${key}`, () => removeFile(path))) folders.add(dirname(path))
     }
     for (const folder of folders) {
       options.signal.throwIfAborted()
-      await this.#io('delete objects', async () => syncFolder(await this.#removeEmpty(folder)))
+      await this.#io('delete objects', () => this.#settle(folder))
     }
   }
 
@@ -148,7 +147,7 @@ export class DirectoryStore implements ObjectStore {
     try {
       await mkdir(folder, { mode: folderMode })
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') await this.#mustBeThere()
+      if (isGone(error)) await this.#mustBeThere()
       if (systemCode(error) !== 'EEXIST') throw error
     }
     if (this.#swept) return
@@ -210,20 +209,21 @@ export class DirectoryStore implements ObjectStore {
     this.#durableFolders.add(folder)
   }
 
-  /** Removes a folder and its parents as far as they are empty, never the root. Gives the lowest that is left. */
-  async #removeEmpty(folder: string): Promise<string> {
+  /** Makes the deletions in a folder durable. It is removed if it is empty, and so are its parents; never the root. */
+  async #settle(folder: string): Promise<void> {
     let at = folder
     while (at !== this.#root) {
       try {
         await rmdir(at)
       } catch (error) {
-        // Not empty, or not ours to remove: it stays, and an empty folder is no harm.
-        if (systemCode(error) !== 'ENOENT') break
+        // Not empty, or not ours to remove: it stays, and an empty folder is no harm. If it is gone already, or just
+        // now, then the entry that matters is in the folder above.
+        if (!isGone(error) && (await syncIfThere(at))) return
       }
       this.#durableFolders.delete(at)
       at = dirname(at)
     }
-    return at
+    await syncFolder(at)
   }
 
   async #open(key: string): Promise<FileHandle> {
@@ -276,8 +276,14 @@ export class DirectoryStore implements ObjectStore {
 
   /** Without the root nothing can be said about what is in it. */
   async #mustBeThere(): Promise<void> {
-    const found = await stat(this.#root).catch(ignoreGone)
-    if (found?.isDirectory() === true) return
+    const isThere = await stat(this.#root).then(
+      (found) => found.isDirectory(),
+      (error: unknown) => {
+        if (isGone(error)) return false
+        throw error
+      },
+    )
+    if (isThere) return
     throw new WalferryError('STORE_UNREACHABLE', `the folder ${this.#root} is not there`, {
       retryable: true,
       hint: `Mount the disk that holds it; or, for a new archive, create it: mkdir -p ${this.#root}`,
@@ -298,8 +304,26 @@ export class DirectoryStore implements ObjectStore {
   }
 }
 
-function ignoreGone(error: unknown): undefined {
-  if (!isGone(error)) throw error
+/** False if there was none. */
+async function removeFile(path: string): Promise<boolean> {
+  try {
+    await unlink(path)
+    return true
+  } catch (error) {
+    if (isGone(error)) return false
+    throw error
+  }
+}
+
+/** False if the folder is not there any more. */
+async function syncIfThere(folder: string): Promise<boolean> {
+  try {
+    await syncFolder(folder)
+    return true
+  } catch (error) {
+    if (isGone(error)) return false
+    throw error
+  }
 }
 
 /** Removes a file that nobody will look for again; if that fails, the next start does it. */

@@ -7,7 +7,7 @@ import { codecOfKey } from '../../src/archive/codec-name.ts'
 import { parseWalKey } from '../../src/archive/keys.ts'
 import { seededRandom } from '../support/random.ts'
 import { brSmall, gzSmall, lz4Small, lz4Unchecked, zstSmall, zstUnchecked } from './samples.ts'
-import { collect, flipped, inPieces, likeWal } from './streams.ts'
+import { collect, flipped, inPieces, likeWal, unlessDamaged } from './streams.ts'
 
 const segmentBytes = 16 * 1024 * 1024
 const walg = new URL('../../../test/fixtures/walg/', import.meta.url)
@@ -27,19 +27,18 @@ test('segments that WAL-G wrote are read whole, and their checksums hold', async
   }
 })
 
-test('a flipped byte in a segment that WAL-G wrote is an error', async (t) => {
+test('a flipped byte in a segment that WAL-G wrote is an error, or changes nothing', async (t) => {
   const random = seededRandom(t)
   for (const name of ['000000020000000000000006.lz4', '000000010000000000000002.zst']) {
     const key = `wal_005/${name}`
     const bytes = readFileSync(new URL(key, walg))
-    for (let round = 0; round < 5; round++) {
-      const at = 20 + random.below(bytes.length - 20)
-      const damagedBytes = flipped(bytes, at, 1 + random.below(255))
-      await assert.rejects(
-        collect(decode(key, inPieces(damagedBytes, 64 * 1024), segmentBytes)),
-        { code: 'ARCHIVE_DAMAGED', message: new RegExp(key) },
-        `byte ${at} of ${name}`,
-      )
+    const plain = await collect(decode(key, inPieces(bytes, 64 * 1024), segmentBytes))
+    for (let round = 0; round < 6; round++) {
+      const at = random.below(bytes.length)
+      const flippedBytes = flipped(bytes, at, 1 + random.below(255))
+      const result = await unlessDamaged(collect(decode(key, inPieces(flippedBytes, 64 * 1024), segmentBytes)))
+      // Some fields of zstd are not looked at by fzstd, and some distances of LZ4 lead to the same bytes.
+      assert.ok(result === null || result.equals(plain), `byte ${at} of ${name} gave other bytes`)
     }
   }
 })
@@ -91,7 +90,7 @@ test('content of another size than promised is damage, for every compression', a
 })
 
 test('an object that expands without end is given up as soon as it is too large', async () => {
-  // 20 MB of zeros, and the source counts how much of the object was asked for.
+  // 100 MiB of zeros, and the source counts how much of the object was asked for.
   const bytes = await collect(encode('lz4', piecesOf(memoryAt(Buffer.alloc(100 * 1024 * 1024)), 0, 100 * 1024 * 1024)))
   let asked = 0
   async function* source(): AsyncGenerator<Uint8Array> {

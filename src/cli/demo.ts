@@ -1,0 +1,227 @@
+/**
+ * `walferry demo`: the main job on a throw-away server. A writer commits as fast as it can while walferry receives and
+ * ships; the server is killed; a copy of its data directory from before the first commit recovers from the archive; and
+ * every row is compared with what was acknowledged.
+ */
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Binaries, findBinaries } from '../cluster/binaries.ts'
+import { Cluster } from '../cluster/cluster.ts'
+import { query } from '../cluster/query.ts'
+import { RunningClusters } from '../cluster/running-clusters.ts'
+import { openLog } from '../daemon/log.ts'
+import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
+import { sleep } from '../kit/abort.ts'
+import { WalferryError } from '../kit/errors.ts'
+import { DirectoryStore } from '../store/directory.ts'
+import { parseHistory, switchPointOf } from '../wal/history.ts'
+import { formatLsn } from '../wal/lsn.ts'
+import type { Config } from './options.ts'
+import { DemoScreen, type Figure } from './demo-screen.ts'
+import { judge, type Verdict } from './demo-verdict.ts'
+import { DemoWriter, writerClients } from './demo-writer.ts'
+import { version } from './version.ts'
+
+const writeMs = 12_000
+const frameMs = 200
+const walferryFetch = fileURLToPath(new URL('../../../bin/walferry-fetch', import.meta.url))
+
+/** Throws if a commit came back wrong, or was lost that was shipped; and whatever the parts throw. */
+export async function runDemo(config: Config<'pg-bin'>): Promise<void> {
+  const stop = new AbortController()
+  const onSignal = (signal: NodeJS.Signals): void => stop.abort(new Error(`stopped by ${signal}`))
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  const clusters = new RunningClusters()
+  const onExit = (): void => clusters.killNow()
+  process.on('exit', onExit)
+  const folder = await mkdtemp(join(tmpdir(), 'walferry-demo-'))
+  try {
+    const binaries = await findBinaries({ binDir: config['pg-bin'], from: import.meta.dirname, signal: stop.signal })
+    await new Demo(folder, binaries, clusters, stop.signal).run()
+  } finally {
+    await clusters.disposeAll()
+    await rm(folder, { recursive: true, force: true })
+    process.off('exit', onExit)
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
+  }
+}
+
+class Demo {
+  readonly #folder: string
+  readonly #binaries: Binaries
+  readonly #clusters: RunningClusters
+  readonly #signal: AbortSignal
+  readonly #screen = new DemoScreen(process.stdout)
+  readonly #startedMs = performance.now()
+
+  constructor(folder: string, binaries: Binaries, clusters: RunningClusters, signal: AbortSignal) {
+    this.#folder = folder
+    this.#binaries = binaries
+    this.#clusters = clusters
+    this.#signal = signal
+  }
+
+  async run(): Promise<void> {
+    this.#step(`PostgreSQL ${this.#binaries.version}: a new server, and a copy of its data directory for later`)
+    const server = await this.#makeServer()
+    const copy = await this.#copyOf(server)
+    await server.start(this.#signal)
+
+    const archive = join(this.#folder, 'archive')
+    await mkdir(archive)
+    this.#step('walferry receives from it, and ships into a folder; 4 clients commit as fast as they can')
+    const { writer, daemon } = await this.#writeAndReceive(server, archive)
+    this.#step('the server is gone (SIGKILL); walferry has shipped what it had received')
+    const shipped = daemon.positions.shipped
+
+    this.#step('the copy recovers, with nothing but restore_command and the archive')
+    const recoveredTo = await this.#recover(copy, archive)
+    const rows = await this.#rowsOf(copy)
+    const verdict = judge(writer.acknowledged, rows, writerClients)
+    this.#tell(verdict, formatLsn(shipped), recoveredTo)
+  }
+
+  async #makeServer(): Promise<Cluster> {
+    const server = await Cluster.create({
+      binaries: this.#binaries,
+      folder: join(this.#folder, 'server'),
+      settings: { max_wal_senders: 4, wal_level: 'replica' },
+      signal: this.#signal,
+    })
+    this.#clusters.add(server)
+    await server.start(this.#signal)
+    await query(server.connection, 'CREATE TABLE demo (id bigint PRIMARY KEY, payload text NOT NULL)', this.#signal)
+    // Before the copy is taken: from here on the server keeps the WAL that the copy will need.
+    await query(server.connection, "SELECT pg_create_physical_replication_slot('walferry', true)", this.#signal)
+    await server.stop('fast', this.#signal)
+    return server
+  }
+
+  async #copyOf(server: Cluster): Promise<Cluster> {
+    const copy = await Cluster.copyOf(server, { binaries: this.#binaries, folder: join(this.#folder, 'recovered') })
+    this.#clusters.add(copy)
+    return copy
+  }
+
+  async #writeAndReceive(server: Cluster, archive: string): Promise<{ writer: DemoWriter; daemon: ReceiveDaemon }> {
+    const said: string[] = []
+    const daemon = this.#daemonFor(server, archive, said)
+    const drain = new AbortController()
+    const running = daemon.run(drain.signal)
+    const writer = new DemoWriter(server.connection)
+    writer.start()
+    try {
+      const untilMs = performance.now() + writeMs
+      while (performance.now() < untilMs) {
+        // A daemon that ends now has failed.
+        await Promise.race([sleep(frameMs, this.#signal), running])
+        this.#screen.show(figuresOf(daemon, writer))
+      }
+      await server.kill(this.#signal)
+      await writer.stop()
+    } catch (error) {
+      drain.abort(new Error('the demo failed'))
+      await running.catch(() => undefined)
+      process.stderr.write(said.join(''))
+      throw error
+    }
+    drain.abort(new Error('the server is gone'))
+    await running
+    this.#screen.show(figuresOf(daemon, writer))
+    return { writer, daemon }
+  }
+
+  #daemonFor(server: Cluster, archive: string, said: string[]): ReceiveDaemon {
+    const config = {
+      version: version(),
+      target: {
+        ...server.connection,
+        password: null,
+        sslMode: 'disable',
+        sslRootCert: null,
+        sslCert: null,
+        sslKey: null,
+        applicationName: 'walferry',
+      },
+      slot: 'walferry',
+      spoolFolder: join(this.#folder, 'spool'),
+      statusIntervalMs: 10_000,
+      loop: true,
+      endpos: null,
+      shipIntervalMs: 1000,
+      uploadConcurrency: 4,
+      drainTimeoutMs: 10_000,
+      listen: null,
+    } as const
+    return new ReceiveDaemon(
+      config,
+      new DirectoryStore(archive),
+      openLog('warn', 'text', (line) => said.push(line)),
+    )
+  }
+
+  /** Returns where the recovery ended. */
+  async #recover(copy: Cluster, archive: string): Promise<string> {
+    const command = `${shellQuoted(walferryFetch)} %f %p --store ${shellQuoted(archive)}`
+    await copy.setRecovery('recovery', { restore_command: command })
+    await copy.start(this.#signal)
+    await copy.waitForPromotion(this.#signal)
+    const history = await readFile(join(copy.dataFolder, 'pg_wal', '00000002.history'))
+    const end = switchPointOf(parseHistory(2, history), 1)
+    if (end === null) throw new WalferryError('CLUSTER_FAILED', 'the recovered server does not say where it began')
+    return formatLsn(end)
+  }
+
+  async #rowsOf(copy: Cluster): Promise<Map<number, string>> {
+    const rows = await query(copy.connection, 'SELECT id, payload FROM demo', this.#signal)
+    return new Map(rows.map((row) => [Number(row['id']), String(row['payload'])]))
+  }
+
+  #step(text: string): void {
+    const seconds = ((performance.now() - this.#startedMs) / 1000).toFixed(1).padStart(4)
+    this.#screen.say(`${seconds} s  ${text}`)
+  }
+
+  #tell(verdict: Verdict, shipped: string, recoveredTo: string): void {
+    this.#step('done')
+    const lines = [
+      '',
+      `  commits acknowledged  ${verdict.acknowledged}`,
+      `  commits back          ${verdict.back}, every row compared`,
+      `  commits lost          ${verdict.lost}, ${verdict.lostSeconds.toFixed(2)} s of writing`,
+      `  shipped up to         ${shipped}`,
+      `  recovered up to       ${recoveredTo}`,
+      '',
+    ]
+    for (const line of lines) this.#screen.say(line)
+    if (verdict.wrong.length > 0) {
+      throw new WalferryError('ARCHIVE_DAMAGED', `the recovered rows are wrong: ${verdict.wrong.join('; ')}`, {
+        hint: 'This must never happen. Please report it.',
+      })
+    }
+  }
+}
+
+function figuresOf(daemon: ReceiveDaemon, writer: DemoWriter): Figure[] {
+  const { positions } = daemon
+  const lag = positions.lag('ship')
+  return [
+    { name: 'commits', value: String(writer.acknowledged.length) },
+    { name: 'server', value: formatLsn(positions.server) },
+    { name: 'received', value: formatLsn(positions.received) },
+    { name: 'synced', value: formatLsn(positions.synced) },
+    {
+      name: 'shipped',
+      value: `${formatLsn(positions.shipped)} (${(lag.bytes / 1024).toFixed(0)} kB, ${lag.seconds.toFixed(1)} s behind)`,
+    },
+  ]
+}
+
+/** For the shell that runs restore_command. A % would be PostgreSQL's, so it is doubled. */
+function shellQuoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''").replaceAll('%', '%%')}'`
+}
