@@ -166,16 +166,16 @@ interface Window {
 /** The newest segments of a timeline, or null where none is there as one object. */
 async function newestWindow(store: ObjectStore, timeline: number, options: NewestOptions): Promise<Window | null> {
   const first = await firstSegno(store, timeline, -1, options)
+  if (first === null) return null
   // The newest object may be a .partial or a .backup: where its window has no segment, what lies before it decides.
-  for (let below = Number.POSITIVE_INFINITY; first !== null; ) {
+  for (let below = Number.POSITIVE_INFINITY; ; ) {
     const newest = await newestObject(store, timeline, first, below, options)
-    if (newest === null) break
+    if (newest === null) return null
     const from = Math.max(first, newest - holeWindow + 1)
     const whole = await wholeSegments(store, timeline, from, newest, options)
     if (whole.size > 0) return { from, newest: Math.max(...whole), whole }
     below = from
   }
-  return null
 }
 
 /**

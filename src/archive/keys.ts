@@ -36,6 +36,10 @@ function hex8(value: number): string {
   return value.toString(16).padStart(8, '0')
 }
 
+function hex16(lsn: Lsn): string {
+  return lsn.toString(16).padStart(16, '0')
+}
+
 /** "00000001000000000000002A" -> "00000001-00000000-0000002a" */
 function dashed(segment: string): string {
   return `${segment.slice(0, 8)}-${segment.slice(8, 16)}-${segment.slice(16)}`.toLowerCase()
@@ -126,8 +130,7 @@ export interface GapName {
 }
 
 export function gapKey(gap: GapName): string {
-  const lsn = (value: Lsn): string => value.toString(16).padStart(16, '0')
-  return `${gapFolder}${hex8(gap.timeline)}-${lsn(gap.from)}-${lsn(gap.to)}.json`
+  return `${gapFolder}${hex8(gap.timeline)}-${hex16(gap.from)}-${hex16(gap.to)}.json`
 }
 
 export function parseGapKey(key: string): GapName | null {

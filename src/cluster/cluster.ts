@@ -14,8 +14,7 @@
  *
  * Nothing here ends a server by itself: `dispose`, or `RunningClusters` for a whole process, does.
  */
-import { constants } from 'node:fs'
-import { access, chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { orAbort, sleep } from '../kit/abort.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
@@ -46,6 +45,10 @@ export interface CreateOptions extends ClusterOptions {
   /** wal_segment_size. Default: 16 MB. */
   readonly segmentBytes?: number | undefined
   readonly settings?: Settings | undefined
+  readonly signal: AbortSignal
+}
+
+export interface CopyOptions extends Omit<ClusterOptions, 'binaries'> {
   readonly signal: AbortSignal
 }
 
@@ -118,16 +121,17 @@ export class Cluster {
    * Copies the data folder of a stopped (or killed) cluster: the same system identifier, other port and socket. Links
    * to tablespaces are copied as links.
    */
-  static async copyOf(source: Cluster, options: ClusterOptions): Promise<Cluster> {
+  static async copyOf(source: Cluster, options: CopyOptions): Promise<Cluster> {
     if (source.isRunning) throw new WalferryError('CLUSTER_FAILED', `${source.dataFolder} is in use: stop it first`)
     const cluster = await Cluster.open({ ...options, binaries: source.binaries })
-    const ownFiles = new Set(['postmaster.pid', 'postmaster.opts'].map((name) => join(source.dataFolder, name)))
-    await cp(source.dataFolder, cluster.dataFolder, {
-      recursive: true,
-      verbatimSymlinks: true,
-      mode: constants.COPYFILE_FICLONE,
-      filter: (path) => !ownFiles.has(path),
+    // By `cp`, because Node.js takes ten times as long for the thousand files.
+    await run('cp', ['-a', source.dataFolder, cluster.dataFolder], {
+      signal: options.signal,
+      asServer: false,
+      cwd: cluster.folder,
+      env: process.env,
     })
+    for (const name of ['postmaster.pid', 'postmaster.opts']) await rm(join(cluster.dataFolder, name), { force: true })
     return cluster
   }
 

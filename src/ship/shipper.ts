@@ -9,7 +9,7 @@
  */
 import type { Archive } from '../archive/archive.ts'
 import { coveredBytes } from '../archive/tail.ts'
-import { Bell } from '../kit/bell.ts'
+import type { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'

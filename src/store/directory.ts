@@ -28,6 +28,7 @@ const fileMode = 0o640
 const folderMode = 0o750
 
 const readBytes = 256 * 1024 // a trip to the thread pool for each; 64 readers at once hold 16 MiB
+const looksAtOnce = 16 // the thread pool's size as bin/walferry sets it
 const leftoverAgeMs = 24 * 3600 * 1000 // no upload is silent for a day: each chunk sets the file's time anew
 const publishAttempts = 20 // each is lost only to one more deletion of the last object in the same folder
 const durableFoldersKept = 1000
@@ -83,16 +84,19 @@ export class DirectoryStore implements ObjectStore {
     checkPrefix(prefix)
     signal.throwIfAborted()
     await this.#io(`list ${prefix}`, () => this.#mustBeThere())
-    const keys = walkKeys(this.#root, { prefix, after }, signal)
+    const keys = walkKeys(this.#root, { prefix, after, limit }, signal)
     try {
-      for (let count = 0; count < limit; ) {
-        const next = await this.#io(`list ${prefix}`, () => keys.next())
-        if (next.done === true) break
+      for (let left = limit; left > 0; ) {
+        const next = await this.#io(`list ${prefix}`, () => takeFrom(keys, Math.min(left, looksAtOnce)))
+        if (next.length === 0) return
         signal.throwIfAborted()
-        const info = await this.#io(`look at ${next.value}`, () => this.#look(next.value))
-        if (info === null) continue
-        count++
-        yield info
+        const infos = await this.#io(`list ${prefix}`, () => Promise.all(next.map((key) => this.#look(key))))
+        for (const info of infos) {
+          // One that is gone by now is passed over.
+          if (info === null) continue
+          left--
+          yield info
+        }
       }
     } finally {
       await keys.return(undefined)
@@ -302,6 +306,17 @@ export class DirectoryStore implements ObjectStore {
       throw directoryError(error, doing, this.#root)
     }
   }
+}
+
+/** The next keys, fewer than `count` only at the end. */
+async function takeFrom(keys: AsyncGenerator<string>, count: number): Promise<string[]> {
+  const taken: string[] = []
+  while (taken.length < count) {
+    const next = await keys.next()
+    if (next.done === true) break
+    taken.push(next.value)
+  }
+  return taken
 }
 
 /** False if there was none. */

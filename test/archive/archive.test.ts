@@ -94,8 +94,7 @@ test('content is compared by its plain bytes', async (t) => {
   const plain = likeWal(300_000, random)
   const key = segmentKey(segment, 'lz4')
   store.set(key, await collect(encode('lz4', piecesOf(memoryAt(plain), 0, plain.length))))
-  const same = (other: Buffer): Promise<boolean> =>
-    archive.sameContent(key, memoryAt(other), other.length, { signal })
+  const same = (other: Buffer): Promise<boolean> => archive.sameContent(key, memoryAt(other), other.length, { signal })
   assert.equal(await same(plain), true)
   assert.equal(await same(flipped(plain, random.below(plain.length), 1)), false)
   assert.equal(await same(plain.subarray(0, -1)), false)
@@ -302,7 +301,10 @@ test('bytes at a position: a file that is too short is told, with its name', asy
     const bytes = fileAt(file, path)
     await bytes.write(randomBytes(100), 50)
     await bytes.read(Buffer.alloc(150), 0)
-    await assert.rejects(bytes.read(Buffer.alloc(100), 51), { code: 'BAD_INPUT', message: /short ends before byte 151/ })
+    await assert.rejects(bytes.read(Buffer.alloc(100), 51), {
+      code: 'BAD_INPUT',
+      message: /short ends before byte 151/,
+    })
     await assert.rejects(collect(piecesOf(bytes, 0, 151)), { code: 'BAD_INPUT' })
   } finally {
     await file.close()

@@ -26,6 +26,21 @@ export async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Buffer
   return Buffer.concat(parts)
 }
 
+/** Some bytes, and then an error instead of the rest. */
+export async function* failingAfter(bytes: Uint8Array, message: string): AsyncGenerator<Uint8Array> {
+  yield bytes
+  await Promise.resolve()
+  throw new Error(message)
+}
+
+/** What a decoder returns at its end. */
+export async function resultOf<T>(decoded: AsyncGenerator<Uint8Array, T>): Promise<T> {
+  for (;;) {
+    const next = await decoded.next()
+    if (next.done === true) return next.value
+  }
+}
+
 /** The bytes with those of `mask` flipped at one place. */
 export function flipped(bytes: Uint8Array, at: number, mask: number): Buffer {
   const other = Buffer.from(bytes)

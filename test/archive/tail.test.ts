@@ -251,6 +251,8 @@ for (const [name, sizeOf] of Object.entries(patterns)) {
     const factor = writtenAgain / end
     const bound = 1 + Math.log2(Math.max(1, end / smallestMerged))
     assert.ok(factor <= bound, `each byte written again ${factor} times, bound ${bound}`)
-    t.diagnostic(`${most} chunks at most, each byte written again ${factor.toFixed(1)} times (bound ${bound.toFixed(1)})`)
+    t.diagnostic(
+      `${most} chunks at most, each byte written again ${factor.toFixed(1)} times (bound ${bound.toFixed(1)})`,
+    )
   })
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
-import { copyFile, readFile, stat, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { Cluster } from '../../src/cluster/cluster.ts'
+import { isSegmentName } from '../../src/wal/segment.ts'
 import { query } from '../../src/cluster/query.ts'
 import {
   connect,
@@ -18,13 +20,10 @@ import {
 } from '../support/postgres.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
 
+/** False also for a zombie: it has ended, and only waits for its parent to ask how. */
 function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
+  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' })
+  return stdout.trim() !== '' && !stdout.startsWith('Z')
 }
 
 for (const version of await testVersions()) {
@@ -102,8 +101,9 @@ for (const version of await testVersions()) {
       const archive = await serverFolder(t)
       const settings = { archive_mode: true, archive_command: `cp %p ${archive}/%f` }
       const cluster = await makeCluster({ version, settings })
+      let base: Cluster | undefined
       try {
-        const base = await copyCluster(cluster)
+        base = await copyCluster(cluster)
         await cluster.start(deadline())
         const client = await connect(cluster)
         await client.query('CREATE TABLE t AS SELECT generate_series(1, 1000) AS n')
@@ -118,6 +118,7 @@ for (const version of await testVersions()) {
         assert.deepEqual(await query(base.connection, 'SELECT count(*)::int AS n FROM t', deadline()), [{ n: 1000 }])
         await base.waitForLog(/archive recovery complete/, deadline())
       } finally {
+        if (base !== undefined) await discardCluster(base)
         await discardCluster(cluster)
       }
     })
@@ -192,10 +193,12 @@ for (const version of await testVersions()) {
     test('files that others put into the data folder can be read by the server', async () => {
       const cluster = await makeCluster({ version, segmentBytes: megabyte })
       try {
-        const name = '000000010000000000000001'
-        const path = join(cluster.dataFolder, 'pg_wal', name)
-        await copyFile(path, `${path}.mine`)
-        await writeFile(path, await readFile(`${path}.mine`), { mode: 0o600 })
+        const folder = join(cluster.dataFolder, 'pg_wal')
+        const name = (await readdir(folder)).find(isSegmentName)
+        assert.ok(name !== undefined)
+        const bytes = await readFile(join(folder, name))
+        await rm(join(folder, name))
+        await writeFile(join(folder, name), bytes, { mode: 0o600 })
         await cluster.start(deadline())
       } finally {
         await discardCluster(cluster)

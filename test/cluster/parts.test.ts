@@ -43,7 +43,7 @@ test('a free port is not one that the kernel gives to clients', async () => {
 })
 
 test('a program that fails is reported with its exit code and what it said', async () => {
-  const options = { signal: AbortSignal.timeout(60_000), user: null, cwd: '/', env: process.env }
+  const options = { signal: AbortSignal.timeout(60_000), asServer: false, cwd: '/', env: process.env }
   const script = 'process.stdout.write("one "); process.stderr.write("two"); process.exitCode = 3'
   await assert.rejects(run(process.execPath, ['-e', script], options), {
     code: 'CLUSTER_FAILED',

@@ -14,7 +14,7 @@ import { encodeStatus, StreamMessages, type WalListener } from '../../src/pg/str
 import { WireConnection } from '../../src/pg/wire-connection.ts'
 import { bytesBetween, formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { testVersions, value, withCluster } from '../support/postgres.ts'
-import { byteByByte, TcpProxy } from '../support/tcp-proxy.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** What a conversation has told: as text, to be compared. */
 class Heard implements WalListener {
@@ -86,8 +86,9 @@ interface Recording {
 async function record(t: TestContext, server: pg.Client, place: { host: string; port: number; user: string }): Promise<Recording> {
   const proxy = await TcpProxy.open(t, place)
   const connection = new WireConnection({ ssl: false })
-  const config = { ...place, host: proxy.host, port: proxy.port, database: 'replication', ssl: false, connection }
-  const client = new pg.Client({ ...config, password: '', replication: 'true' })
+  const to = { ...place, host: proxy.host, port: proxy.port, database: 'replication' }
+  const config = { ...to, password: '', ssl: false, replication: 'true', connection }
+  const client = new pg.Client(config)
   client.on('error', () => undefined)
   await client.connect()
   const start = parseLsn(await value(server, 'SELECT pg_current_wal_flush_lsn()'))
@@ -130,8 +131,8 @@ class FakeSocket extends Duplex {
 /** Plays the recorded bytes to a new client, a chunk a turn. */
 async function replay(recording: Recording, chunks: readonly Buffer[]): Promise<string[]> {
   const socket = new FakeSocket()
-  const connection = new WireConnection({ ssl: false, stream: socket })
-  const client = new pg.Client({ user: 'u', password: '', ssl: false, connection })
+  const config = { user: 'u', password: '', ssl: false, connection: new WireConnection({ ssl: false, stream: () => socket }) }
+  const client = new pg.Client(config)
   client.on('error', () => undefined)
   let outcome: Promise<string[]> | null = null
   // In the same turn as the server's first "ready": what was recorded goes straight on.
@@ -156,6 +157,7 @@ for (const version of await testVersions()) {
       assert.ok(outcome.filter((line) => line.startsWith('keepalive')).length >= 3)
       assert.ok(outcome.filter((line) => line.startsWith('wal')).length >= 3)
       assert.match(outcome.at(-1) ?? '', /"tags":\["START_STREAMING","START_REPLICATION"\]|"tags":\["COPY 0","START_REPLICATION"\]/)
+      console.log(bytes.length, performance.now())
       assert.deepEqual(await replay(recording, [bytes]), outcome, 'in one piece')
       for (let cut = 1; cut < bytes.length; cut++) {
         const told = await replay(recording, [bytes.subarray(0, cut), bytes.subarray(cut)])

@@ -175,6 +175,16 @@ test('what lies in the root under names that are no keys is passed over; links a
   assert.equal(await store.head('broken', { signal: idle }), null)
 })
 
+test('a listing with a limit finds what is behind more empty folders than it holds at once', async (t) => {
+  const root = await newRoot(t)
+  for (let index = 1000; index < 3200; index++) await mkdir(join(root, `empty-${index}`))
+  const store = new DirectoryStore(root)
+  await store.put('empty-2500/a', Buffer.from('x'), put)
+  await store.put('last', Buffer.from('x'), put)
+  assert.deepEqual(await keysOf(store, { prefix: 'e', limit: 1 }), ['empty-2500/a'])
+  assert.deepEqual(await keysOf(store, { prefix: '', limit: 5 }), ['empty-2500/a', 'last'])
+})
+
 test('a folder that a deletion leaves empty is removed, and never the root', async (t) => {
   const root = await newRoot(t)
   const store = new DirectoryStore(root)

@@ -79,10 +79,10 @@ export function deadline(ms = stepTimeoutMs): AbortSignal {
 export async function makeCluster(options: TestClusterOptions): Promise<Cluster> {
   const { version, segmentBytes = 16 * megabyte, settings = {}, env } = options
   const folder = await makeFolder()
-  const place = { binaries: version.binaries, folder, tcp: true, env }
+  const place = { binaries: version.binaries, folder, tcp: true, env, signal: deadline() }
   const cluster =
     options.ownIdentity === true
-      ? await Cluster.create({ ...place, segmentBytes, signal: deadline() })
+      ? await Cluster.create({ ...place, segmentBytes })
       : await Cluster.copyOf(await templateOf(version, segmentBytes), place)
   running.add(cluster)
   await cluster.configure(settings)
@@ -91,7 +91,7 @@ export async function makeCluster(options: TestClusterOptions): Promise<Cluster>
 
 /** A second cluster with what a stopped one holds: the same system identifier. `discardCluster` ends it. */
 export async function copyCluster(source: Cluster): Promise<Cluster> {
-  const place = { binaries: source.binaries, folder: await makeFolder(), tcp: true }
+  const place = { folder: await makeFolder(), tcp: true, signal: deadline() }
   const cluster = await Cluster.copyOf(source, place)
   running.add(cluster)
   return cluster

@@ -4,7 +4,7 @@ import { decodeBr } from '../../../src/archive/codecs/br.ts'
 import { decodeGz } from '../../../src/archive/codecs/gz.ts'
 import { seededRandom } from '../../support/random.ts'
 import { brSmall, gzSmall } from '../samples.ts'
-import { collect, flipped, inPieces, inRandomPieces, unlessDamaged } from '../streams.ts'
+import { collect, failingAfter, flipped, inPieces, inRandomPieces, unlessDamaged } from '../streams.ts'
 
 for (const [decode, sample] of [
   [decodeGz, gzSmall],
@@ -38,11 +38,8 @@ for (const [decode, sample] of [
   })
 
   test(`${sample.by}: an error of the store is thrown as it is`, async () => {
-    async function* failing(): AsyncGenerator<Uint8Array> {
-      yield sample.bytes.subarray(0, 60)
-      throw new Error('connection lost')
-    }
-    await assert.rejects(collect(decode(failing(), sample.key)), { message: 'connection lost' })
+    const failing = failingAfter(sample.bytes.subarray(0, 60), 'connection lost')
+    await assert.rejects(collect(decode(failing, sample.key)), { message: 'connection lost' })
   })
 }
 

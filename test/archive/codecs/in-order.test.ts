@@ -27,12 +27,13 @@ test('results come in the order of the items, and never more than allowed are un
   }
 })
 
+async function* slow(): AsyncGenerator<number> {
+  yield 1
+  for (let turns = 0; turns < 5; turns++) await setImmediate()
+  yield 2
+}
+
 test('a failure while the source is still waited for is thrown where it is due, not as an unhandled rejection', async () => {
-  async function* slow(): AsyncGenerator<number> {
-    yield 1
-    for (let turns = 0; turns < 5; turns++) await setImmediate()
-    yield 2
-  }
   const results = inOrder(slow(), 3, (item) =>
     item === 1 ? Promise.reject(new Error('first failed')) : Promise.resolve(item),
   )

@@ -4,8 +4,8 @@ import { decodeZst, type FrameDecoder, fzstdDecoder, nativeDecoder } from '../..
 import { encodeZst } from '../../../src/archive/codecs/zst-encode.ts'
 import { isError } from '../../../src/kit/errors.ts'
 import { seededRandom } from '../../support/random.ts'
-import { type Sample, zstSmall, zstStreamed, zstUnchecked } from '../samples.ts'
-import { collect, flipped, inPieces, inRandomPieces, likeWal, unlessDamaged } from '../streams.ts'
+import { zstSmall, zstStreamed, zstUnchecked } from '../samples.ts'
+import { collect, flipped, inPieces, inRandomPieces, likeWal, resultOf, unlessDamaged } from '../streams.ts'
 
 const key = 'x.zst'
 const damage = { code: 'ARCHIVE_DAMAGED', message: /x\.zst/ }
@@ -30,21 +30,15 @@ for (const [name, decoder] of decoders) {
   })
 
   test(`${name}: whether a checksum covers the content is told`, async () => {
-    const checked = async ({ bytes }: Pick<Sample, 'bytes'>): Promise<boolean> => {
-      const decoded = decodeZst(inPieces(bytes, 100), key, decoder)
-      for (;;) {
-        const next = await decoded.next()
-        if (next.done === true) return next.value
-      }
-    }
-    assert.equal(await checked(zstSmall), true)
-    assert.equal(await checked(zstUnchecked), false)
-    assert.equal(await checked({ bytes: Buffer.concat([zstUnchecked.bytes, zstSmall.bytes]) }), false)
+    const checked = (bytes: Uint8Array): Promise<boolean> => resultOf(decodeZst(inPieces(bytes, 100), key, decoder))
+    assert.equal(await checked(zstSmall.bytes), true)
+    assert.equal(await checked(zstUnchecked.bytes), false)
+    assert.equal(await checked(Buffer.concat([zstUnchecked.bytes, zstSmall.bytes])), false)
   })
 
   test(`${name}: frames in a row and skippable frames are one content`, async () => {
     const skippable = Buffer.from('502a4d180500000068656c6c6f', 'hex')
-    const empty = Buffer.from('28b52ffd2400010000' + '99e9d851', 'hex')
+    const empty = Buffer.from('28b52ffd240001000099e9d851', 'hex')
     const all = Buffer.concat([skippable, zstSmall.bytes, empty, skippable, zstStreamed.bytes, skippable])
     const plain = Buffer.concat([zstSmall.plain, zstStreamed.plain])
     for (const pieceBytes of [1, 7, 10_000]) assert.ok((await decodeAll(all, pieceBytes)).equals(plain))
@@ -78,8 +72,11 @@ for (const [name, decoder] of decoders) {
   })
 }
 
+function refused(hex: string): Promise<Buffer> {
+  return collect(decodeZst(inPieces(Buffer.from(hex, 'hex'), 9), key))
+}
+
 test('a frame that needs a dictionary or a huge window, and other content, are refused', async () => {
-  const refused = (hex: string): Promise<Buffer> => collect(decodeZst(inPieces(Buffer.from(hex, 'hex'), 9), key))
   await assert.rejects(refused('28b52ffd05582a010000'), { code: 'ARCHIVE_DAMAGED', message: /dictionary/ })
   await assert.rejects(refused('28b52ffd0490010000'), { code: 'ARCHIVE_DAMAGED', message: /window of 268435456 bytes/ })
   await assert.rejects(refused('04224d186470b900'), { code: 'ARCHIVE_DAMAGED', hint: /WALG_LIBSODIUM_KEY/ })
@@ -104,21 +101,21 @@ test('fzstd: damage on which it would run for ever is ended', async () => {
   })
 })
 
-test('writing needs a newer Node.js, and says so', { skip: native !== null && 'this Node.js can write zstd' }, async () => {
+test('writing needs a newer Node.js, and says so', {
+  skip: native !== null && 'this Node.js can write zstd',
+}, async () => {
   await assert.rejects(collect(encodeZst(inPieces(Buffer.alloc(10), 10))), { code: 'BAD_INPUT', hint: /22\.15.*lz4/ })
 })
 
-test(
-  'what is written has a checksum and is read by both decoders',
-  { skip: native === null && 'this Node.js cannot write zstd' },
-  async (t) => {
-    const random = seededRandom(t)
-    const plain = likeWal(3_000_000, random)
-    const encoded = await collect(encodeZst(inPieces(plain, 100_000)))
-    assert.ok(encoded.length < plain.length / 2)
-    assert.equal(encoded.readUInt8(4) & 0x04, 0x04)
-    for (const [, decoder] of decoders) {
-      assert.ok((await collect(decodeZst(inPieces(encoded, 9999), key, decoder))).equals(plain))
-    }
-  },
-)
+test('what is written has a checksum and is read by both decoders', {
+  skip: native === null && 'this Node.js cannot write zstd',
+}, async (t) => {
+  const random = seededRandom(t)
+  const plain = likeWal(3_000_000, random)
+  const encoded = await collect(encodeZst(inPieces(plain, 100_000)))
+  assert.ok(encoded.length < plain.length / 2)
+  assert.equal(encoded.readUInt8(4) & 0x04, 0x04)
+  for (const [, decoder] of decoders) {
+    assert.ok((await collect(decodeZst(inPieces(encoded, 9999), key, decoder))).equals(plain))
+  }
+})

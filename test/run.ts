@@ -1,0 +1,42 @@
+/**
+ * Runs the tests: `npm test`, or `npm test -- WORD...` for the files whose path has one of the words.
+ *
+ * All temporary files of a run lie in one folder of its own. What is left there at the end, or still runs there, was
+ * leaked by a test, and fails the run.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+
+const concurrency = 2
+
+async function testFiles(words: readonly string[]): Promise<string[]> {
+  const names = await readdir(import.meta.dirname, { recursive: true })
+  const files = names.filter((name) => name.endsWith('.test.js')).toSorted()
+  return files.filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
+}
+
+async function leftovers(folder: string): Promise<string[]> {
+  const found = (await readdir(folder)).map((name) => `file ${join(folder, name)}`)
+  for (const pid of (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    if (command.includes(folder)) found.push(`process ${pid} ${command.replaceAll('\0', ' ')}`)
+  }
+  return found
+}
+
+const files = await testFiles(process.argv.slice(2))
+if (files.length === 0) throw new Error('no test file has one of these words in its path')
+const folder = await mkdtemp(join(tmpdir(), 'walferry-tests-'))
+// Where servers have to run as another user, they must get in.
+await chmod(folder, 0o755)
+const paths = files.map((name) => relative('.', join(import.meta.dirname, name)))
+const args = ['--enable-source-maps', '--test', `--test-concurrency=${concurrency}`, ...paths]
+const runner = spawn(process.execPath, args, { stdio: 'inherit', env: { ...process.env, TMPDIR: folder } })
+const [code] = await once(runner, 'exit')
+const left = await leftovers(folder)
+for (const one of left) process.stderr.write(`leaked: ${one}\n`)
+await rm(folder, { recursive: true, force: true })
+process.exitCode = code === 0 && left.length === 0 ? 0 : 1
