@@ -44,7 +44,10 @@ interface Facts {
   readonly dependencies: readonly string[]
 }
 
-type Edge = Import & { readonly file: string; /** Path below `src/` of a relative import. */ readonly to: string | null }
+type Edge = Import & {
+  readonly file: string /** Path below `src/` of a relative import. */
+  readonly to: string | null
+}
 
 /** Everything that is wrong, as one line each; empty when the house is in order. */
 function violations(facts: Facts): string[] {
@@ -80,7 +83,9 @@ function wrongTarget({ file, to, specifier, exportsAll }: Edge, sources: Readonl
   if (exportsAll) return [`${file} passes on all of "${specifier}": no barrels`]
   if (specifier.startsWith('/') || specifier.startsWith('file:')) return [`${file} imports "${specifier}" by its place`]
   if (to === null) {
-    return isBuiltin(specifier) && !specifier.startsWith('node:') ? [`${file} imports "${specifier}" without node:`] : []
+    return isBuiltin(specifier) && !specifier.startsWith('node:')
+      ? [`${file} imports "${specifier}" without node:`]
+      : []
   }
   if (to.startsWith('..')) return [`${file} imports "${specifier}", which leaves src`]
   return sources.has(to) ? [] : [`${file} imports "${specifier}", and there is no ${to}`]
@@ -111,7 +116,8 @@ function slowStarts(edges: readonly Edge[]): string[] {
   for (const file of reached) {
     for (const edge of statics.filter((one) => one.file === file)) {
       if (edge.to !== null) reached.add(edge.to)
-      else if (slowPackages.test(packageOf(edge))) found.push(`${file} loads ${packageOf(edge)} with every start of fetch`)
+      else if (slowPackages.test(packageOf(edge)))
+        found.push(`${file} loads ${packageOf(edge)} with every start of fetch`)
     }
   }
   return found
@@ -134,7 +140,9 @@ function packageOf(edge: Edge): string {
 
 test('every import of src keeps to the table of rooms and its rules', () => {
   const root = join(import.meta.dirname, '..', '..')
-  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.ts'),
+  )
   const sources = new Map(files.map((name) => [name, readFileSync(join(root, 'src', name), 'utf8')]))
   const manifest: unknown = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   assert.ok(typeof manifest === 'object' && manifest !== null && 'dependencies' in manifest)
@@ -170,17 +178,37 @@ const breaches: readonly (readonly [name: string, file: string, source: string, 
   ['a drawer for everything', 'kit/utils.ts', '', /one idea/],
   ['a barrel by its content', 'kit/x.ts', "export * from './errors.ts'", /no barrels/],
   ['an import that leaves src', 'kit/x.ts', "import { s } from '../../test/support/s3-server.ts'", /leaves src/],
-  ['an import of a file that is not there', 'kit/x.ts', "import { a } from './errors.js'", /there is no kit\/errors.js/],
+  [
+    'an import of a file that is not there',
+    'kit/x.ts',
+    "import { a } from './errors.js'",
+    /there is no kit\/errors.js/,
+  ],
   ['a computed import', 'kit/x.ts', 'await import(name)', /computed/],
   ['an absolute import', 'kit/x.ts', "import { a } from '/srv/a.ts'", /by its place/],
   ['a built-in module without node:', 'kit/x.ts', "import { join } from 'path'", /without node:/],
   ['require()', 'kit/x.ts', "import { createRequire } from 'node:module'", /cannot follow/],
   ['prom-client elsewhere', 'serve/x.ts', "import { Gauge } from 'prom-client'", /serve\/x.ts imports prom-client/],
   ['a concrete store elsewhere', 'ship/x.ts', "import type { S3Store } from '../store/s3.ts'", /concrete store/],
-  ['S3 with every start of fetch', 'cli/fetch.ts', "import { S3Store } from '../store/s3.ts'", /store\/s3.ts loads @aws-sdk/],
-  ['the same beside a type', 'cli/fetch.ts', "import { type S3Store } from '../store/s3.ts'", /store\/s3.ts loads @aws-sdk/],
+  [
+    'S3 with every start of fetch',
+    'cli/fetch.ts',
+    "import { S3Store } from '../store/s3.ts'",
+    /store\/s3.ts loads @aws-sdk/,
+  ],
+  [
+    'the same beside a type',
+    'cli/fetch.ts',
+    "import { type S3Store } from '../store/s3.ts'",
+    /store\/s3.ts loads @aws-sdk/,
+  ],
   ['zstd with every start of fetch', 'cli/fetch.ts', "import { Decompress } from 'fzstd'", /cli\/fetch.ts loads fzstd/],
-  ['sodium with every command', 'cli/main.ts', "import sodium from 'sodium-native'", /cli\/main.ts loads sodium-native/],
+  [
+    'sodium with every command',
+    'cli/main.ts',
+    "import sodium from 'sodium-native'",
+    /cli\/main.ts loads sodium-native/,
+  ],
   ['a package that nobody declared', 'kit/x.ts', "import { z } from 'zod/v4'", /zod is not in dependencies/],
 ]
 

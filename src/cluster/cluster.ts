@@ -14,7 +14,7 @@
  *
  * Nothing here ends a server by itself: `dispose`, or `RunningClusters` for a whole process, does.
  */
-import { access, chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, chmod, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { orAbort, sleep } from '../kit/abort.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
@@ -24,7 +24,7 @@ import { type Connection, query } from './query.ts'
 import { run, serverEnvironment } from './run.ts'
 import { ServerLog } from './server-log.ts'
 import { type Exit, ServerProcess } from './server-process.ts'
-import { giveDataToServer, giveToServer, serverUser } from './server-user.ts'
+import { giveDataToServer, giveToServer, serverCommand, serverUser } from './server-user.ts'
 import { settingArguments, type Settings, writeSettings } from './settings.ts'
 
 export interface ClusterOptions {
@@ -185,13 +185,15 @@ export class Cluster {
     await chmod(this.dataFolder, 0o700)
     await giveDataToServer(this.dataFolder)
     this.#logFrom = await this.log.size()
-    this.#process = await ServerProcess.spawn({
-      postgres: join(this.binaries.binDir, 'postgres'),
-      args: ['-D', this.dataFolder, ...settingArguments(await this.#commandLine())],
-      logFile: this.log.path,
-      cwd: this.folder,
-      env: this.#environment(),
-    })
+    const args = ['-D', this.dataFolder, ...settingArguments(await this.#commandLine())]
+    const command = await serverCommand(join(this.binaries.binDir, 'postgres'), args)
+    const log = await open(this.log.path, 'a', 0o644)
+    try {
+      signal.throwIfAborted()
+      this.#process = ServerProcess.spawn(command, { log: log.fd, cwd: this.folder, env: this.#environment() })
+    } finally {
+      await log.close()
+    }
   }
 
   /** Stops it as pg_ctl does, and resolves once all its processes are gone. An abort leaves it stopping. */

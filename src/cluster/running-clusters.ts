@@ -11,6 +11,11 @@ export class RunningClusters {
     this.#clusters.add(cluster)
   }
 
+  /** The data folders of the servers that run. */
+  get running(): string[] {
+    return [...this.#clusters].filter((cluster) => cluster.isRunning).map((cluster) => cluster.dataFolder)
+  }
+
   /** Ends one server, deletes its folder, and forgets it. */
   async dispose(cluster: Cluster): Promise<void> {
     await cluster.dispose()

@@ -6,13 +6,11 @@
  * of it is closed: nothing of the server is left, whatever it was.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { open } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { promisify } from 'node:util'
 import { orAbort } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { serverCommand } from './server-user.ts'
+import type { ServerCommand } from './server-user.ts'
 
 /** How the postmaster ended: with a code, or by a signal. */
 export interface Exit {
@@ -21,9 +19,8 @@ export interface Exit {
 }
 
 export interface SpawnOptions {
-  readonly postgres: string
-  readonly args: readonly string[]
-  readonly logFile: string
+  /** A file descriptor. */
+  readonly log: number
   readonly cwd: string
   readonly env: NodeJS.ProcessEnv
 }
@@ -49,27 +46,23 @@ export class ServerProcess {
     })
   }
 
-  /** Starts it; it is not ready yet. Standard output and errors are appended to the log file. */
-  static async spawn(options: SpawnOptions): Promise<ServerProcess> {
-    const log = await open(options.logFile, 'a', 0o644)
-    try {
-      const command = await serverCommand(options.postgres, options.args)
-      const child = spawn(command.file, command.args, {
-        cwd: options.cwd,
-        env: options.env,
-        stdio: ['ignore', log.fd, log.fd, 'pipe'],
-        // A session of its own: Ctrl-C at our terminal is ours to act on, and must not reach the server directly.
-        detached: true,
-        ...command.identity,
-      })
-      await once(child, 'spawn').catch((cause: unknown) => {
-        throw new WalferryError('CLUSTER_FAILED', `${options.postgres} could not be run`, { cause })
-      })
-      if (child.pid === undefined) throw new Error('a process that was spawned has no id')
-      return new ServerProcess(child, child.pid)
-    } finally {
-      await log.close()
-    }
+  /**
+   * Starts it; it is not ready yet. Standard output and errors go to the open log file. Not async, so that there is no
+   * moment in which the process runs and its owner does not know it.
+   */
+  static spawn(command: ServerCommand, options: SpawnOptions): ServerProcess {
+    const child = spawn(command.file, command.args, {
+      cwd: options.cwd,
+      env: options.env,
+      stdio: ['ignore', options.log, options.log, 'pipe'],
+      // A session of its own: Ctrl-C at our terminal is ours to act on, and must not reach the server directly.
+      detached: true,
+      ...command.identity,
+    })
+    // Without a process id it could not be run at all; the event that says why comes too late to be of use.
+    child.once('error', () => undefined)
+    if (child.pid === undefined) throw new WalferryError('CLUSTER_FAILED', `${command.file} could not be run`)
+    return new ServerProcess(child, child.pid)
   }
 
   /** How the postmaster ended; null while it runs. */

@@ -31,6 +31,8 @@ export interface StreamOptions {
 
 /** How long a server may take to end the stream after we asked. */
 const goodbyeMs = 3000
+/** A reader that is paused and goes on replying holds up a shutdown of the server; one that is gone does not. */
+const maxPauseMs = 5000
 
 /** Streams until it is stopped (by `signal` or at `endpos`), the timeline ends, or something breaks, which rejects. */
 export async function streamInto(options: StreamOptions, signal: AbortSignal): Promise<StreamEnd> {
@@ -45,7 +47,8 @@ export async function streamInto(options: StreamOptions, signal: AbortSignal): P
   } finally {
     signal.removeEventListener('abort', onAbort)
     stream.end()
-    await options.spool.settle()
+    // Where the stream broke, the next one waits for it.
+    if (signal.aborted) await options.spool.settle()
   }
 }
 
@@ -56,6 +59,7 @@ class SpoolStream implements WalListener, SpoolListener {
   #hands: WalStream | null = null
   #ticker: NodeJS.Timeout | undefined
   #goodbye: NodeJS.Timeout | undefined
+  #patience: NodeJS.Timeout | undefined
   #paused = false
   #stopping = false
   /** The server asked for a reply in this batch. */
@@ -101,6 +105,7 @@ class SpoolStream implements WalListener, SpoolListener {
   end(): void {
     clearInterval(this.#ticker)
     clearTimeout(this.#goodbye)
+    clearTimeout(this.#patience)
     this.#hands = null
   }
 
@@ -141,12 +146,20 @@ class SpoolStream implements WalListener, SpoolListener {
       this.#askedFor = false
       this.#report(false)
     }
-    if (this.#spool.isFull && !this.#paused) {
-      this.#paused = true
-      this.#hands?.pause()
-    }
+    if (this.#spool.isFull && !this.#paused) this.#pause()
     const { endpos } = this.#options
     if (endpos !== null && this.#spool.receivedUpTo >= endpos) this.stop()
+  }
+
+  #pause(): void {
+    this.#paused = true
+    this.#hands?.pause()
+    this.#patience = setTimeout(() => {
+      this.#report(false)
+      const message = `the spool has taken no WAL for ${maxPauseMs / 1000} s`
+      const hint = 'Its disk is too slow or hangs. The slot keeps the WAL until it takes more.'
+      this.#options.client.cut(new WalferryError('SPOOL_FAILED', message, { retryable: true, hint }))
+    }, maxPauseMs)
   }
 
   // From the spool.
@@ -159,6 +172,7 @@ class SpoolStream implements WalListener, SpoolListener {
   hasRoom(): void {
     if (!this.#paused) return
     this.#paused = false
+    clearTimeout(this.#patience)
     this.#heardAtMs = performance.now()
     this.#hands?.resume()
   }
@@ -168,10 +182,8 @@ class SpoolStream implements WalListener, SpoolListener {
   }
 
   #status(): { written: Lsn; flushed: Lsn } {
-    const synced = this.#spool.syncedUpTo
-    const written =
-      this.#positions.written < this.#spool.receivedUpTo ? this.#positions.written : this.#spool.receivedUpTo
-    return { written, flushed: synced >= this.#options.start.acknowledgeFrom ? synced : lsnZero }
+    const { writtenUpTo, syncedUpTo } = this.#spool
+    return { written: writtenUpTo, flushed: syncedUpTo >= this.#options.start.acknowledgeFrom ? syncedUpTo : lsnZero }
   }
 
   #report(wantReply: boolean): void {

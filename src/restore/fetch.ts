@@ -8,8 +8,9 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Archive } from '../archive/archive.ts'
 import { fileAt } from '../archive/bytes-at.ts'
-import { anyHigherThan, hasWalFolder } from '../archive/catalogue.ts'
+import { anyHigherThan, hasWalFolder, timelinesAbove } from '../archive/catalogue.ts'
 import { type ClusterIdentity, readIdentity } from '../archive/identity.ts'
+import { identityKey } from '../archive/keys.ts'
 import { findOwner } from '../archive/owner.ts'
 import { systemCode, WalferryError } from '../kit/errors.ts'
 import { retry } from '../kit/retry.ts'
@@ -71,7 +72,7 @@ async function fetchSegment(request: FetchRequest, signal: AbortSignal): Promise
   if (whole !== undefined) return await serveWhole(request, whole.key, identity, systemIdentifier, signal)
 
   const owner = identity ?? (await findOwner(archive.store, { signal }))
-  if (owner === null) return await absent(request, 'the archive has no WAL before or behind it', signal)
+  if (owner === null) return await absentWithoutOwner(request, signal)
   refuseForeign(archive, owner, systemIdentifier)
   const expected: ExpectedSegment = {
     segment: parseSegmentName(name, owner.segmentBytes),
@@ -147,6 +148,18 @@ async function fetchHistory(request: FetchRequest, timeline: number, signal: Abo
     await rename(path, dest)
     return { answer: 'served', what: 'the history file' }
   })
+}
+
+/** Without the size of a segment no tail can be served and no fork be placed: then only an archive without WAL lacks it. */
+async function absentWithoutOwner(request: FetchRequest, signal: AbortSignal): Promise<FetchAnswer> {
+  const { store } = request.archive
+  const withWal = (await timelinesAbove(store, 0, { signal })).find((found) => found.hasWal)
+  if (withWal === undefined) return await absent(request, 'the archive has no WAL', signal)
+  throw new WalferryError(
+    'ARCHIVE_DAMAGED',
+    `${store.url} has WAL of timeline ${withWal.timeline}, and nothing in it says whose, or of which segment size`,
+    { hint: `Put ${identityKey} back, or the archive's first whole segment.`, fields: { timeline: withWal.timeline } },
+  )
 }
 
 /** The one place that says "absent": only of what is an archive at all, and not another cluster's. */

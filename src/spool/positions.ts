@@ -4,7 +4,7 @@
  *     server >= received >= written >= synced >= shipped
  *
  * Each position is set by the one room that knows it, and moves forward only; the one exception is `dropUnsynced`,
- * when the spool gives up what it could not make durable. `bell` rings after every change.
+ * when the spool gives up what it could not make durable.
  */
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
@@ -21,6 +21,7 @@ export interface Lag {
 }
 
 export class Positions {
+  /** Rings when `synced` or `shipped` has changed: those are what somebody waits for. */
   readonly bell = new Bell()
   readonly #clock: Clock
   readonly #sent = new Trail()
@@ -88,13 +89,11 @@ export class Positions {
     if (upTo <= this.#received) return
     this.#received = upTo
     if (this.#server < upTo) this.#server = upTo
-    this.bell.ring()
   }
 
   noteWritten(upTo: Lsn): void {
     if (upTo <= this.#written) return
     this.#written = upTo
-    this.bell.ring()
   }
 
   noteSynced(upTo: Lsn): void {

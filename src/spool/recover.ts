@@ -45,15 +45,17 @@ const readBytes = 1024 * 1024
  * Throws SPOOL_FAILED for a file that is no segment of this spool: somebody has to look.
  */
 export async function recoverSpool(folder: string): Promise<SpoolScan> {
-  const names = (await readdir(folder)).filter((name) => isSegmentName(name.replace(partialSuffix, '')))
+  const names = (await readdir(folder)).filter((name) => isSegmentName(name.replace(partialSuffix, ''))).sort()
   const identity = await readIdentity(folder, names)
   if (identity === null) return { identity, wholes: [], end: null }
+  // A kill may have come between a whole segment's rename and its sync.
+  await syncFolder(folder)
   const found: Found[] = []
   for (const name of names) {
-    if (await checkFile(folder, name, identity)) {
-      const segment = parseSegmentName(name.replace(partialSuffix, ''), identity.segmentBytes)
-      found.push({ segment, partial: name.endsWith(partialSuffix) })
-    }
+    const bare = name.replace(partialSuffix, '')
+    const partial = name !== bare
+    if (!(await checkFile(folder, name, identity)) || (partial && names.includes(bare))) continue
+    found.push({ segment: parseSegmentName(bare, identity.segmentBytes), partial })
   }
   found.sort((a, b) => a.segment.timeline - b.segment.timeline || a.segment.segno - b.segment.segno)
   const wholes = found.filter((one) => !one.partial).map((one) => one.segment)

@@ -8,7 +8,7 @@
  * nowhere (see recover.ts). The file is sized with ftruncate, which leaves it sparse: filling it with zeros first, as
  * pg_receivewal does, writes every segment twice.
  */
-import { close, constants, fdatasync, ftruncateSync, openSync, readSync, writeSync, writev } from 'node:fs'
+import { close, closeSync, constants, fdatasync, ftruncateSync, openSync, readSync, writeSync, writev } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -33,6 +33,7 @@ export class SegmentFile {
   readonly #folder: string
   readonly #fd: number
   readonly #segmentBytes: number
+  #isWhole = false
 
   private constructor(folder: string, segment: Segment, segmentBytes: number, known: number, fd: number) {
     this.#folder = folder
@@ -48,9 +49,14 @@ export class SegmentFile {
   /** Opens or creates `<name>.partial` at its full size. Two quick system calls, in the event loop. */
   static open(folder: string, segment: Segment, segmentBytes: number, known: number): SegmentFile {
     const path = join(folder, segmentName(segment, segmentBytes) + partialSuffix)
-    // Not O_TRUNC: what is there stays, and is compared.
-    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600)
-    ftruncateSync(fd, segmentBytes)
+    // Not O_TRUNC: what is there stays. Where bytes are known, a missing or shorter file must not pass for zeros.
+    const fd = openSync(path, constants.O_RDWR | (known === 0 ? constants.O_CREAT : 0), 0o600)
+    try {
+      if (known === 0) ftruncateSync(fd, segmentBytes)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
     return new SegmentFile(folder, segment, segmentBytes, known, fd)
   }
 
@@ -92,6 +98,14 @@ export class SegmentFile {
   /** Gives the file its final name. The caller has synced it, and syncs the folder afterwards. */
   async becomeWhole(): Promise<void> {
     await rename(join(this.#folder, this.name + partialSuffix), join(this.#folder, this.name))
+    this.#isWhole = true
+  }
+
+  /** Takes the final name back where it was given and nothing came of it: a later stream must find the file. */
+  async becomePartial(): Promise<void> {
+    if (!this.#isWhole) return
+    await rename(join(this.#folder, this.name), join(this.#folder, this.name + partialSuffix))
+    this.#isWhole = false
   }
 
   async close(): Promise<void> {

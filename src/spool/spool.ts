@@ -62,6 +62,13 @@ interface Receiving {
   bytes: number
 }
 
+/** A file, and how much of it a round of the syncer makes durable. */
+interface Synced {
+  readonly file: SegmentFile
+  readonly written: number
+  readonly full: boolean
+}
+
 /** Above this much unwritten, the stream is paused; below the other it goes on. Some hundred socket reads. */
 const fullBytes = 8 * 1024 * 1024
 const roomBytes = 2 * 1024 * 1024
@@ -87,6 +94,7 @@ export class Spool {
   #unwrittenBytes = 0
   #full = false
   #receivedUpTo: Lsn
+  #writtenUpTo: Lsn = lsnZero
   #writing: Promise<void> | null = null
   /** Files that this stream has written to and that are not whole and synced yet, oldest first. */
   #files: SegmentFile[] = []
@@ -130,7 +138,7 @@ export class Spool {
 
   /**
    * Begins to take WAL at a segment's start. Bytes up to `end`, where that lies in this segment and is proved, are
-   * compared with what comes. Waits until what an earlier stream left has been settled.
+   * compared with what comes; what is not proved is forgotten. Waits until what an earlier stream left has been settled.
    */
   async beginStream(timeline: number, start: Lsn, listener: SpoolListener): Promise<void> {
     if (offsetIn(start, this.segmentBytes) !== 0) throw new RangeError('a stream begins at a segment start')
@@ -139,7 +147,9 @@ export class Spool {
     this.#failure = null
     this.#listener = listener
     this.#timeline = timeline
+    if (this.#end?.proved === false) this.#end = { place: { timeline, lsn: start }, proved: true }
     this.#receivedUpTo = start
+    this.#writtenUpTo = start
     this.#syncedUpTo = start
     this.#full = false
     this.#queue = [receiving({ timeline, segno: segnoOf(start, this.segmentBytes) })]
@@ -149,6 +159,11 @@ export class Spool {
   /** How far the current stream is durable, compared with what was here before. */
   get syncedUpTo(): Lsn {
     return this.#syncedUpTo
+  }
+
+  /** How far the current stream is written. */
+  get writtenUpTo(): Lsn {
+    return this.#writtenUpTo
   }
 
   /** Where the next byte belongs. */
@@ -254,6 +269,8 @@ export class Spool {
           this.#writing = file.write(parts).then(
             () => {
               this.#writing = null
+              // After a failure of the syncer it was given up while it was being written.
+              if (this.#failure !== null) return
               this.#wrote(file, bytes)
               this.#write()
             },
@@ -285,7 +302,8 @@ export class Spool {
   #wrote(file: SegmentFile, bytes: number): void {
     this.#unwrittenBytes -= bytes
     if (file.isFull) this.#queue.shift()
-    this.#positions.noteWritten(plus(segmentStart(file.segment.segno, this.segmentBytes), file.written))
+    this.#writtenUpTo = plus(segmentStart(file.segment.segno, this.segmentBytes), file.written)
+    this.#positions.noteWritten(this.#writtenUpTo)
     this.#sync()
     // In a backlog the next write follows at once, and a report for each would only cost.
     if (this.#unwrittenBytes === 0) this.#listener?.progress()
@@ -322,7 +340,7 @@ export class Spool {
 
   async #syncRound(): Promise<void> {
     // What is written while this runs waits for the next round, so the state is taken once, here.
-    const round = this.#files.map((file) => ({ file, written: file.written, full: file.isFull }))
+    const round = this.#files.map((file): Synced => ({ file, written: file.written, full: file.isFull }))
     let namesAreNew = false
     for (const { file, full } of round) {
       const startedMs = performance.now()
@@ -333,12 +351,16 @@ export class Spool {
       namesAreNew ||= full || file.nameIsNew
     }
     if (namesAreNew) await syncFolder(this.#folder)
+    this.#synced(round)
+    for (const { file, full } of round) if (full) await file.close()
+  }
+
+  #synced(round: readonly Synced[]): void {
     for (const { file, full } of round) {
       file.nameIsNew = false
       if (!full) continue
       this.#files.shift()
       this.#wholes.push(file.segment)
-      await file.close()
     }
     const last = round.at(-1)
     if (last === undefined) return
@@ -348,6 +370,8 @@ export class Spool {
       this.#end = { place: { timeline: last.file.segment.timeline, lsn }, proved: true }
     }
     this.#positions.noteSynced(lsn)
+    // The writer failed while this round was under way: what it had received is still given up.
+    if (this.#failure !== null) this.#positions.dropUnsynced()
     this.#listener?.progress()
   }
 
@@ -362,9 +386,15 @@ export class Spool {
   }
 
   async #closeFiles(): Promise<void> {
-    const files = this.#files
-    this.#files = []
-    for (const file of files) await file.close()
+    for (let file = this.#files[0]; file !== undefined; file = this.#files[0]) {
+      try {
+        await file.becomePartial()
+        this.#files.shift()
+        await file.close()
+      } catch (error) {
+        throw spoolError(error, `close ${file.name}`)
+      }
+    }
   }
 }
 

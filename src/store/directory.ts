@@ -125,7 +125,7 @@ export class DirectoryStore implements ObjectStore {
 
   /** Writes a body to a new temporary file, synced, and gives its path. */
   async #write(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string> {
-    await this.#io('prepare', () => this.#prepare())
+    await this.#io(`make ${temporaryFolder}`, () => this.#prepare())
     const path = join(this.#root, temporaryFolder, randomUUID())
     const file = await this.#io(`write ${key}`, () => open(path, 'wx', fileMode))
     try {

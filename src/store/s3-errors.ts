@@ -89,7 +89,8 @@ export function s3Error(error: unknown, call: S3Call): WalferryError {
   const name = error instanceof Error ? error.name : ''
   const status = statusOf(error)
   const meaning = meaningOf(error, name, status, call)
-  const said = [name, status === undefined ? undefined : `HTTP ${status}`].filter((part) => Boolean(part)).join(', ')
+  const reason = systemCode(error) ?? name
+  const said = status === undefined ? reason : `${reason}, HTTP ${status}`
   const requestId = metadataOf(error)['requestId']
   return new WalferryError(meaning.code, `${call.operation} of ${call.target} failed (${said})`, {
     cause: error,
@@ -98,7 +99,7 @@ export function s3Error(error: unknown, call: S3Call): WalferryError {
     fields: {
       operation: call.operation,
       target: call.target,
-      s3Code: name,
+      reason,
       ...(status === undefined ? {} : { status }),
       ...(typeof requestId === 'string' ? { requestId } : {}),
     },

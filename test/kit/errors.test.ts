@@ -6,10 +6,7 @@ test('an error says the messages of its causes, in order', () => {
   const bottom = new Error('connect ECONNREFUSED 127.0.0.1:5432')
   const middle = new WalferryError('PG_CONNECTION_LOST', 'cannot connect to localhost:5432', { cause: bottom })
   const top = new Error('cannot start', { cause: middle })
-  assert.equal(
-    describe(top),
-    'cannot start: cannot connect to localhost:5432: connect ECONNREFUSED 127.0.0.1:5432',
-  )
+  assert.equal(describe(top), 'cannot start: cannot connect to localhost:5432: connect ECONNREFUSED 127.0.0.1:5432')
 })
 
 test('a cause whose message is already told is not told twice', () => {
@@ -36,7 +33,12 @@ test('an error carries its code, operands and hint, and is not retried unless it
   const plain = new WalferryError('BAD_INPUT', 'no')
   assert.deepEqual([plain.name, plain.hint, plain.fields, plain.retryable], ['WalferryError', undefined, {}, false])
   assert.equal('cause' in plain, false)
-  const full = new WalferryError('STORE_FAILED', 'no', { hint: 'Do this.', fields: { key: 'k' }, retryable: true, cause: 1 })
+  const full = new WalferryError('STORE_FAILED', 'no', {
+    hint: 'Do this.',
+    fields: { key: 'k' },
+    retryable: true,
+    cause: 1,
+  })
   assert.deepEqual([full.hint, full.fields, full.retryable, full.cause], ['Do this.', { key: 'k' }, true, 1])
 })
 

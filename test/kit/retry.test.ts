@@ -76,7 +76,10 @@ test('it gives up, with the last error, before it would wait past its time', asy
 
 test('a first wait that does not fit in the time is not begun', async () => {
   const backoff: Backoff = { firstMs: 60_000, maxMs: 60_000 }
-  await assert.rejects(retry(async () => Promise.reject(passing()), { signal, backoff, forMs: 100 }), passing())
+  await assert.rejects(
+    retry(async () => Promise.reject(passing()), { signal, backoff, forMs: 100 }),
+    passing(),
+  )
 })
 
 test('an abort ends the wait between two tries, with its reason', async () => {

@@ -51,7 +51,8 @@ const copyDone = message('c', empty)
 function randomConversation(random: Random): Buffer[] {
   const messages: Buffer[] = []
   for (let streams = 0; streams < 3; streams++) {
-    for (let i = random.below(4); i > 0; i--) messages.push(message(random.pick(['T', 'D', 'C', 'Z', 'd']), random.bytes(random.below(40))))
+    for (let i = random.below(4); i > 0; i--)
+      messages.push(message(random.pick(['T', 'D', 'C', 'Z', 'd']), random.bytes(random.below(40))))
     messages.push(copyBoth)
     for (let i = random.below(6); i > 0; i--) {
       const payload = random.bytes(random.pick([0, 0, 1, 2, 25, 26, 300]))

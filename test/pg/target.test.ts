@@ -25,18 +25,38 @@ const readable: readonly (readonly [string | undefined, Readonly<Record<string, 
   ['postgres://', {}, {}],
   ['postgres:///', {}, {}],
   ['postgresql://db.example', {}, { host: 'db.example' }],
-  ['postgres://replicator@db.example:6432/app', {}, { host: 'db.example', port: 6432, user: 'replicator', database: 'app' }],
+  [
+    'postgres://replicator@db.example:6432/app',
+    {},
+    { host: 'db.example', port: 6432, user: 'replicator', database: 'app' },
+  ],
   ['postgres://[::1]:6432/', {}, { host: '::1', port: 6432 }],
   ['postgres://[fe80::1%25eth0]', {}, { host: 'fe80::1%eth0' }],
   ['postgres://%2Fvar%2Frun%2Fpostgresql/app', {}, { host: '/var/run/postgresql', database: 'app' }],
   ['postgres:///?host=/var/run/postgresql&port=6432', {}, { host: '/var/run/postgresql', port: 6432 }],
   ['postgres://a%40b@h/d%20e', {}, { user: 'a@b', host: 'h', database: 'd e' }],
-  ['postgres://h?sslmode=verify-full&sslrootcert=/a%20b/root.crt', {}, { host: 'h', sslMode: 'verify-full', sslRootCert: '/a b/root.crt' }],
-  ['postgres://h/?user=u&dbname=d&application_name=w1', {}, { host: 'h', user: 'u', database: 'd', applicationName: 'w1' }],
+  [
+    'postgres://h?sslmode=verify-full&sslrootcert=/a%20b/root.crt',
+    {},
+    { host: 'h', sslMode: 'verify-full', sslRootCert: '/a b/root.crt' },
+  ],
+  [
+    'postgres://h/?user=u&dbname=d&application_name=w1',
+    {},
+    { host: 'h', user: 'u', database: 'd', applicationName: 'w1' },
+  ],
   ['postgres://h/?sslcert=/c&sslkey=/k&', {}, { host: 'h', sslCert: '/c', sslKey: '/k' }],
-  [undefined, { PGHOST: 'h', PGPORT: '1', PGUSER: 'u', PGDATABASE: 'd' }, { host: 'h', port: 1, user: 'u', database: 'd' }],
+  [
+    undefined,
+    { PGHOST: 'h', PGPORT: '1', PGUSER: 'u', PGDATABASE: 'd' },
+    { host: 'h', port: 1, user: 'u', database: 'd' },
+  ],
   [undefined, { PGSSLMODE: 'require', PGSSLROOTCERT: '/r' }, { sslMode: 'require', sslRootCert: '/r' }],
-  [undefined, { PGSSLCERT: '/c', PGSSLKEY: '/k', PGAPPNAME: 'w2' }, { sslCert: '/c', sslKey: '/k', applicationName: 'w2' }],
+  [
+    undefined,
+    { PGSSLCERT: '/c', PGSSLKEY: '/k', PGAPPNAME: 'w2' },
+    { sslCert: '/c', sslKey: '/k', applicationName: 'w2' },
+  ],
   [undefined, { PGPASSWORD: 'secret' }, { password: 'secret' }],
   // The URL wins over the variables, part by part.
   ['postgres://h:1', { PGHOST: 'other', PGPORT: '2', PGUSER: 'u' }, { host: 'h', port: 1, user: 'u' }],
@@ -128,8 +148,15 @@ function attempts(target: Partial<Target>): string[] {
     if (attempt === null) return 'plain'
     const { ca, cert, key } = attempt
     const verified = attempt.rejectUnauthorized !== false
-    const checked = !verified ? 'unverified' : attempt.checkServerIdentity === undefined ? 'authority and name' : 'authority'
-    const files = [ca === undefined ? '' : ` ca=${String(ca)}`, cert === undefined ? '' : ` cert=${String(cert)} key=${String(key)}`]
+    const checked = !verified
+      ? 'unverified'
+      : attempt.checkServerIdentity === undefined
+        ? 'authority and name'
+        : 'authority'
+    const files = [
+      ca === undefined ? '' : ` ca=${String(ca)}`,
+      cert === undefined ? '' : ` cert=${String(cert)} key=${String(key)}`,
+    ]
     return `tls, ${checked}${files.join('')}`
   })
 }
@@ -155,7 +182,12 @@ const byMode: readonly (readonly [SslMode, nothing: string[] | RegExp, home: str
   ['prefer', ['tls, unverified', 'plain'], ['tls, unverified', 'plain'], ['tls, unverified', 'plain']],
   ['require', ['tls, unverified'], ['tls, authority ca=HOME-ROOT'], ['tls, authority ca=ROOT']],
   ['verify-ca', /root\.crt is not there/, ['tls, authority ca=HOME-ROOT'], ['tls, authority ca=ROOT']],
-  ['verify-full', /root\.crt is not there/, ['tls, authority and name ca=HOME-ROOT'], ['tls, authority and name ca=ROOT']],
+  [
+    'verify-full',
+    /root\.crt is not there/,
+    ['tls, authority and name ca=HOME-ROOT'],
+    ['tls, authority and name ca=ROOT'],
+  ],
 ]
 
 for (const [sslMode, nothing, home, named] of byMode) {
@@ -215,7 +247,8 @@ test('a certificate that cannot be read is named, with its option', async (t) =>
   ] as const) {
     assert.throws(
       () => attempts(target),
-      (error) => isError(error, 'BAD_INPUT') && error.message.includes(name) && error.message.includes(`${root}.missing`),
+      (error) =>
+        isError(error, 'BAD_INPUT') && error.message.includes(name) && error.message.includes(`${root}.missing`),
     )
   }
 })

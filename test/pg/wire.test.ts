@@ -13,7 +13,7 @@ import { Exchange } from '../../src/pg/exchange.ts'
 import { encodeStatus, StreamMessages, type WalListener } from '../../src/pg/stream-messages.ts'
 import { WireConnection } from '../../src/pg/wire-connection.ts'
 import { bytesBetween, formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
-import { testVersions, value, withCluster } from '../support/postgres.ts'
+import { megabyte, testVersions, value, withCluster } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** What a conversation has told: as text, to be compared. */
@@ -83,7 +83,11 @@ interface Recording {
 }
 
 /** A few kilobytes of WAL in several messages, keepalives, and our polite end, over a line that records. */
-async function record(t: TestContext, server: pg.Client, place: { host: string; port: number; user: string }): Promise<Recording> {
+async function record(
+  t: TestContext,
+  server: pg.Client,
+  place: { host: string; port: number; user: string },
+): Promise<Recording> {
   const proxy = await TcpProxy.open(t, place)
   const connection = new WireConnection({ ssl: false })
   const to = { ...place, host: proxy.host, port: proxy.port, database: 'replication' }
@@ -103,7 +107,9 @@ async function record(t: TestContext, server: pg.Client, place: { host: string; 
   }
   for (let n = 1; n <= 3; n++) {
     // A message of its own for each, of sizes on both sides of one that fits a small buffer.
-    const end = parseLsn(await value(server, `SELECT pg_logical_emit_message(false, 'walferry', repeat('x', ${n * 500}))`))
+    const end = parseLsn(
+      await value(server, `SELECT pg_logical_emit_message(false, 'walferry', repeat('x', ${n * 500}))`),
+    )
     await server.query('CHECKPOINT')
     await until(() => heard.walBytes >= bytesBetween(start, end))
     const status = { written: end, flushed: end, wantReply: true }
@@ -131,7 +137,12 @@ class FakeSocket extends Duplex {
 /** Plays the recorded bytes to a new client, a chunk a turn. */
 async function replay(recording: Recording, chunks: readonly Buffer[]): Promise<string[]> {
   const socket = new FakeSocket()
-  const config = { user: 'u', password: '', ssl: false, connection: new WireConnection({ ssl: false, stream: () => socket }) }
+  const config = {
+    user: 'u',
+    password: '',
+    ssl: false,
+    connection: new WireConnection({ ssl: false, stream: () => socket }),
+  }
   const client = new pg.Client(config)
   client.on('error', () => undefined)
   let outcome: Promise<string[]> | null = null
@@ -151,13 +162,12 @@ async function replay(recording: Recording, chunks: readonly Buffer[]): Promise<
 
 for (const version of await testVersions()) {
   test(`a recorded conversation tells the same wherever it is cut (PostgreSQL ${version.major})`, async (t) => {
-    await withCluster({ version }, async (cluster, server) => {
+    await withCluster({ version, segmentBytes: megabyte }, async (cluster, server) => {
       const recording = await record(t, server, cluster.connection)
       const { bytes, outcome } = recording
       assert.ok(outcome.filter((line) => line.startsWith('keepalive')).length >= 3)
       assert.ok(outcome.filter((line) => line.startsWith('wal')).length >= 3)
-      assert.match(outcome.at(-1) ?? '', /"tags":\["START_STREAMING","START_REPLICATION"\]|"tags":\["COPY 0","START_REPLICATION"\]/)
-      console.log(bytes.length, performance.now())
+      assert.match(outcome.at(-1) ?? '', /"tags":\["START_STREAMING","START_REPLICATION"\]/)
       assert.deepEqual(await replay(recording, [bytes]), outcome, 'in one piece')
       for (let cut = 1; cut < bytes.length; cut++) {
         const told = await replay(recording, [bytes.subarray(0, cut), bytes.subarray(cut)])

@@ -1,8 +1,8 @@
 /**
  * S3 that is slow, or silent: whatever hangs ends in bounded time, and what only takes long is not cut.
  *
- * The tests mostly wait, so they run side by side; hence a time-out for silence of 1 s, which a busy neighbour does
- * not use up.
+ * Tests that only wait run side by side, with a time-out for silence of 1 s, which a busy neighbour does not use up.
+ * Those that compute the sums of large bodies run alone.
  */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
@@ -11,7 +11,7 @@ import { keysOf, readAll } from '../contract/object-store.ts'
 import type { S3Request } from '../support/s3/request.ts'
 import { calls, failure, idle, mebibyte, moreThanOnePart, on, put, putIfAbsent, s3Setting } from './s3-setting.ts'
 
-describe('in S3', { concurrency: true }, () => {
+describe('in S3,', { concurrency: true }, () => {
   for (const [operation, call] of calls) {
     for (const kind of ['noAnswer', 'lostAnswer'] as const) {
       it(`a ${operation} with a ${kind} ends`, async (t) => {
@@ -22,15 +22,6 @@ describe('in S3', { concurrency: true }, () => {
         if (operation !== 'DeleteObjects') await call(store)
       })
     }
-  }
-
-  for (const operation of ['CreateMultipartUpload', 'UploadPart', 'CompleteMultipartUpload'] as const) {
-    it(`an upload in parts whose ${operation} gets no answer ends`, async (t) => {
-      const { s3, store } = await s3Setting(t)
-      s3.inject({ kind: 'noAnswer', how: 'stall' }, on(operation), 1)
-      await failure(store.put('a', moreThanOnePart(), putIfAbsent), 'STORE_UNREACHABLE')
-      assert.equal(s3.objects.uploads.size, 0)
-    })
   }
 
   for (const afterBytes of [0, 100_000, mebibyte - 1]) {
@@ -48,13 +39,6 @@ describe('in S3', { concurrency: true }, () => {
     s3.objects.set('prefix/a', Buffer.alloc(mebibyte))
     s3.inject({ kind: 'slow', bytesPerSecond: 50_000 }, on('GetObject'))
     await failure(readAll(store, 'a'), 'STORE_UNREACHABLE')
-  })
-
-  it('a PUT whose bytes trickle is given up', async (t) => {
-    const { s3, store } = await s3Setting(t, { minBytesPerSecond: 64 * mebibyte })
-    s3.inject({ kind: 'slow', bytesPerSecond: 4 * mebibyte }, on('PutObject'))
-    await failure(store.put('a', Buffer.alloc(32 * mebibyte), put), 'STORE_UNREACHABLE')
-    assert.equal(s3.objects.size, 0)
   })
 
   it('a page of a listing that stalls is given up', async (t) => {
@@ -92,11 +76,32 @@ describe('in S3', { concurrency: true }, () => {
     s3.inject({ kind: 'slow', bytesPerSecond: 75_000 }, on('GetObject'))
     assert.equal((await readAll(store, 'a')).length, 150_000)
   })
+})
+
+describe('in S3, with a large body,', () => {
+  for (const operation of ['CreateMultipartUpload', 'UploadPart', 'CompleteMultipartUpload'] as const) {
+    it(`an upload in parts whose ${operation} gets no answer ends`, async (t) => {
+      const { s3, store } = await s3Setting(t, { idleTimeoutMs: 300 })
+      s3.inject({ kind: 'noAnswer', how: 'stall' }, on(operation), 1)
+      await failure(store.put('a', moreThanOnePart(), putIfAbsent), 'STORE_UNREACHABLE')
+      assert.equal(s3.objects.uploads.size, 0)
+    })
+  }
+
+  // What is under way in the kernel's buffers, some 8 MiB here, looks like silence to the sender: hence the sizes.
+  const idleTimeoutMs = 700
+  const body = Buffer.alloc(24 * mebibyte)
+
+  it('a PUT whose bytes trickle is given up', async (t) => {
+    const { s3, store } = await s3Setting(t, { idleTimeoutMs, minBytesPerSecond: 64 * mebibyte })
+    s3.inject({ kind: 'slow', bytesPerSecond: 4 * mebibyte }, on('PutObject'))
+    await failure(store.put('a', body, put), 'STORE_UNREACHABLE')
+    assert.equal(s3.objects.size, 0)
+  })
 
   it('a PUT that takes long is not cut', async (t) => {
-    const { s3, store } = await s3Setting(t, { minBytesPerSecond: 8 * mebibyte })
-    // What is under way in the kernel's buffers, up to 8 MiB here, looks like silence: hence the sizes.
-    s3.inject({ kind: 'slow', bytesPerSecond: 16 * mebibyte }, on('PutObject'))
-    await store.put('a', Buffer.alloc(32 * mebibyte), put)
+    const { s3, store } = await s3Setting(t, { idleTimeoutMs, minBytesPerSecond: 8 * mebibyte })
+    s3.inject({ kind: 'slow', bytesPerSecond: 24 * mebibyte }, on('PutObject'))
+    await store.put('a', body, put)
   })
 })

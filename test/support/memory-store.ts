@@ -3,6 +3,7 @@
  * `object-store.ts`; it counts calls, and a test can step in before each of them.
  */
 import { WalferryError } from '../../src/kit/errors.ts'
+import { chunksOf } from '../../src/store/body.ts'
 import { checkKey, checkPrefix } from '../../src/store/keys.ts'
 import type {
   CallOptions,
@@ -28,6 +29,8 @@ export class MemoryStore implements ObjectStore {
   readonly calls: Record<Operation, number> = { put: 0, get: 0, head: 0, list: 0, deleteMany: 0 }
   /** Called before each request, with its key or prefix. What it throws, the request rejects with. */
   before: (operation: Operation, key: string) => void | Promise<void> = () => undefined
+  /** Bytes of all objects, and of those that are being put. */
+  heldBytes = 0
   /** How an object's bytes are cut when they are read. */
   pieceBytes = 64 * 1024
   readonly #objects = new Map<string, Stored>()
@@ -49,23 +52,32 @@ export class MemoryStore implements ObjectStore {
   set(key: string, bytes: Uint8Array = new Uint8Array(0)): void {
     checkKey(key)
     if (!this.#objects.has(key)) this.#sorted = null
+    this.heldBytes += bytes.length - (this.#objects.get(key)?.bytes.length ?? 0)
     this.#objects.set(key, { bytes, modified: new Date() })
   }
 
   delete(key: string): void {
+    this.heldBytes -= this.#objects.get(key)?.bytes.length ?? 0
     if (this.#objects.delete(key)) this.#sorted = null
   }
 
   async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
     checkKey(key)
+    options.signal.throwIfAborted()
     const parts: Uint8Array[] = []
-    if (body instanceof Uint8Array) parts.push(body)
-    else for await (const part of body) parts.push(Buffer.from(part))
-    await this.#begin('put', key, options)
-    if (options.ifAbsent && this.#objects.has(key)) {
-      throw new WalferryError('KEY_EXISTS', `${key} is already there`, { fields: { key } })
+    try {
+      for await (const part of chunksOf(body, options.signal)) {
+        parts.push(Buffer.from(part))
+        this.heldBytes += part.length
+      }
+      await this.#begin('put', key, options)
+      if (options.ifAbsent && this.#objects.has(key)) {
+        throw new WalferryError('KEY_EXISTS', `${key} is already there`, { fields: { key } })
+      }
+      this.set(key, Buffer.concat(parts))
+    } finally {
+      for (const part of parts) this.heldBytes -= part.length
     }
-    this.set(key, Buffer.concat(parts))
   }
 
   async get(key: string, options: GetOptions): Promise<AsyncIterable<Uint8Array>> {
@@ -100,10 +112,7 @@ export class MemoryStore implements ObjectStore {
     for (const key of keys) this.delete(key)
   }
 
-  close(): void {
-    this.#objects.clear()
-    this.#sorted = null
-  }
+  close(): void {}
 
   async #begin(operation: Operation, key: string, { signal }: CallOptions): Promise<void> {
     signal.throwIfAborted()

@@ -10,11 +10,12 @@
  *
  * A server that is still there when the test process ends is killed.
  */
+import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import pg from 'pg'
 import { isError } from '../../src/kit/errors.ts'
 import { type Binaries, findBinaries } from '../../src/cluster/binaries.ts'
@@ -52,7 +53,6 @@ export const stepTimeoutMs = 60_000
 const running = new RunningClusters()
 const templates = new Map<string, Promise<Cluster>>()
 const folders = new Set<string>()
-let guarded = false
 
 /** The versions to test with. For one that this machine lacks, registers a skipped test that says so. */
 export async function testVersions(): Promise<TestVersion[]> {
@@ -157,19 +157,26 @@ function templateOf(version: TestVersion, segmentBytes: number): Promise<Cluster
 }
 
 async function makeFolder(): Promise<string> {
-  guardExit()
   const folder = await mkdtemp(join(tmpdir(), 'walferry-pg-'))
   folders.add(folder)
   return folder
 }
 
-/** What tests leave behind goes with their process: after a failure, after a time-out of the runner, after Ctrl-C. */
-function guardExit(): void {
-  if (guarded) return
-  guarded = true
-  process.on('exit', () => {
-    running.killNow()
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
-  })
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+function removeFolders(): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 }
+
+// After the last test of the file: templates go, and a server that a test has left behind is ended, and a failure.
+after(async () => {
+  const left = running.running
+  await running.disposeAll()
+  removeFolders()
+  assert.deepEqual(left, [], 'tests have left servers running')
+})
+
+// And where it does not come to that, because the runner's time is up, or by Ctrl-C.
+process.on('exit', () => {
+  running.killNow()
+  removeFolders()
+})
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))

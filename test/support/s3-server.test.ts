@@ -97,7 +97,7 @@ test('bodies are held against what was said of them', async (t) => {
   assert.equal(s3.objects.size, 0)
 })
 
-test('a body in signed-off chunks is unwrapped', async (t) => {
+test('a body that comes in chunks with a trailer is unwrapped', async (t) => {
   const { s3, client } = await start(t)
   const bytes = randomBytes(200_000)
   const Body = Readable.from([bytes.subarray(0, 1), bytes.subarray(1, 150_000), bytes.subarray(150_000)])
@@ -125,10 +125,8 @@ test('conditions on writes are honoured, refused or ignored, as the server was t
   ] as const) {
     const { s3, client } = await start(t, { conditionalWrites })
     const { etag } = s3.objects.set('a', 'old')
-    const writes = [{ IfNoneMatch: '*' }, { IfMatch: '"0"' }].map((condition) =>
-      client.send(new PutObjectCommand({ Bucket, Key: 'a', Body: 'new', ...condition })),
-    )
-    for (const write of writes) {
+    for (const condition of [{ IfNoneMatch: '*' }, { IfMatch: '"0"' }]) {
+      const write = client.send(new PutObjectCommand({ Bucket, Key: 'a', Body: 'new', ...condition }))
       if (wanted === undefined) await write
       else assert.equal(await refusal(write), wanted)
     }
@@ -154,7 +152,7 @@ test('ranges, conditions and sums of GET are as they should be', async (t) => {
   assert.equal(await refusal(get({ IfMatch: '"0"' })), 'PreconditionFailed')
   assert.equal(await refusal(get({ Key: 'b' })), 'NoSuchKey')
   const { ChecksumCRC32 } = await client.send(new HeadObjectCommand({ Bucket, Key: 'a', ChecksumMode: 'ENABLED' }))
-  assert.equal(ChecksumCRC32, 'phTH7g==')
+  assert.equal(ChecksumCRC32, 'poTHxg==')
   s3.inject({ kind: 'corrupt', what: 'answer' })
   await assert.rejects(get({}))
 })

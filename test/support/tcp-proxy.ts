@@ -69,8 +69,11 @@ export class Line {
 
   /** Breaks the line for both sides with a TCP reset, as a firewall or a crash does. */
   reset(): void {
-    this.#client.resetAndDestroy()
-    this.#server.resetAndDestroy()
+    for (const socket of [this.#client, this.#server]) {
+      // A side that has said its end cannot be reset any more: Node.js would lose it, without a "close".
+      if (socket.readyState === 'open') socket.resetAndDestroy()
+      else socket.destroy()
+    }
   }
 
   /** Carries both ways until the line ends. `way` is asked before each piece; `changes` rings when its answer changes. */
@@ -148,7 +151,14 @@ export class TcpProxy {
   }
 }
 
-async function pump(from: Socket, to: Socket, record: Buffer[], way: () => Way, changes: Bell, signal: AbortSignal): Promise<void> {
+async function pump(
+  from: Socket,
+  to: Socket,
+  record: Buffer[],
+  way: () => Way,
+  changes: Bell,
+  signal: AbortSignal,
+): Promise<void> {
   for await (const chunk of from) {
     if (!Buffer.isBuffer(chunk)) throw new TypeError('a socket without encoding gives buffers')
     record.push(chunk)

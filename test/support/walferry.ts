@@ -90,10 +90,14 @@ export async function runFetch(args: readonly string[], options: RunOptions): Pr
   return await runWalferry('walferry-fetch', args, options)
 }
 
-/** For restore_command: `walferry-fetch %f %p` and these options, quoted for the shell and for PostgreSQL. */
-export function restoreCommand(...args: readonly string[]): string {
-  const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''").replaceAll('%', '%%')}'`
-  return [quoted(program('walferry-fetch')), '%f', '%p', ...args.map(quoted)].join(' ')
+/** A restore_command: `walferry-fetch %f %p` with these options and variables, quoted for the shell and PostgreSQL. */
+export function restoreCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${quoted(value)}`)
+  return [...variables, quoted(program('walferry-fetch')), '%f', '%p', ...args.map(quoted)].join(' ')
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''").replaceAll('%', '%%')}'`
 }
 
 /** Starts `walferry receive`, and does not wait for anything. It is killed at the end of the test. */

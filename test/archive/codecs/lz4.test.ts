@@ -5,7 +5,16 @@ import { decodeLz4 } from '../../../src/archive/codecs/lz4-decode.ts'
 import { encodeLz4 } from '../../../src/archive/codecs/lz4-encode.ts'
 import { seededRandom } from '../../support/random.ts'
 import { lz4BlockSums, lz4Linked, lz4Small, lz4Unchecked } from '../samples.ts'
-import { collect, failingAfter, flipped, inPieces, inRandomPieces, likeWal, resultOf, unlessDamaged } from '../streams.ts'
+import {
+  collect,
+  failingAfter,
+  flipped,
+  inPieces,
+  inRandomPieces,
+  likeWal,
+  resultOf,
+  unlessDamaged,
+} from '../streams.ts'
 
 const key = 'x.lz4'
 const blockBytes = 4 * 1024 * 1024

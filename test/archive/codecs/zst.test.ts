@@ -16,6 +16,7 @@ const decoders: readonly (readonly [string, FrameDecoder])[] = [
 ]
 
 for (const [name, decoder] of decoders) {
+  const checked = (bytes: Uint8Array): Promise<boolean> => resultOf(decodeZst(inPieces(bytes, 100), key, decoder))
   const decodeAll = (bytes: Uint8Array, pieceBytes = 50): Promise<Buffer> =>
     collect(decodeZst(inPieces(bytes, pieceBytes), key, decoder))
 
@@ -30,7 +31,6 @@ for (const [name, decoder] of decoders) {
   })
 
   test(`${name}: whether a checksum covers the content is told`, async () => {
-    const checked = (bytes: Uint8Array): Promise<boolean> => resultOf(decodeZst(inPieces(bytes, 100), key, decoder))
     assert.equal(await checked(zstSmall.bytes), true)
     assert.equal(await checked(zstUnchecked.bytes), false)
     assert.equal(await checked(Buffer.concat([zstUnchecked.bytes, zstSmall.bytes])), false)
