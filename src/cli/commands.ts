@@ -45,7 +45,6 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     .demandCommand(1, 'A command is missing.')
     .strict()
     .version(version())
-    .alias('help', 'h')
     .wrap(Math.min(110, process.stdout.columns ?? 100))
     .exitProcess(false)
     .fail((message: string, error?: Error) => {
@@ -70,9 +69,8 @@ function yargsOption(name: OptionName): Options {
   return {
     type: entry.boolean === true ? 'boolean' : 'string',
     group: `${entry.group}:`,
-    describe: `${entry.help} [${variableOf(name)}]`,
+    describe: `${entry.required === true ? '(required) ' : ''}${entry.help} [${variableOf(name)}]`,
     ...(entry.alias === undefined ? {} : { alias: entry.alias }),
     ...(entry.fallback === undefined ? {} : { defaultDescription: entry.fallback }),
-    ...(entry.required === true ? { defaultDescription: 'required' } : {}),
   }
 }

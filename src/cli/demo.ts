@@ -102,7 +102,7 @@ class Demo {
   }
 
   async #copyOf(server: Cluster): Promise<Cluster> {
-    const copy = await Cluster.copyOf(server, { binaries: this.#binaries, folder: join(this.#folder, 'recovered') })
+    const copy = await Cluster.copyOf(server, { folder: join(this.#folder, 'recovered') })
     this.#clusters.add(copy)
     return copy
   }

@@ -2,8 +2,8 @@
  * The command line. `fetch` starts with every segment of a recovery, so it is recognized before anything else is
  * loaded; the other commands go through yargs.
  *
- * Exit codes: 0 done; 1 an error, told on standard error; 126 there is no such command (not 1, because PostgreSQL would
- * take that from a mistyped restore_command for the end of WAL). Those of `fetch` stand in restore/exit-codes.ts.
+ * Exit codes: 0 done; 1 an error, told on standard error; 126 there is no such command or flag (not 1, because
+ * PostgreSQL would take that from a mistyped restore_command for the end of WAL). Those of `fetch` stand in restore/exit-codes.ts.
  */
 import { report } from './report.ts'
 

@@ -96,7 +96,7 @@ export const options = {
   },
   loop: {
     group: 'PostgreSQL',
-    help: 'Connect again after a lost connection.',
+    help: 'Connect again after a lost connection; --no-loop ends then, with exit code 1.',
     schema: boolean,
     fallback: 'true',
     boolean: true,

@@ -330,14 +330,17 @@ describe('what is served is what its name says (A12)', () => {
     assert.equal((await data.ask(archive.store, nameOf(1, 2))).code, 201)
   })
 
-  test('so it is for tails: of another segment, another system, a later timeline, or with a broken record', async (t) => {
+  test('so it is for tails: of another segment, another system, a later timeline, broken, or with empty pages', async (t) => {
     const broken = madeWal().segment(2)
     broken.writeUInt8(broken.readUInt8(50_000) ^ 1, 50_000)
+    const emptied = madeWal().segment(2)
+    emptied.fill(0, 49_152, 65_536)
     const tails = [
       madeWal().segment(3),
       new MadeWal({ systemIdentifier: 1n }).fillTo(4 * segmentBytes, 'a').segment(2),
       new MadeWal({ timeline: 2 }).fillTo(4 * segmentBytes, 'a').segment(2),
       broken,
+      emptied,
     ]
     for (const [n, plain] of tails.entries()) {
       const archive = new MadeArchive()

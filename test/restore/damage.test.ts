@@ -9,9 +9,9 @@ import { MadeArchive, nameOf } from './made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from './made-wal.ts'
 
 const edgeBytes = 64
-const randomPlaces = 64
+const randomPlaces = 32
 
-/** Every place within 64 bytes of either end, and as many between; each with one bit to flip. */
+/** Every place within 64 bytes of either end, and some between; each with one bit to flip. */
 function flips(bytes: number, random: Random): { at: number; mask: number }[] {
   const places = new Set<number>()
   for (let n = 0; n < Math.min(edgeBytes, bytes); n++) places.add(n).add(bytes - 1 - n)
@@ -70,11 +70,10 @@ function assertRefused({ code, said }: Asked, codes: readonly number[]): void {
 test('in a whole segment', async (t) => {
   const random = seededRandom(t)
   const made = await sample(random)
-  for (const data of [await DataFolder.make(t), await DataFolder.make(t, systemIdentifier)]) {
-    await spoil(t, random, made, `wal_005/${nameOf(1, 2)}.lz4`, async () => {
-      assertRefused(await data.ask(made.archive.store, nameOf(1, 2)), [201])
-    })
-  }
+  const data = await DataFolder.make(t)
+  await spoil(t, random, made, `wal_005/${nameOf(1, 2)}.lz4`, async () => {
+    assertRefused(await data.ask(made.archive.store, nameOf(1, 2)), [201])
+  })
 })
 
 test('in a chunk, the last one without any checksum of its own included', async (t) => {
