@@ -1,7 +1,7 @@
 /**
  * From plain bytes to an object's bytes and back. Each compression is loaded at its first use.
  *
- * Memory is bounded both ways, whatever the size: encoding holds a few pieces of 4 MiB, decoding a few blocks. What an
+ * Memory is bounded both ways, whatever the size: encoding holds a few pieces, decoding a few blocks. What an
  * object decodes to is limited, too: more, or less, than its name promises is damage.
  */
 import { WalferryError } from '../kit/errors.ts'
@@ -23,7 +23,7 @@ export interface Plain extends AsyncIterable<Uint8Array> {
   readonly checked: boolean
 }
 
-/** Compresses. The pieces may have any size; memory is saved where they have 4 MiB, as `piecesOf` makes them. */
+/** Compresses. The pieces may have any size. They must stay untouched: they are read in other threads. */
 export async function* encode(
   codec: WritableCodec,
   plain: AsyncIterable<Uint8Array>,

@@ -102,7 +102,7 @@ class Demo {
   }
 
   async #copyOf(server: Cluster): Promise<Cluster> {
-    const copy = await Cluster.copyOf(server, { folder: join(this.#folder, 'recovered') })
+    const copy = await Cluster.copyOf(server, { folder: join(this.#folder, 'recovered'), signal: this.#signal })
     this.#clusters.add(copy)
     return copy
   }

@@ -4,10 +4,11 @@
  */
 import { parseArgs } from 'node:util'
 import { Archive } from '../archive/archive.ts'
-import { describe, isError, WalferryError } from '../kit/errors.ts'
+import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { type Flags, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { openStore } from './open-store.ts'
@@ -17,29 +18,31 @@ import { report } from './report.ts'
 const retryForMs = 60_000
 /** A standby asks again anyway, and meanwhile it cannot be promoted or look into its own pg_wal. */
 const standbyRetryForMs = 5000
+const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Runs `fetch`, tells what happened on standard error, and returns the exit code for bin/walferry. */
 export async function runFetch(args: readonly string[]): Promise<number> {
+  const stopped = new StopSignals()
   let debug = false
-  let outageIsAbsent = false
+  let absentInstead: readonly ErrorCode[] = []
+  let store: ObjectStore | null = null
   try {
     const { name, dest, flags } = parse(args)
     const config = readConfig(fetchOptions, flags, process.env)
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
-    outageIsAbsent = config['on-outage'] === undefined ? standby : config['on-outage'] === 'absent'
-    const archive = new Archive(await openStore(config))
+    absentInstead = absentFor(standby, config['on-outage'])
+    store = await openStore(config)
     const fetched = await fetchFile(
       {
-        archive,
+        archive: new Archive(store),
         name,
         dest,
         retryForMs: config['retry-for'] ?? (standby ? standbyRetryForMs : retryForMs),
         onRetry: (error) => say(`${name}: ${describe(error)}; trying again`),
       },
-      new AbortController().signal,
+      stopped.signal,
     )
-    archive.store.close()
     if (fetched.answer === 'served') {
       if (fetched.what !== 'the segment' || debug) say(`${name}: served ${fetched.what}`)
       return 0
@@ -47,12 +50,48 @@ export async function runFetch(args: readonly string[]): Promise<number> {
     if (debug) say(`${name}: not there: ${fetched.why}`)
     return absentCode
   } catch (error) {
+    if (stopped.exitCode !== null) return stopped.exitCode
     report(error, debug)
-    if (outageIsAbsent && isError(error, 'STORE_UNREACHABLE', 'ARCHIVE_HOLE')) {
-      say('answering "not there", because a standby asks again')
+    if (isError(error) && absentInstead.includes(error.code)) {
+      say('answering "not there", as a standby or --on-outage wants it')
       return absentCode
     }
     return exitCodeOf(error)
+  } finally {
+    store?.close()
+    stopped.dispose()
+  }
+}
+
+/**
+ * Errors that are told as "not there". A standby asks again, so to it a hole is one more outage. To a recovery it is
+ * the end, with WAL behind it left unread: no option for outages may mean that.
+ */
+function absentFor(standby: boolean, onOutage: 'fail' | 'absent' | undefined): readonly ErrorCode[] {
+  if (onOutage === 'fail' || (onOutage === undefined && !standby)) return []
+  return standby ? ['STORE_UNREACHABLE', 'ARCHIVE_HOLE'] : ['STORE_UNREACHABLE']
+}
+
+/** A fast shutdown sends SIGTERM to the restore_command, too: then no half file stays behind in pg_wal. */
+class StopSignals {
+  /** As if the signal had ended the process, which is how PostgreSQL tells a shutdown from a failure. */
+  exitCode: number | null = null
+  readonly #stop = new AbortController()
+  readonly #onSignal = (name: NodeJS.Signals, number: number): void => {
+    this.exitCode = 128 + number
+    this.#stop.abort(new Error(`stopped by ${name}`))
+  }
+
+  constructor() {
+    for (const name of stopSignals) process.on(name, this.#onSignal)
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  dispose(): void {
+    for (const name of stopSignals) process.off(name, this.#onSignal)
   }
 }
 

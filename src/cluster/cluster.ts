@@ -210,14 +210,15 @@ export class Cluster {
     await this.#process?.kill(signal)
   }
 
-  /** Sends the postmaster SIGKILL and waits for nothing: what can still be done when our own process ends. */
+  /** Orders an immediate shutdown and waits for nothing: what can still be done when our own process ends. */
   killNow(): void {
-    if (this.isRunning) this.#process?.send('SIGKILL')
+    if (this.isRunning) this.#process?.send('SIGQUIT')
   }
 
-  /** Kills it if it runs, and deletes its folder; a data folder elsewhere stays. */
+  /** Ends it if it runs, and deletes its folder; a data folder elsewhere stays. */
   async dispose(): Promise<void> {
-    await this.kill(AbortSignal.timeout(disposeTimeoutMs))
+    if (this.isRunning) await this.#process?.end(AbortSignal.timeout(disposeTimeoutMs))
+    await this.#freeSharedMemory()
     await rm(this.folder, { recursive: true, force: true })
   }
 
@@ -282,6 +283,19 @@ export class Cluster {
     return lines[0] === String(this.#process?.pid) ? (lines[7]?.trim() ?? null) : null
   }
 
+  /**
+   * Of a server that was killed, a segment of System V shared memory stays, by which the next start would see that the
+   * data folder is in use. There is no next start, and the system has room for some thousands of them only.
+   */
+  async #freeSharedMemory(): Promise<void> {
+    const pidFile = await readFile(join(this.dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')
+    const id = /^\s*\d+\s+(\d+)\s*$/.exec(pidFile.split('\n')[6] ?? '')?.[1]
+    if (id === undefined) return
+    const options = { signal: AbortSignal.timeout(disposeTimeoutMs), asServer: false, cwd: '/', env: process.env }
+    // Without the program, or where it is gone already, there is nothing to be done.
+    await run('ipcrm', ['-m', id], options).catch(() => undefined)
+  }
+
   async #prepareFolder(): Promise<void> {
     await mkdir(this.folder, { recursive: true })
     await chmod(this.folder, 0o700)
@@ -312,6 +326,8 @@ export class Cluster {
       port: this.connection.port,
       logging_collector: false,
       log_destination: 'stderr',
+      // In files below the data folder, which go with it: a killed server would leave them in /dev/shm.
+      dynamic_shared_memory_type: 'mmap',
     }
   }
 

@@ -22,13 +22,13 @@ export class RunningClusters {
     this.#clusters.delete(cluster)
   }
 
-  /** Ends all of them, last one first. Throws the first error after all were tried. */
+  /** Ends all of them. Throws the first error after all were tried. */
   async disposeAll(): Promise<void> {
-    const results = await Promise.allSettled([...this.#clusters].toReversed().map((cluster) => this.dispose(cluster)))
+    const results = await Promise.allSettled([...this.#clusters].map((cluster) => this.dispose(cluster)))
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  /** Sends every postmaster SIGKILL. Their children end by themselves; the folders stay. */
+  /** Orders all of them to shut down at once, and waits for nothing; the folders stay. */
   killNow(): void {
     for (const cluster of this.#clusters) cluster.killNow()
   }

@@ -25,6 +25,8 @@ export interface SpawnOptions {
   readonly env: NodeJS.ProcessEnv
 }
 
+const immediateStopMs = 10_000 // a postmaster itself kills its children after 5 s
+
 export class ServerProcess {
   readonly pid: number
   /** Resolves once the postmaster and all its children are gone. */
@@ -77,12 +79,24 @@ export class ServerProcess {
 
   /** Kills the postmaster and, at once, all that it has started, as a crash of the machine would; waits for their end. */
   async kill(signal: AbortSignal): Promise<Exit> {
-    if (this.#exit === null) {
-      const below = await descendantsOf(this.pid)
-      this.#child.kill('SIGKILL')
-      for (const pid of below) killIfThere(pid)
-    }
+    if (this.#exit === null) this.#killAll(await descendantsOf(this.pid))
     return await orAbort(this.gone, signal)
+  }
+
+  /**
+   * Ends all of it in one way or the other: by an immediate shutdown, in which the server returns its shared memory to
+   * the system, or where that takes too long by SIGKILL. Waits for their end.
+   */
+  async end(signal: AbortSignal): Promise<Exit> {
+    const below = await descendantsOf(this.pid)
+    this.send('SIGQUIT')
+    await orAbort(this.gone, AbortSignal.timeout(immediateStopMs)).catch(() => this.#killAll(below))
+    return await orAbort(this.gone, signal)
+  }
+
+  #killAll(below: readonly number[]): void {
+    this.send('SIGKILL')
+    for (const pid of below) killIfThere(pid)
   }
 }
 

@@ -7,21 +7,22 @@
  * They meet once, at the first connection: streaming starts at the furthest place that spool and archive reach. With an
  * empty spool that has to wait for the archive, because "could not look" is not "nothing there".
  */
+import { setMaxListeners } from 'node:events'
 import { Archive } from '../archive/archive.ts'
 import { archivedUpTo } from '../archive/catalogue.ts'
 import { assertSameCluster, claimIdentity } from '../archive/identity.ts'
 import { findOwner } from '../archive/owner.ts'
-import { orAbort, sleep } from '../kit/abort.ts'
+import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
-import { describe, isError, WalferryError } from '../kit/errors.ts'
+import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
-import { retry } from '../kit/retry.ts'
+import { backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
-import { Receiver } from '../receive/receiver.ts'
+import { type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
@@ -31,7 +32,7 @@ import { recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { type Place, Spool } from '../spool/spool.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
-import { segmentStart } from '../wal/segment.ts'
+import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -64,6 +65,8 @@ interface Pipeline {
 /** How long a start with WAL in the spool waits for a store that does not answer, before it streams without it. */
 const archivePatienceMs = 5000
 const storeBackoff = { firstMs: 200, maxMs: 10_000 }
+/** What no waiting mends; what a person must mend in the store itself (its permissions, say) does not belong here. */
+const final: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'BAD_INPUT']
 
 export class ReceiveDaemon {
   readonly positions = new Positions(systemClock)
@@ -74,6 +77,8 @@ export class ReceiveDaemon {
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
+  /** Aborts, with the error, when the archive turns out not to be ours. */
+  readonly #refused = new AbortController()
   #scan: SpoolScan = { identity: null, wholes: [], end: null }
   #pipeline: Pipeline | null = null
   /** Where the archive ended when we came; null until it was asked. */
@@ -86,6 +91,8 @@ export class ReceiveDaemon {
     this.#log = log
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
+    // Every upload under way listens to it.
+    setMaxListeners(0, this.#cut.signal)
     this.#receiver = new Receiver({
       target: config.target,
       slot: config.slot,
@@ -94,7 +101,8 @@ export class ReceiveDaemon {
       endpos: config.endpos,
       loop: config.loop,
       log,
-      meet: (server, signal) => this.#meet(server, signal),
+      accept: (server) => void this.#accept(server),
+      meet: (server, others, signal) => this.#meet(server, others, signal),
       onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
       onReconnect: (reason) => this.#metrics.add('walferry_reconnects_total', 1, { reason }),
     })
@@ -112,13 +120,17 @@ export class ReceiveDaemon {
     const listener = await this.#listen()
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
-      await this.#receive(stop)
+      await this.#receive(stop).catch(async (error: unknown) => {
+        // What is synced is shipped all the same, within the time that a stop would give it.
+        await this.#drain(AbortSignal.abort()).catch(() => undefined)
+        throw error
+      })
       await this.#drain(stop)
     } finally {
       this.#cut.abort(new Error('stopped'))
       await this.#pipeline?.shipping.catch(() => undefined)
-      await this.#pipeline?.spool.close()
       await listener?.close()
+      await this.#pipeline?.spool.close()
     }
   }
 
@@ -162,10 +174,12 @@ export class ReceiveDaemon {
       this.#scan,
     )
     const [oldest] = spool.segments()
-    if (spool.end !== null) {
-      const begin = oldest === undefined ? spool.end.lsn : segmentStart(oldest.segment.segno, segmentBytes)
-      this.positions.startAt(spool.end.lsn, begin)
-      this.#log.info('found in the spool', { upTo: formatLsn(spool.end.lsn), segments: spool.segments().length })
+    const { end } = this.#scan
+    if (end !== null) {
+      const { lsn } = end.place
+      const upTo = end.proved ? lsn : segmentStart(segnoOf(lsn, segmentBytes), segmentBytes)
+      this.positions.startAt(upTo, oldest === undefined ? upTo : segmentStart(oldest.segment.segno, segmentBytes))
+      this.#log.info('found in the spool', { upTo: formatLsn(upTo), segments: spool.segments().length })
     }
     const shipper = new Shipper({
       spool,
@@ -179,8 +193,8 @@ export class ReceiveDaemon {
     })
     const claimed = this.#claim(cluster)
     const shipping = claimed.then(() => shipper.run(this.#cut.signal))
-    // Both are awaited later, by whoever needs them.
-    claimed.catch(() => undefined)
+    // It is awaited later, by whoever needs it.
+    claimed.catch((error: unknown) => this.#refused.abort(error))
     shipping.catch(() => undefined)
     this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping }
     return this.#pipeline
@@ -197,35 +211,44 @@ export class ReceiveDaemon {
     }, this.#cut.signal)
   }
 
+  /** Asks again until there is an answer, or an error that no waiting mends. */
   async #untilStoreAnswers<T>(ask: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
-    const answer = await retry(() => ask(signal), {
-      signal,
-      backoff: storeBackoff,
-      onRetry: (error) => {
-        this.#metrics.add('walferry_store_failures_total', 1, { code: error.code })
-        if (this.#storeProblem === null)
-          this.#log.warn(`the store does not answer: ${describe(error)}`, { hint: error.hint })
-        this.#storeProblem = error
-      },
-    })
-    if (this.#storeProblem !== null) this.#log.info('the store answers')
-    this.#storeProblem = null
-    return answer
+    for (let failures = 0; ; failures++) {
+      try {
+        const answer = await ask(signal)
+        if (this.#storeProblem !== null) this.#log.info('the store answers')
+        this.#storeProblem = null
+        return answer
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!isError(error) || final.includes(error.code)) throw error
+        this.#noteOutage(error)
+        await sleep(backoffMs(storeBackoff, failures), signal)
+      }
+    }
+  }
+
+  #noteOutage(error: WalferryError): void {
+    this.#metrics.add('walferry_store_failures_total', 1, { code: error.code })
+    if (this.#storeProblem?.code !== error.code) {
+      const message = `the store does not answer: ${describe(error)}`
+      if (error.retryable) this.#log.warn(message, { code: error.code, hint: error.hint })
+      else this.#log.error(message, { code: error.code, hint: error.hint })
+    }
+    this.#storeProblem = error
   }
 
   /** Ends when the receiver does, or when the archive turns out to be another cluster's. */
   async #receive(stop: AbortSignal): Promise<void> {
-    const stopOrForeign = new AbortController()
-    const onStop = (): void => stopOrForeign.abort(stop.reason)
+    const { signal: refused } = this.#refused
+    const end = new AbortController()
+    const onStop = (): void => end.abort(stop.reason)
+    const onRefused = (): void => end.abort(refused.reason)
     stop.addEventListener('abort', onStop, { once: true })
+    refused.addEventListener('abort', onRefused, { once: true })
     if (stop.aborted) onStop()
-    let foreign: unknown = null
-    this.#pipeline?.claimed.catch((error: unknown) => {
-      foreign = error
-      stopOrForeign.abort(error)
-    })
     try {
-      await this.#receiver.run(stopOrForeign.signal)
+      await this.#receiver.run(end.signal)
     } catch (error) {
       if (!this.#isWorthStaying(error)) throw error
       // Halted: what is in the spool is still shipped, and /readyz tells why nothing more comes.
@@ -240,8 +263,9 @@ export class ReceiveDaemon {
       throw error
     } finally {
       stop.removeEventListener('abort', onStop)
+      refused.removeEventListener('abort', onRefused)
     }
-    if (foreign !== null) throw foreign
+    refused.throwIfAborted()
   }
 
   /** Whether to stay, with everything that is here, until somebody has looked; or to refuse to start. */
@@ -249,17 +273,29 @@ export class ReceiveDaemon {
     return this.#config.loop && isError(error, 'SPOOL_CONFLICT', 'SERVER_LOST_WAL', 'WAL_REMOVED')
   }
 
-  async #meet(server: ServerIdentity, signal: AbortSignal): Promise<{ spool: Spool; furthest: Place | null }> {
+  /** Throws SERVER_FOREIGN. */
+  #accept(server: ServerIdentity): Pipeline {
     const pipeline = this.#pipeline ?? this.#open(server, 'the server that was connected first')
     checkIdentity(server, { ...pipeline.cluster, from: pipeline.knownFrom })
-    const { spool } = pipeline
-    this.#archived ??= await this.#lookAtArchive(pipeline, server.timeline, signal)
-    const archived = this.#archived === 'nothing' ? null : this.#archived
     this.#metrics.set('walferry_timeline', server.timeline)
-    if (archived === null || !isBehind(spool.end, archived)) return { spool, furthest: spool.end }
-    this.#log.info('the archive is ahead of the spool', { archive: formatLsn(archived.lsn) })
-    await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived, signal)
-    return { spool, furthest: archived }
+    return pipeline
+  }
+
+  async #meet(server: ServerIdentity, others: boolean, signal: AbortSignal): Promise<Meeting> {
+    const pipeline = this.#accept(server)
+    const { spool } = pipeline
+    const before = others ? null : this.#archived
+    const found = before ?? (await this.#lookAtArchive(pipeline, server.timeline, signal))
+    const archived = found === 'nothing' ? null : found
+    const sure = before === null && found !== null
+    const isAhead = archived !== null && isBehind(spool.end, archived)
+    if (isAhead) {
+      this.#log.info('the archive is ahead of the spool', { archive: formatLsn(archived.lsn) })
+      await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived, signal)
+    }
+    // Not before: where seeding fails, the archive may have changed.
+    this.#archived = found
+    return { spool, furthest: isAhead ? archived : spool.end, sure }
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
@@ -275,20 +311,15 @@ export class ReceiveDaemon {
       return run === null ? 'nothing' : { timeline, lsn: run.end }
     }
     if (spool.end === null) return await look(signal)
-    const patience = new AbortController()
-    const timer = setTimeout(() => patience.abort(new Error('the store does not answer')), archivePatienceMs)
-    const onAbort = (): void => patience.abort(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
+    const late = new Error('the store does not answer')
     try {
-      return await look(patience.signal)
+      return await withDeadline(archivePatienceMs, signal, () => late, look)
     } catch (error) {
-      signal.throwIfAborted()
-      if (!patience.signal.aborted) throw error
+      if (error !== late) throw error
       this.#log.warn('the store does not answer: streaming goes on from where the spool ends')
+      // From here on the shipper tells what is wrong with the store.
+      this.#storeProblem = null
       return null
-    } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -303,8 +334,9 @@ export class ReceiveDaemon {
       await sleep(this.#config.drainTimeoutMs, late.signal)
     }
     const shipped = pipeline.shipping.then(() => true)
-    const done = await Promise.race([shipped, limit().then(() => false)])
-    late.abort(new Error('drained'))
+    const done = await Promise.race([shipped, limit().then(() => false)]).finally(() =>
+      late.abort(new Error('drained')),
+    )
     const { synced, shipped: upTo } = this.positions
     if (done) this.#log.info('everything is shipped', { upTo: formatLsn(upTo) })
     else {

@@ -6,11 +6,12 @@
  *
  * The first retry comes at once, later ones after at most 5 s.
  */
-import { sleep } from '../kit/abort.ts'
+import { reasonOf, sleep, withDeadline } from '../kit/abort.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import { ReplicationClient, type ServerIdentity, type SlotState } from '../pg/replication-client.ts'
+import type { WalListener } from '../pg/stream-messages.ts'
 import { describeTarget, type Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Place, Spool } from '../spool/spool.ts'
@@ -29,13 +30,24 @@ export interface ReceiverOptions {
   /** False: the first lost connection is the end, as an error. */
   readonly loop: boolean
   readonly log: Log
+  /** Called with each server that was connected to. Throws for one that is not ours. */
+  readonly accept: (server: ServerIdentity) => void
   /**
-   * Called with each server that was connected to: says into which spool to stream, and how far that and the archive
-   * reach. Rejects for a server that is not ours; waits where it cannot know yet.
+   * Says from where to stream; waits where it cannot know yet. `others`: another receiver may have shipped since the
+   * last time. Rejects where the archive is not ours.
    */
-  readonly meet: (server: ServerIdentity, signal: AbortSignal) => Promise<{ spool: Spool; furthest: Place | null }>
+  readonly meet: (server: ServerIdentity, others: boolean, signal: AbortSignal) => Promise<Meeting>
   readonly onReceived: (bytes: number) => void
   readonly onReconnect: (reason: ErrorCode | 'OTHER') => void
+}
+
+/** Into which spool to stream, and from where. */
+export interface Meeting {
+  readonly spool: Spool
+  /** How far spool and archive reach; null for nothing. */
+  readonly furthest: Place | null
+  /** The archive was asked just now, and has answered. */
+  readonly sure: boolean
 }
 
 /** Errors that no retry may mend: going on would lose or mix up WAL. */
@@ -45,18 +57,25 @@ const halting: readonly ErrorCode[] = [
   'SERVER_FOREIGN',
   'SERVER_LOST_WAL',
   'SPOOL_CONFLICT',
-  'WAL_REMOVED',
 ]
 const backoff: Backoff = { firstMs: 100, maxMs: 5000 }
 /** wal_receiver_timeout's default: a server that says nothing for so long, also when asked, is gone. */
 const silenceMs = 60_000
+const tryForSlotMs = 10_000 // it begins a stream and ends it: two round trips
+/** Hears nothing of a stream. */
+const deaf: WalListener = { walBegins() {}, wal() {}, keepalive() {}, batchEnd() {} }
 
 export class Receiver {
   readonly #options: ReceiverOptions
   #state: ReceiverState = 'connecting'
   #problem: WalferryError | null = null
-  /** In a row, without a stream between them. */
+  /** In a row, without a stream between them that lasted. */
   #failures = 0
+  #streamingSinceMs: number | null = null
+  /** False until a stream from the slot has begun, and again once somebody else may have had the slot. */
+  #slotWasOurs = false
+  /** What is known of the archive is as of this session. */
+  #sure = false
 
   constructor(options: ReceiverOptions) {
     this.#options = options
@@ -99,10 +118,13 @@ export class Receiver {
     const client = await ReplicationClient.connect(target, signal)
     try {
       const server = await client.identify(signal)
-      const { spool, furthest } = await this.#options.meet(server, signal)
+      this.#options.accept(server)
+      if (!this.#slotWasOurs) await this.#tryForSlot(client, server, signal)
+      const { spool, furthest, sure } = await this.#options.meet(server, !this.#slotWasOurs, signal)
+      this.#sure = sure
       const start = await this.#findStart(client, server, furthest, signal)
       const senderTimeoutMs = await client.walSenderTimeoutMs(signal)
-      positions.startAt(furthest?.lsn ?? start.lsn, start.lsn)
+      positions.startAt(start.lsn, start.lsn)
       const end = await streamInto(
         {
           client,
@@ -119,8 +141,9 @@ export class Receiver {
           onReceived: this.#options.onReceived,
           onStreaming: () => {
             this.#state = 'streaming'
+            this.#streamingSinceMs = performance.now()
+            this.#slotWasOurs = true
             this.#problem = null
-            this.#failures = 0
             log.info('streaming', {
               server: describeTarget(target),
               version: client.majorVersion,
@@ -146,14 +169,36 @@ export class Receiver {
     }
   }
 
+  /**
+   * Rejects SLOT_IN_USE while another receiver streams from the slot. Where the archive ends is worth asking only once
+   * that one has stopped.
+   */
+  async #tryForSlot(client: ReplicationClient, server: ServerIdentity, signal: AbortSignal): Promise<void> {
+    const { slot } = this.#options
+    const { state } = await client.readSlot(slot, signal)
+    if (state !== 'reserved' && state !== 'unreserved') return
+    const from = { slot, timeline: server.timeline, start: server.flushedUpTo }
+    const late = (): Error =>
+      new WalferryError('PG_CONNECTION_LOST', `no answer to a stream from the slot "${slot}"`, { retryable: true })
+    await withDeadline(tryForSlotMs, signal, late, async (inner) => {
+      const onAbort = (): void => client.cut(reasonOf(inner))
+      inner.addEventListener('abort', onAbort, { once: true })
+      // Nothing is reported, so the slot stays where it is.
+      await client.stream(from, deaf, (hands) => hands.stop())
+    })
+  }
+
   async #findStart(
     client: ReplicationClient,
-    server: ServerIdentity,
+    met: ServerIdentity,
     furthest: Place | null,
     signal: AbortSignal,
   ): Promise<Start> {
     const slot = await this.#ensureSlot(client, furthest, signal)
-    const behind = furthest !== null && furthest.lsn > server.flushedUpTo
+    const isBehind = (server: ServerIdentity): boolean => furthest !== null && furthest.lsn > server.flushedUpTo
+    // The archive may have been waited for, or filled by another receiver, since the server was met.
+    const server = isBehind(met) ? await client.identify(signal) : met
+    const behind = isBehind(server)
     const start = resumeFrom({
       server,
       inRecovery: behind ? await client.isInRecovery(signal) : null,
@@ -187,7 +232,8 @@ export class Receiver {
     const known = isError(error) ? error : null
     if (known === null) throw error
     this.#problem = known
-    if (!this.#options.loop || halting.includes(known.code)) throw known
+    if (!this.#options.loop || this.#halts(known)) throw known
+    if (known.code === 'SLOT_IN_USE' || known.code === 'WAL_REMOVED') this.#slotWasOurs = false
     this.#state = 'waiting'
     this.#options.onReconnect(known.code)
     // What a person must mend is asked for at the slow end; what mends itself, at once.
@@ -199,7 +245,17 @@ export class Receiver {
     await sleep(waitMs, signal)
   }
 
+  #halts(error: WalferryError): boolean {
+    // Another receiver may have shipped what the server has removed: that is known only once the archive has answered.
+    if (error.code === 'WAL_REMOVED') return this.#sure
+    return halting.includes(error.code)
+  }
+
   #nextWaitMs(): number {
+    const sinceMs = this.#streamingSinceMs
+    this.#streamingSinceMs = null
+    // One that broke sooner has not shown that it can work: a full disk breaks each stream with its first bytes.
+    if (sinceMs !== null && performance.now() - sinceMs > backoff.maxMs) this.#failures = 0
     const failures = this.#failures++
     return failures === 0 ? 0 : backoffMs(backoff, failures - 1)
   }

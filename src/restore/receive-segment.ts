@@ -50,7 +50,10 @@ export async function receiveSegment(
   if (walker.completeUpTo !== end) throw damaged(key, fault ?? walker.stopped?.reason ?? 'its records end too early')
 }
 
-/** Throws ARCHIVE_DAMAGED if a tail is not WAL of its segment from beginning to end. */
+/**
+ * Throws ARCHIVE_DAMAGED if a tail is not WAL of its segment from beginning to end. Its end may cut a record; but where a
+ * server has streamed nothing is empty: the recovery would end there, with the rest of the tail unread.
+ */
 export async function checkTail(
   tail: ReadableAt,
   bytes: number,
@@ -58,7 +61,7 @@ export async function checkTail(
   name: string,
 ): Promise<void> {
   const walker = await walk(tail, bytes, expected)
-  if (walker.stopped?.kind === 'invalid') throw damaged(`the tail of ${name}`, walker.stopped.reason)
+  if (walker.stopped !== null) throw damaged(`the tail of ${name}`, walker.stopped.reason)
 }
 
 function expectedFrom(first: Uint8Array, key: string, wanted: SegmentWanted): ExpectedSegment {

@@ -199,6 +199,8 @@ export class Shipper {
       // The chunks can be deleted later; whoever waits for the position should not.
       this.#wake.ring()
     }
+    // A chunk that is still on its way would be left behind. Its end makes this come up again.
+    if (record.busy.size > 1) return
     await this.#carrier.deleteChunks(shipment.segment, record, signal)
     record.settled = true
     await this.#prune()

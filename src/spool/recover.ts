@@ -14,9 +14,16 @@ import { join } from 'node:path'
 import { syncFolder } from '../kit/durable-fs.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { type Lsn, plus } from '../wal/lsn.ts'
-import { longHeaderBytes, readPageHeader } from '../wal/page.ts'
+import { longHeaderBytes, pageFault, readPageHeader } from '../wal/page.ts'
 import { RecordWalker } from '../wal/record-walker.ts'
-import { isSegmentName, parseSegmentName, type Segment, segmentName, segmentStart } from '../wal/segment.ts'
+import {
+  isSegmentName,
+  isSegmentSize,
+  parseSegmentName,
+  type Segment,
+  segmentName,
+  segmentStart,
+} from '../wal/segment.ts'
 import { firstPageFault } from '../wal/segment-check.ts'
 import { partialSuffix } from './segment-file.ts'
 import type { Place } from './spool.ts'
@@ -54,6 +61,7 @@ export async function recoverSpool(folder: string): Promise<SpoolScan> {
   for (const name of names) {
     const bare = name.replace(partialSuffix, '')
     const partial = name !== bare
+    // Beside a whole segment, a partial one of that name is an older copy.
     if (!(await checkFile(folder, name, identity)) || (partial && names.includes(bare))) continue
     found.push({ segment: parseSegmentName(bare, identity.segmentBytes), partial })
   }
@@ -64,11 +72,24 @@ export async function recoverSpool(folder: string): Promise<SpoolScan> {
   return chain.length === 0 ? scan : await walkChain(folder, chain, scan, identity)
 }
 
+/** From the first file that begins as a segment does. Throws SPOOL_FAILED if none does, and not all are empty. */
 async function readIdentity(folder: string, names: readonly string[]): Promise<SpoolScan['identity']> {
+  let stranger: string | null = null
   for (const name of names) {
-    const long = readPageHeader(await readHead(join(folder, name)), 0)?.long
-    if (long) return { systemIdentifier: long.systemIdentifier, segmentBytes: long.segmentBytes }
+    const head = await readHead(join(folder, name))
+    const header = readPageHeader(head, 0)
+    const long = header?.long
+    if (
+      header !== null &&
+      long &&
+      isSegmentSize(long.segmentBytes) &&
+      pageFault(header, { ...header, ...long }) === null
+    ) {
+      return { systemIdentifier: long.systemIdentifier, segmentBytes: long.segmentBytes }
+    }
+    if (!name.endsWith(partialSuffix) || head.some((byte) => byte !== 0)) stranger ??= name
   }
+  if (stranger !== null) throw foreign(join(folder, stranger), 'does not begin as a segment does')
   return null
 }
 
@@ -110,21 +131,19 @@ function foreign(path: string, what: string): WalferryError {
   })
 }
 
-/** The open segments to walk, each following the one before, led by the whole one before them where it is there. */
+/**
+ * The open segments of the newest timeline to walk, each following the one before, led by the whole one before them
+ * where it is there. What lies behind a gap does not count: it would hide what is missing.
+ */
 function openChain(found: readonly Found[]): Found[] {
-  const newest = found.findLastIndex((one) => !one.partial)
-  const partials = found.slice(newest + 1)
+  const timeline = found.at(-1)?.segment.timeline
+  const ours = found.filter((one) => one.segment.timeline === timeline)
+  const newest = ours.findLastIndex((one) => !one.partial)
   const chain: Found[] = []
-  for (const one of [...found.slice(Math.max(0, newest), newest + 1), ...partials]) {
+  for (const one of ours.slice(Math.max(0, newest))) {
     const last = chain.at(-1)
-    const follows =
-      last !== undefined &&
-      last.segment.timeline === one.segment.timeline &&
-      last.segment.segno + 1 === one.segment.segno
-    if (last === undefined || follows) chain.push(one)
-    // A whole segment that does not lead to the open ones says nothing about them.
-    else if (!last.partial) chain.splice(0, chain.length, one)
-    else break
+    if (last !== undefined && last.segment.segno + 1 !== one.segment.segno) break
+    chain.push(one)
   }
   return chain.some((one) => one.partial) ? chain : []
 }

@@ -63,12 +63,12 @@ export class S3Store implements ObjectStore {
       )
       const { Body, ContentLength, ContentRange, ETag } = answer
       if (!(Body instanceof Readable)) throw notS3(call.operation, call.target, 'body')
-      const isRange = from === 0 || ContentRange?.startsWith(`bytes ${from}-`) === true
-      if (ContentLength === undefined || ETag === undefined || !isRange) {
+      const bytes = from === 0 ? ContentLength : bytesToEnd(ContentRange, from)
+      if (bytes === undefined || ETag === undefined) {
         Body.destroy()
         throw notS3(call.operation, call.target, 'length, range or ETag')
       }
-      return this.#connection.read(call, Body, ContentLength, signal)
+      return this.#connection.read(call, Body, bytes, signal)
     } catch (error) {
       if (isError(error, 'STORE_FAILED') && error.fields['status'] === 416) return nothing()
       throw error
@@ -211,6 +211,12 @@ export class S3Store implements ObjectStore {
       fields: { last, key },
     })
   }
+}
+
+/** The length of a range that runs from `from` to the object's end, which is in `bytes <first>-<last>/<length>`. */
+function bytesToEnd(contentRange: string | undefined, from: number): number | undefined {
+  const match = /^bytes (\d+)-\d+\/(\d+)$/.exec(contentRange ?? '')
+  return match !== null && Number(match[1]) === from ? Number(match[2]) - from : undefined
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {

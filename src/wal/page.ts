@@ -102,30 +102,33 @@ export function headerBytesOf(header: PageHeader): number {
 
 /** What is wrong with a page's header, in words, or null. The checks are those of XLogReaderValidatePageHeader. */
 export function pageFault(header: PageHeader, expected: ExpectedPage): string | null {
-  const where = `the page at ${formatLsn(expected.address)}`
-  if (isZeroHeader(header)) return `${where} is empty`
-  // An unknown version is let through: the rest of the header has been the same since PostgreSQL 9.3.
-  if (header.magic >>> 8 !== 0xd1) return `${where} is no WAL page (its magic number is ${hex4(header.magic)})`
-  if ((header.info & ~allFlags) !== 0) return `${where} has unknown flags (${hex4(header.info)})`
-  if (header.address !== expected.address) return `${where} says that it is the one at ${formatLsn(header.address)}`
-  if (header.timeline === 0 || header.timeline > expected.timeline) {
-    return `${where} is of timeline ${header.timeline}, expected at most ${expected.timeline}`
-  }
-  const isFirst = header.address % BigInt(expected.segmentBytes) === 0n
-  if (header.long === null) return isFirst ? `${where} begins a segment, but has no long header` : null
-  if (!isFirst) return `${where} has a long header, but does not begin a segment`
-  return longHeaderFault(where, header.long, expected)
+  const fault = headerFault(header, expected)
+  return fault === null ? null : `the page at ${formatLsn(expected.address)} ${fault}`
 }
 
-function longHeaderFault(where: string, long: LongHeader, expected: ExpectedPage): string | null {
+function headerFault(header: PageHeader, expected: ExpectedPage): string | null {
+  if (isZeroHeader(header)) return 'is empty'
+  // An unknown version is let through: the rest of the header has been the same since PostgreSQL 9.3.
+  if (header.magic >>> 8 !== 0xd1) return `is no WAL page (its magic number is ${hex4(header.magic)})`
+  if ((header.info & ~allFlags) !== 0) return `has unknown flags (${hex4(header.info)})`
+  if (header.address !== expected.address) return `says that it is the one at ${formatLsn(header.address)}`
+  if (header.timeline === 0 || header.timeline > expected.timeline) {
+    return `is of timeline ${header.timeline}, expected at most ${expected.timeline}`
+  }
+  const isFirst = header.address % BigInt(expected.segmentBytes) === 0n
+  if (header.long === null) return isFirst ? 'begins a segment, but has no long header' : null
+  if (!isFirst) return 'has a long header, but does not begin a segment'
+  return longHeaderFault(header.long, expected)
+}
+
+function longHeaderFault(long: LongHeader, expected: ExpectedPage): string | null {
   if (expected.systemIdentifier !== undefined && long.systemIdentifier !== expected.systemIdentifier) {
-    return `${where} is of the system ${long.systemIdentifier}, expected ${expected.systemIdentifier}`
+    return `is of the system ${long.systemIdentifier}, expected ${expected.systemIdentifier}`
   }
   if (long.segmentBytes !== expected.segmentBytes) {
-    return `${where} is of a segment of ${long.segmentBytes} bytes, expected ${expected.segmentBytes}`
+    return `is of a segment of ${long.segmentBytes} bytes, expected ${expected.segmentBytes}`
   }
-  if (long.pageBytes !== pageBytes) return `${where} is one of ${long.pageBytes} bytes, expected ${pageBytes}`
-  return null
+  return long.pageBytes === pageBytes ? null : `is one of ${long.pageBytes} bytes, expected ${pageBytes}`
 }
 
 /** True for a page that was never written: what follows an XLOG_SWITCH, or the padding of a segment being written. */

@@ -236,13 +236,47 @@ export class RecordWalker {
 
   /** Takes what it can of `bytes[at]` to `bytes[end - 1]`, which lie on one page. */
   #takeRecord(bytes: Uint8Array, at: number, end: number): number {
-    if (this.#state === 'header') return this.#takeHeader(bytes, at, end)
+    if (this.#state === 'header') return this.#takeWholeRecords(bytes, at, end) || this.#takeHeader(bytes, at, end)
     const count = Math.min(this.#left, end - at)
     if (this.#state === 'data') this.#crc = crc32c(this.#crc, bytes, at, at + count)
     this.#left -= count
     this.#advance(count)
     if (this.#left === 0) this.#endPart()
     return count
+  }
+
+  /**
+   * Takes records that lie whole within `bytes[at]` to `bytes[end - 1]`, and are right: nearly all records do and are,
+   * and this way they cost little more than their sums. Stops before any other, of which the general way says more.
+   */
+  #takeWholeRecords(bytes: Uint8Array, at: number, end: number): number {
+    if (this.#headerGot > 0 || this.#lastRecord === null) return 0
+    let previousLow = this.#low(this.#lastRecord)
+    let previousHigh = this.#high(this.#lastRecord)
+    const low = this.#low(this.#fed)
+    const high = this.#high(this.#fed)
+    let last = -1
+    let next = at
+    let isSwitch = false
+    while (!isSwitch && end - next >= recordHeaderBytes) {
+      const length = readUint32(bytes, next)
+      if (length < recordHeaderBytes || length > end - next) break
+      const padded = length + (-length & 7)
+      if (padded > end - next) break
+      if (readUint32(bytes, next + 8) !== previousLow || readUint32(bytes, next + 12) !== previousHigh) break
+      const dataCrc = crc32c(0, bytes, next + recordHeaderBytes, next + length)
+      if (crc32c(dataCrc, bytes, next, next + crcOffset) !== readUint32(bytes, next + crcOffset)) break
+      isSwitch = isSwitchRecord(bytes, next)
+      previousLow = low + (next - at)
+      previousHigh = high
+      last = next
+      next += padded
+    }
+    if (last < 0) return 0
+    this.#recordAt = this.#fed + (last - at)
+    this.#advance(next - at)
+    this.#accept(isSwitch)
+    return next - at
   }
 
   #takeHeader(bytes: Uint8Array, at: number, end: number): number {
@@ -310,12 +344,16 @@ export class RecordWalker {
     const isLeftover = this.#headerGot === 0
     this.#expectRecord()
     if (isLeftover) return
+    this.#accept(isSwitchRecord(this.#record, 0))
+  }
+
+  /** The record that began at #recordAt ends here, and is right. */
+  #accept(isSwitch: boolean): void {
     this.#firstRecord ??= this.#recordAt
     this.#lastRecord = this.#recordAt
     this.#validEnd = this.#fed
-    this.#endsInSwitch =
-      this.#recordView.getUint8(17) === xlogResourceManager && (this.#recordView.getUint8(16) & 0xf0) === switchInfo
-    if (this.#endsInSwitch && this.#inSegment !== 0) {
+    this.#endsInSwitch = isSwitch
+    if (isSwitch && this.#inSegment !== 0) {
       this.#state = 'switched'
       this.#completeUpTo = this.#fed + this.#options.segmentBytes - this.#inSegment
     }
@@ -340,6 +378,14 @@ export class RecordWalker {
   #text(offset: number): string {
     return formatLsn(plus(this.#options.start, offset))
   }
+}
+
+function isSwitchRecord(bytes: Uint8Array, at: number): boolean {
+  return bytes[at + 17] === xlogResourceManager && ((bytes[at + 16] ?? 0) & 0xf0) === switchInfo
+}
+
+function readUint32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }
 
 /**

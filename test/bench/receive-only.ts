@@ -27,12 +27,13 @@ const receiver = new Receiver({
   endpos: parseLsn(endpos),
   loop: false,
   log: quiet,
+  accept: () => {},
   meet: (server) => {
     spool ??= new Spool(
       { folder, segmentBytes: server.segmentBytes, positions },
       { identity: null, wholes: [], end: null },
     )
-    return Promise.resolve({ spool, furthest: spool.end })
+    return Promise.resolve({ spool, furthest: spool.end, sure: true })
   },
   onReceived: () => {},
   onReconnect: () => {},

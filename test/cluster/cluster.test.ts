@@ -4,6 +4,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { Cluster } from '../../src/cluster/cluster.ts'
+import { RunningClusters } from '../../src/cluster/running-clusters.ts'
 import { isSegmentName } from '../../src/wal/segment.ts'
 import { query } from '../../src/cluster/query.ts'
 import {
@@ -201,6 +202,23 @@ for (const version of await testVersions()) {
         await writeFile(join(folder, name), bytes, { mode: 0o600 })
         await cluster.start(deadline())
       } finally {
+        await discardCluster(cluster)
+      }
+    })
+
+    test('a set of servers is ended together, also one that was killed', async () => {
+      const set = new RunningClusters()
+      const clusters = [await makeCluster({ version }), await makeCluster({ version })]
+      for (const cluster of clusters) {
+        set.add(cluster)
+        await cluster.start(deadline())
+      }
+      await clusters[0]?.kill(deadline())
+      assert.deepEqual(set.running, [clusters[1]?.dataFolder])
+      await set.disposeAll()
+      for (const cluster of clusters) {
+        assert.equal(cluster.isRunning, false)
+        await assert.rejects(stat(cluster.folder), { code: 'ENOENT' })
         await discardCluster(cluster)
       }
     })

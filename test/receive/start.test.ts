@@ -73,9 +73,11 @@ const starts: readonly (readonly [name: string, given: Case, expected: Starts])[
   ['a slot that reserves nothing, but W: from W', { flush: '0/5000060', slot: 'unreserved', here: '0/4000100' }, ['0/4000000', '0/4000100', null]],
   ['a slot that cannot be read, but W: from W', { flush: '0/5000060', slot: 'unreadable', here: '0/4000100' }, ['0/4000000', '0/4000100', null]],
 
-  // How far a slot may be moved back. W's segment begins at 0/4000000; 32 MB behind it is 0/6000000.
-  ['ahead by just as much as the server keeps', { flush: '0/9000000', slot: '0/6000000@1', here: '0/4000100', keepBytes: 32 * megabyte }, ['0/4000000', '0/4000000', null]],
-  ['ahead by a byte more', { flush: '0/9000000', slot: '0/6000001@1', here: '0/4000100', keepBytes: 32 * megabyte }, ['0/4000000', '0/6000001', null]],
+  // How far a slot may be moved back. The server counts from where it is now (src/backend/access/transam/xlog.c,
+  // KeepLogSeg), not from where the slot was. W's segment begins at 0/4000000; 32 MB behind it is 0/6000000.
+  ['ahead, and the server keeps just as much', { flush: '0/6000000', slot: '0/5000000@1', here: '0/4000100', keepBytes: 32 * megabyte }, ['0/4000000', '0/4000000', null]],
+  ['ahead, and the server keeps a segment less', { flush: '0/7000000', slot: '0/5000000@1', here: '0/4000100', keepBytes: 32 * megabyte }, ['0/4000000', '0/5000000', null]],
+  ['ahead of W by more than the server keeps', { flush: '0/9000000', slot: '0/8000000@1', here: '0/4000100', keepBytes: 32 * megabyte }, ['0/4000000', '0/8000000', null]],
   ['far ahead, and the server keeps without a limit', { flush: '9/0', slot: '8/0@1', here: '0/4000100' }, ['0/4000000', '0/4000000', null]],
   ['ahead, and the server keeps nothing for slots', { flush: '0/9000000', slot: '0/4000200@1', here: '0/4000100', keepBytes: 0 }, ['0/4000000', '0/4000200', null]],
   ['behind, and the server keeps nothing for slots', { flush: '0/9000000', slot: '0/4000050@1', here: '0/4000100', keepBytes: 0 }, ['0/4000000', '0/4000100', null]],

@@ -73,19 +73,20 @@ test('nothing that is later, and no copy of our own, can turn a hole into "absen
 })
 
 test('a hole is worth another look, and a conflict is not; both name the segment', () => {
-  const thrown = (change: Partial<SegmentSeen>): WalferryError => {
-    try {
-      decide({ ...nothing, tailBytes: 8192, ...change })
-    } catch (error) {
-      if (isError(error)) return error
-    }
-    throw new Error('nothing was thrown')
-  }
-  const hole = thrown({ later })
+  const hole = thrown({ tailBytes: 8192, later })
   assert.equal(hole.retryable, true)
   assert.match(hole.message, /lacks 000000010000000000000005, but has wal_005\/000000010000000000000006\.lz4/)
-  assert.match(thrown({ forkedLater: 7 }).message, /timeline 7/)
-  const conflict = thrown({ own: 'differs' })
+  assert.match(thrown({ tailBytes: 8192, forkedLater: 7 }).message, /timeline 7/)
+  const conflict = thrown({ tailBytes: 8192, own: 'differs' })
   assert.equal(conflict.retryable, false)
   assert.match(conflict.message, /000000010000000000000005/)
 })
+
+function thrown(change: Partial<SegmentSeen>): WalferryError {
+  try {
+    decide({ ...nothing, ...change })
+  } catch (error) {
+    if (isError(error)) return error
+  }
+  throw new Error('nothing was thrown')
+}

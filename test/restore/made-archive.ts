@@ -4,7 +4,7 @@ import { encode } from '../../src/archive/codec.ts'
 import type { WritableCodec } from '../../src/archive/codec-name.ts'
 import { collect } from '../archive/streams.ts'
 import { MemoryStore } from '../support/memory-store.ts'
-import { MadeWal, segmentBytes } from './made-wal.ts'
+import { type MadeWal, segmentBytes } from './made-wal.ts'
 
 /** `lz4` as walferry writes it, or the bytes as they are. */
 type MadeCodec = Exclude<WritableCodec, 'zst'>

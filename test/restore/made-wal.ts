@@ -66,7 +66,8 @@ export class MadeWal {
 
   /** Another line of history, which goes on from here. Without `timeline` it is one of those that should not exist. */
   fork(timeline = this.#timeline): MadeWal {
-    const other = new MadeWal({ ...this, timeline })
+    const { systemIdentifier, firstSegno } = this
+    const other = new MadeWal({ systemIdentifier, firstSegno, timeline })
     other.#bytes = Buffer.from(this.#bytes)
     other.#at = this.#at
     other.#previous = this.#previous

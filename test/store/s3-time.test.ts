@@ -13,8 +13,11 @@ import { calls, failure, idle, mebibyte, moreThanOnePart, on, put, putIfAbsent, 
 
 describe('in S3,', { concurrency: true }, () => {
   for (const [operation, call] of calls) {
-    for (const kind of ['noAnswer', 'lostAnswer'] as const) {
-      it(`a ${operation} with a ${kind} ends`, async (t) => {
+    for (const [kind, what] of [
+      ['noAnswer', 'is swallowed'],
+      ['lostAnswer', 'is done without an answer'],
+    ] as const) {
+      it(`a ${operation} that ${what} is given up`, async (t) => {
         const { s3, store } = await s3Setting(t)
         s3.objects.set('prefix/present', 'x')
         s3.inject({ kind, how: 'stall' }, on(operation), 1)

@@ -20,7 +20,11 @@ const faults: readonly (readonly [string, Fault, ErrorCode])[] = [
   ['is denied', { kind: 'error', status: 403, code: 'AccessDenied' }, 'STORE_DENIED'],
   ['is reset before the answer', { kind: 'noAnswer', how: 'reset' }, 'STORE_UNREACHABLE'],
   ['loses the answer', { kind: 'lostAnswer', how: 'reset' }, 'STORE_UNREACHABLE'],
-  ['is answered by some other server', { kind: 'page', status: 200, body: '<html><body>Hi' }, 'STORE_FAILED'],
+  [
+    'is answered by some other server',
+    { kind: 'page', status: 200, body: '<html><body>Hi</body></html>' },
+    'STORE_FAILED',
+  ],
 ]
 for (const [what, fault, code] of faults) {
   test(`an S3 call that ${what} says ${code}, and the next one works`, async (t) => {
@@ -85,12 +89,18 @@ test('an object whose bytes were altered on the way is not taken for whole', asy
   await failure(readAll(store, 'a'), 'STORE_UNREACHABLE')
 })
 
-test('a provider that ignores the range of a GET is found out', async (t) => {
+test('a provider that answers with another range than it was asked for is found out', async (t) => {
   const { s3, store } = await s3Setting(t)
-  s3.objects.set('prefix/a', 'abc')
-  s3.inject({ kind: 'ignoredRange' }, on('GetObject'), 1)
-  await failure(readAll(store, 'a', 1), 'STORE_FAILED')
-  assert.equal((await readAll(store, 'a', 1)).toString(), 'bc')
+  s3.objects.set('prefix/a', 'abcd')
+  for (const [range, code] of [
+    [undefined, 'STORE_FAILED'],
+    ['bytes=2-', 'STORE_FAILED'],
+    ['bytes=1-2', 'STORE_UNREACHABLE'],
+  ] as const) {
+    s3.inject({ kind: 'otherRange', range }, on('GetObject'), 1)
+    await failure(readAll(store, 'a', 1), code)
+  }
+  assert.equal((await readAll(store, 'a', 1)).toString(), 'bcd')
 })
 
 test('a conflict, and a store without conditional writes, are told from a key that is taken', async (t) => {

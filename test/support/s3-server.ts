@@ -204,7 +204,7 @@ export class S3Server {
     if (fault?.kind === 'error') throw new S3Error(fault.status, fault.code, 'injected')
     checkSignature(request, this, this.#now())
     const payload = await readPayload(request, this.#body(message, fault))
-    if (fault?.kind === 'ignoredRange') delete request.headers.range
+    if (fault?.kind === 'otherRange') request.headers.range = fault.range
     const result = answer({ buckets: this.#buckets, conditionalWrites: this.#conditionalWrites }, request, payload)
     if (fault?.kind === 'corrupt' && fault.what === 'stored') this.bucketNamed(request.bucket).flipByte(request.key, 0)
     if (fault?.kind === 'errorIn200') return errorAnswer(new S3Error(200, fault.code, 'injected'))
@@ -259,7 +259,7 @@ function errorAnswer(error: S3Error): S3Answer {
     ['Code', error.code],
     ['Message', error.message],
   ])
-  return { status: error.status, headers: { 'content-type': 'application/xml', ...error.headers }, body }
+  return { status: error.status, headers: { 'content-type': 'application/xml' }, body }
 }
 
 /** No answer will come: with `stall` the connection stays open, and what is still sent is swallowed. */

@@ -43,14 +43,18 @@ export interface ReceiveOptions {
   readonly env?: Readonly<Record<string, string>>
 }
 
-export interface RunOptions {
-  readonly signal: AbortSignal
+export interface StartOptions {
+  /** Variables that are set besides. */
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
 }
 
+export interface RunOptions extends StartOptions {
+  readonly signal: AbortSignal
+}
+
 const pollMs = 20
-const children = new Set<Child>()
+const children = new Set<Program>()
 let installed: string | null = null
 
 /** The absolute path of a script of bin/, in a tree where it finds the build that this file belongs to. */
@@ -71,23 +75,24 @@ function install(): string {
   return root
 }
 
-/** Runs a script of bin/ to its end. An abort kills it, and rejects. */
-export async function runWalferry(
-  name: 'walferry' | 'walferry-fetch',
-  args: readonly string[],
-  options: RunOptions,
-): Promise<Finished> {
-  const child = new Child(program(name), args, { cwd: options.cwd, env: environment(options.env) })
+/** Starts a program. To be ended, or waited for, by the caller. */
+export function startProgram(file: string, args: readonly string[], options: StartOptions = {}): Program {
+  return new Program(file, args, { cwd: options.cwd, env: environment(options.env) })
+}
+
+/** Runs a program to its end. An abort kills it, and rejects. */
+export async function runProgram(file: string, args: readonly string[], options: RunOptions): Promise<Finished> {
+  const running = startProgram(file, args, options)
   try {
-    return { ...(await orAbort(child.exit, options.signal)), stdout: child.stdout, stderr: child.stderr }
+    return { ...(await orAbort(running.exit, options.signal)), stdout: running.stdout, stderr: running.stderr }
   } finally {
-    child.kill()
+    running.kill()
   }
 }
 
 /** `walferry-fetch NAME DEST ...`, with the exit code that PostgreSQL would see. */
 export async function runFetch(args: readonly string[], options: RunOptions): Promise<Finished> {
-  return await runWalferry('walferry-fetch', args, options)
+  return await runProgram(program('walferry-fetch'), args, options)
 }
 
 /** A restore_command: `walferry-fetch %f %p` with these options and variables, quoted for the shell and PostgreSQL. */
@@ -105,8 +110,8 @@ export function startReceive(t: TestContext, options: ReceiveOptions): Receive {
   const { server, store, spool, slot = 'walferry', args = [] } = options
   const url = typeof server === 'string' ? server : urlOf(server)
   const fixed = ['--url', url, '--slot', slot, '--store', store, '--spool', spool, '--listen', '127.0.0.1:0']
-  const child = new Child(program('walferry'), ['receive', ...fixed, ...args], { env: environment(options.env) })
-  const receive = new Receive(child)
+  const { env = {} } = options
+  const receive = new Receive(startProgram(program('walferry'), ['receive', ...fixed, ...args], { env }))
   t.after(() => receive.kill9())
   return receive
 }
@@ -129,21 +134,21 @@ export interface Readiness {
 export class Receive {
   /** Resolves when the process has ended, however it did. */
   readonly exit: Promise<Exit>
-  readonly #child: Child
+  readonly #program: Program
   #url: string | null = null
 
-  constructor(child: Child) {
-    this.#child = child
-    this.exit = child.exit
+  constructor(running: Program) {
+    this.#program = running
+    this.exit = running.exit
   }
 
   get pid(): number {
-    return this.#child.pid
+    return this.#program.pid
   }
 
   /** All that it has said so far. */
   get stderr(): string {
-    return this.#child.stderr
+    return this.#program.stderr
   }
 
   /** Resolves with its address, such as `http://127.0.0.1:40001`, once it listens. */
@@ -205,7 +210,7 @@ export class Receive {
 
   /** Sends a signal, and waits for nothing: SIGSTOP and SIGCONT, or the second of two SIGTERM. */
   send(signal: NodeJS.Signals): void {
-    this.#child.send(signal)
+    this.#program.send(signal)
   }
 
   /** SIGTERM, upon which it drains; resolves once it has ended. */
@@ -216,7 +221,7 @@ export class Receive {
 
   /** SIGKILL; resolves once it is gone. */
   async kill9(): Promise<void> {
-    this.#child.kill()
+    this.#program.kill()
     await this.exit
   }
 
@@ -231,7 +236,7 @@ export class Receive {
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
-    if (this.#child.hasEnded) throw new Error(`receive has ended; it has said:\n${this.stderr}`)
+    if (this.#program.hasEnded) throw new Error(`receive has ended; it has said:\n${this.stderr}`)
     try {
       await sleep(pollMs, signal)
     } catch (cause) {
@@ -240,8 +245,8 @@ export class Receive {
   }
 }
 
-/** A child process, and what it says. */
-class Child {
+/** A program that runs, and what it says. */
+export class Program {
   readonly exit: Promise<Exit>
   stdout = ''
   stderr = ''
@@ -289,9 +294,14 @@ class Child {
 
   /** Kills it and all that it has started. */
   kill(): void {
+    this.sendToAll('SIGKILL')
+  }
+
+  /** As PostgreSQL does at a fast shutdown: it and all that it has started get the signal. */
+  sendToAll(signal: NodeJS.Signals): void {
     if (this.hasEnded || this.#process.pid === undefined) return
     try {
-      process.kill(-this.#process.pid, 'SIGKILL')
+      process.kill(-this.#process.pid, signal)
     } catch {
       // It has ended just now.
     }

@@ -1,7 +1,8 @@
 /**
  * Reads LZ4: any number of standard frames, with skippable frames between them, in every form that the format allows
  * but with a dictionary. lz4-napi's `decompressFrame` is not used: it wants the whole object in memory, and returns
- * the first of several frames only.
+ * the first of several frames only. Nor is the thread pool: a block takes 0.2 ms (WAL-G's of 4 MiB: 3 ms), and what
+ * lz4-napi's allocator keeps for each thread came to 4.5 GB with 16 threads.
  *
  * A flipped bit, a cut or bytes behind the last frame throw ARCHIVE_DAMAGED, at the latest at the end of the
  * iteration: bytes are given out before the checksum behind them is known.
@@ -10,11 +11,9 @@ import lz4 from 'lz4-napi'
 import type { XXHashAPI } from 'xxhash-wasm'
 import { damaged, notOfItsFormat } from '../damaged.ts'
 import { ByteReader } from './byte-reader.ts'
-import { inOrder } from './in-order.ts'
 import { frameMagic, isSkippable, type Lz4Frame, readFrameHeader, storedBit } from './lz4-frame.ts'
 import { loadXxhash } from './xxhash.ts'
 
-const blocksInFlight = 2 // the next one is read and decoded while one is used
 const linkBytes = 64 * 1024 // how far a linked block may reach back
 
 /** Returns whether a checksum covered all of the content. */
@@ -48,10 +47,10 @@ export async function* decodeLz4(source: AsyncIterable<Uint8Array>, key: string)
 async function* content(reader: ByteReader, frame: Lz4Frame, xxhash: XXHashAPI): AsyncGenerator<Uint8Array, void> {
   const checksum = xxhash.create32()
   let bytes = 0
-  const plain = frame.linkedBlocks
-    ? inOrder(blocks(reader, frame, xxhash), 1, linkedDecoder(reader.key))
-    : inOrder(blocks(reader, frame, xxhash), blocksInFlight, (block) => decodeBlock(block, reader.key))
-  for await (const piece of plain) {
+  let before: Uint8Array | null = null
+  for await (const block of blocks(reader, frame, xxhash)) {
+    const piece = decodeBlock(block, before, reader.key)
+    if (frame.linkedBlocks) before = lastOf(before, piece)
     if (frame.contentChecksum) checksum.update(piece)
     bytes += piece.length
     yield piece
@@ -66,7 +65,7 @@ async function* content(reader: ByteReader, frame: Lz4Frame, xxhash: XXHashAPI):
 
 interface Block {
   readonly stored: boolean
-  /** Four bytes, then the block's own: `uncompress` wants the plain size there, and is content with the largest. */
+  /** Four bytes, then the block's own: `uncompressSync` wants the plain size there, and is content with the largest. */
   readonly bytes: Buffer
 }
 
@@ -87,22 +86,17 @@ async function* blocks(reader: ByteReader, frame: Lz4Frame, xxhash: XXHashAPI): 
   }
 }
 
-async function decodeBlock(block: Block, key: string, before?: Uint8Array): Promise<Uint8Array> {
+function decodeBlock(block: Block, before: Uint8Array | null, key: string): Uint8Array {
   if (block.stored) return block.bytes.subarray(4)
   try {
-    return await lz4.uncompress(block.bytes, before)
+    return lz4.uncompressSync(block.bytes, before)
   } catch (error) {
     throw damaged(key, 'has an LZ4 block that cannot be decoded', error)
   }
 }
 
-/** A linked block refers to the last 64 KiB before it, which lz4-napi takes for a dictionary. One block at a time. */
-function linkedDecoder(key: string): (block: Block) => Promise<Uint8Array> {
-  let before: Uint8Array = Buffer.alloc(0)
-  return async (block) => {
-    const plain = await decodeBlock(block, key, before)
-    before =
-      plain.length >= linkBytes ? plain.subarray(-linkBytes) : Buffer.concat([before, plain]).subarray(-linkBytes)
-    return plain
-  }
+/** A linked block refers to the last 64 KiB before it, which lz4-napi takes for a dictionary. */
+function lastOf(before: Uint8Array | null, piece: Uint8Array): Uint8Array {
+  if (before === null || piece.length >= linkBytes) return piece.subarray(-linkBytes)
+  return Buffer.concat([before, piece]).subarray(-linkBytes)
 }

@@ -1,5 +1,5 @@
 /**
- * The header of an LZ4 frame (lz4_Frame_format.md, version 1.6.4):
+ * The header of an LZ4 frame (lz4_Frame_format.md, version 1.6.4), here WAL-G's:
  *
  *     04 22 4d 18   magic number, 0x184d2204
  *     64            FLG: version 01, independent blocks, content checksum; no block checksums, no content size
@@ -15,9 +15,9 @@ import type { ByteReader } from './byte-reader.ts'
 export const frameMagic = 0x184d2204
 export const storedBit = 0x80000000
 
-/** The header that WAL-G writes, and we. */
-export const ourHeader: Uint8Array = Buffer.from('04224d186470b9', 'hex')
-export const ourBlockBytes = 4 * 1024 * 1024
+/** As WAL-G's, but for the size of the blocks: see `lz4-encode.ts`. */
+export const ourHeader: Uint8Array = Buffer.from('04224d18645008', 'hex')
+export const ourBlockBytes = 256 * 1024
 
 export interface Lz4Frame {
   readonly linkedBlocks: boolean

@@ -16,8 +16,8 @@ export type Fault =
   | { readonly kind: 'cutBody'; readonly afterBytes: number; readonly how: 'reset' | 'close' | 'stall' }
   /** Done, but after a wait, and with bodies both ways at a trickle. */
   | { readonly kind: 'slow'; readonly latencyMs?: number; readonly bytesPerSecond?: number }
-  /** A GET of a range is answered with the whole object. */
-  | { readonly kind: 'ignoredRange' }
+  /** A GET is answered as if it had asked for another range, or for none. */
+  | { readonly kind: 'otherRange'; readonly range: string | undefined }
   /** One byte is altered: of what is stored, with no one noticing, or of the answer on its way. */
   | { readonly kind: 'corrupt'; readonly what: 'stored' | 'answer' }
 

@@ -2,13 +2,11 @@
 export class S3Error extends Error {
   readonly status: number
   readonly code: string
-  readonly headers: Readonly<Record<string, string>>
 
-  constructor(status: number, code: string, message: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(status: number, code: string, message: string) {
     super(message)
     this.name = 'S3Error'
     this.status = status
     this.code = code
-    this.headers = headers
   }
 }

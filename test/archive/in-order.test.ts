@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { inOrder } from '../../../src/archive/codecs/in-order.ts'
-import { seededRandom } from '../../support/random.ts'
+import { inOrder } from '../../src/archive/in-order.ts'
+import { seededRandom } from '../support/random.ts'
 
 test('results come in the order of the items, and never more than allowed are under way', async (t) => {
   const random = seededRandom(t)

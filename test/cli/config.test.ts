@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Flags, readConfig } from '../../src/cli/config.ts'
+import { entryOf, type OptionName, options, parseDurationMs, parseListen, variableOf } from '../../src/cli/options.ts'
+import { isError, WalferryError } from '../../src/kit/errors.ts'
+import { parseLsn } from '../../src/wal/lsn.ts'
+
+const allNames = Object.keys(options).filter((name): name is OptionName => name in options)
+
+function problemOf(names: readonly OptionName[], flags: Flags, env: Readonly<Record<string, string>> = {}): WalferryError {
+  try {
+    readConfig(names, flags, env)
+  } catch (error) {
+    if (isError(error, 'BAD_INPUT')) return error
+    throw error
+  }
+  throw new Error('accepted')
+}
+
+test('a flag wins over a variable, and a variable over the default', () => {
+  const env = { WALFERRY_SLOT: 'from_variable' }
+  assert.equal(readConfig(['slot'], { slot: 'from_flag' }, env).slot, 'from_flag')
+  assert.equal(readConfig(['slot'], {}, env).slot, 'from_variable')
+  assert.equal(readConfig(['slot'], {}, {}).slot, 'walferry')
+})
+
+test('an empty variable is one that is not set, and an empty flag is a bad value', () => {
+  assert.equal(readConfig(['slot'], {}, { WALFERRY_SLOT: '' }).slot, 'walferry')
+  assert.match(problemOf(['slot'], { slot: '' }, { WALFERRY_SLOT: 'x' }).message, /^--slot: "" is not/)
+})
+
+test('only the options that are asked for are looked at', () => {
+  const config = readConfig(['slot'], { store: 7, 'ship-interval': 'x' }, { WALFERRY_LISTEN: 'nonsense', WALFERRY_PORT_8080_TCP: 'tcp://' })
+  assert.deepEqual(config, { slot: 'walferry' })
+})
+
+test('an option without default that is not given is not there', () => {
+  assert.equal(readConfig(['url', 'endpos'], {}, {}).url, undefined)
+  assert.equal('endpos' in readConfig(['endpos'], {}, {}), false)
+})
+
+test('the configuration is frozen', () => {
+  assert.ok(Object.isFrozen(readConfig(['slot'], {}, {})))
+})
+
+test('a required option that is missing names both places where it can be given', () => {
+  assert.match(problemOf(['spool'], {}).message, /^--spool \(or WALFERRY_SPOOL\) is missing$/)
+})
+
+test('everything that is wrong is told at once, each with where it came from', () => {
+  const flags = { spool: '', slot: ['a', 'b'], 'ship-interval': '1 day', listen: '9868' }
+  const env = { WALFERRY_LOG_LEVEL: 'loud', WALFERRY_UPLOAD_CONCURRENCY: '65', WALFERRY_LISTEN: '127.0.0.1:1' }
+  const names = ['spool', 'store', 'slot', 'ship-interval', 'listen', 'log-level', 'upload-concurrency', 'loop'] as const
+  const { message, hint } = problemOf(names, flags, env)
+  const lines = message.split('\n').map((line) => line.trim())
+  assert.equal(lines.length, 7, message)
+  for (const expected of [
+    /^--spool: "" is not /,
+    /^--store \(or WALFERRY_STORE\) is missing$/,
+    /^--slot is given more than once$/,
+    /^--ship-interval: "1 day" is not a duration such as/,
+    /^--listen: "9868" is not HOST:PORT, or off$/,
+    /^WALFERRY_LOG_LEVEL: "loud" is not error, warn, info or debug$/,
+    /^WALFERRY_UPLOAD_CONCURRENCY: "65" is not a number from 1 to 64$/,
+  ]) {
+    assert.ok(lines.some((line) => expected.test(line)), `${expected} in: ${message}`)
+  }
+  assert.equal(hint, 'See --help.')
+})
+
+test('a flag that is given twice is refused, and a value that is a list of one by accident, too', () => {
+  assert.match(problemOf(['slot'], { slot: ['a', 'a'] }).message, /^--slot is given more than once$/)
+  assert.match(problemOf(['loop'], { loop: [true, false] }).message, /^--loop is given more than once$/)
+})
+
+for (const [text, ms] of [
+  ['500ms', 500],
+  ['1s', 1000],
+  ['90', 90_000],
+  ['1.5', 1500],
+  ['0', 0],
+  ['0.25s', 250],
+  ['2m', 120_000],
+  ['1.5h', 5_400_000],
+  [' 1s ', 1000],
+] as const) {
+  test(`"${text}" is a duration of ${ms} ms`, () => {
+    assert.equal(parseDurationMs(text), ms)
+    assert.equal(readConfig(['ship-interval'], {}, { WALFERRY_SHIP_INTERVAL: text })['ship-interval'], ms)
+  })
+}
+
+for (const text of ['', 's', '-1s', '1 s', '1d', '1e3', '0x10', '1s2m', '1,5s', 'Infinity', '.5s', '1.s', '1S']) {
+  test(`"${text}" is no duration`, () => {
+    assert.throws(() => parseDurationMs(text))
+  })
+}
+
+test('a duration that no timer of Node.js can hold is refused: it would fire at once', () => {
+  // setTimeout takes up to 2^31 - 1 ms, which is 24.8 days, and makes 1 ms of anything longer.
+  assert.equal(readConfig(['drain-timeout'], { 'drain-timeout': '595h' }, {})['drain-timeout'], 595 * 3_600_000)
+  for (const name of ['drain-timeout', 'ship-interval', 'status-interval', 'retry-for'] as const) {
+    assert.match(problemOf([name], { [name]: '597h' }).message, new RegExp(`^--${name}: "597h" is not`))
+  }
+})
+
+test('a status interval below 100 ms is refused', () => {
+  assert.equal(readConfig(['status-interval'], { 'status-interval': '100ms' }, {})['status-interval'], 100)
+  assert.match(problemOf(['status-interval'], { 'status-interval': '99ms' }).message, /^--status-interval: "99ms" is not at least 100ms$/)
+})
+
+for (const [text, expected] of [
+  ['127.0.0.1:9868', { host: '127.0.0.1', port: 9868 }],
+  [':9868', { host: '127.0.0.1', port: 9868 }],
+  ['0.0.0.0:80', { host: '0.0.0.0', port: 80 }],
+  ['metrics.example:1', { host: 'metrics.example', port: 1 }],
+  ['[::1]:9868', { host: '::1', port: 9868 }],
+  ['[::]:65535', { host: '::', port: 65_535 }],
+  ['127.0.0.1:0', { host: '127.0.0.1', port: 0 }],
+  ['off', null],
+] as const) {
+  test(`"${text}" is an address to listen on`, () => {
+    assert.deepEqual(parseListen(text), expected)
+    assert.deepEqual(readConfig(['listen'], { listen: text }, {}).listen, expected)
+  })
+}
+
+for (const text of ['', '9868', '127.0.0.1', '127.0.0.1:', '127.0.0.1:65536', '127.0.0.1:999999', '::1:9868', '[::1]', 'h:1:2', 'h:-1', 'h:1x', 'OFF']) {
+  test(`"${text}" is no address to listen on`, () => {
+    assert.throws(() => parseListen(text))
+  })
+}
+
+test('a boolean is a flag, its denial, or a word', () => {
+  for (const [given, expected] of [
+    [true, true],
+    [false, false],
+    ['true', true],
+    ['yes', true],
+    ['on', true],
+    ['1', true],
+    ['false', false],
+    ['no', false],
+    ['off', false],
+    ['0', false],
+  ] as const) {
+    assert.equal(readConfig(['loop'], { loop: given }, {}).loop, expected)
+    assert.equal(readConfig(['loop'], {}, { WALFERRY_LOOP: String(given) }).loop, expected)
+  }
+  assert.match(problemOf(['loop'], {}, { WALFERRY_LOOP: 'maybe' }).message, /^WALFERRY_LOOP: "maybe" is not true or false$/)
+})
+
+test('a slot has a name that PostgreSQL takes', () => {
+  assert.equal(readConfig(['slot'], { slot: 'a_1' }, {}).slot, 'a_1')
+  for (const slot of ['A', 'a-b', 'a b', 'a"b', 'é', 'x'.repeat(64)]) {
+    assert.match(problemOf(['slot'], { slot }).message, /^--slot: ".*" is not up to 63 of a-z, 0-9 and _$/)
+  }
+})
+
+test('a number of uploads is a whole one from 1 to 64', () => {
+  for (const good of ['1', '64', 7]) {
+    assert.equal(readConfig(['upload-concurrency'], { 'upload-concurrency': good }, {})['upload-concurrency'], Number(good))
+  }
+  for (const bad of ['0', '65', '1.5', '-1', 'x', '1e1', '']) {
+    assert.match(problemOf(['upload-concurrency'], { 'upload-concurrency': bad }).message, /is not a number from 1 to 64/)
+  }
+})
+
+test('an end position is read as PostgreSQL writes it', () => {
+  assert.equal(readConfig(['endpos'], { endpos: '16/B374D848' }, {}).endpos, parseLsn('16/B374D848'))
+  assert.match(problemOf(['endpos'], { endpos: '12345' }).message, /^--endpos: "12345" is not a WAL position such as/)
+})
+
+test('an S3 endpoint is a URL of HTTP', () => {
+  assert.equal(readConfig(['s3-endpoint'], { 's3-endpoint': 'http://s3:9000' }, {})['s3-endpoint'], 'http://s3:9000')
+  for (const bad of ['s3.example:9000', 'ftp://x', 'https://']) {
+    assert.match(problemOf(['s3-endpoint'], { 's3-endpoint': bad }).message, /is not a URL that begins with https/)
+  }
+})
+
+test('a variable is named after its option', () => {
+  assert.equal(variableOf('ship-interval'), 'WALFERRY_SHIP_INTERVAL')
+  assert.equal(variableOf('s3-path-style'), 'WALFERRY_S3_PATH_STYLE')
+  assert.equal(new Set(allNames.map(variableOf)).size, allNames.length)
+})
+
+test('the table holds no option that cannot work', () => {
+  const aliases = new Map<string, OptionName>()
+  for (const name of allNames) {
+    const entry = entryOf(name)
+    // yargs makes `--no-x` the denial of x: an option of that name could never be given.
+    assert.match(name, /^(?!no-)[a-z0-9]+(?:-[a-z0-9]+)*$/)
+    assert.match(entry.help, /^[A-Za-z].*\.$/, `the help of --${name} is a sentence`)
+    assert.ok(entry.fallback === undefined || entry.required === undefined, `--${name} is required, and has a default`)
+    if (entry.fallback !== undefined) assert.ok(name in readConfig([name], {}, {}), `the default of --${name} is a good value`)
+    if (entry.boolean === true) assert.ok(name in readConfig([name], { [name]: true }, {}), `--${name} alone is a good value`)
+    if (entry.alias === undefined) continue
+    assert.match(entry.alias, /^[A-Za-z]$/)
+    assert.equal(aliases.get(entry.alias), undefined, `-${entry.alias} stands for two options`)
+    aliases.set(entry.alias, name)
+  }
+})

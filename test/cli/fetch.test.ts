@@ -1,0 +1,242 @@
+/** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code (RULES of restore_command). */
+import assert from 'node:assert/strict'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { sleep } from '../../src/kit/abort.ts'
+import { DataFolder } from '../restore/data-folder.ts'
+import { chunkFolder, MadeArchive, nameOf } from '../restore/made-archive.ts'
+import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
+import { deadline } from '../support/postgres.ts'
+import { type S3Server, startS3Server } from '../support/s3-server.ts'
+import { tempFolder } from '../support/temp.ts'
+import { type Finished, program, runFetch, startProgram } from '../support/walferry.ts'
+
+const atOnce = ['--retry-for', '0']
+const wal = new MadeWal().fillTo(7 * segmentBytes + 100_000, 'a')
+const [whole, hole, damaged, tail, absent] = [1, 2, 3, 7, 8].map((segno) => nameOf(1, segno)) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+]
+
+/** Segment 1 whole, 2 missing, 3 damaged, 4 to 6 whole, 7 a tail. */
+async function usualArchive(): Promise<MadeArchive> {
+  const archive = new MadeArchive()
+  archive.identity(wal)
+  for (const segno of [1, 4, 5, 6]) await archive.segment(wal, segno)
+  archive.store.set(`wal_005/${damaged}.lz4`, Buffer.from('x'))
+  await archive.chunk(wal, 7, 0, wal.end % segmentBytes)
+  return archive
+}
+
+async function inFolder(t: TestContext, { store }: MadeArchive): Promise<string> {
+  const folder = await tempFolder(t)
+  for (const key of store.keys) {
+    await mkdir(dirname(join(folder, key)), { recursive: true })
+    await writeFile(join(folder, key), store.peek(key))
+  }
+  return folder
+}
+
+async function inS3(t: TestContext, { store }: MadeArchive): Promise<{ s3: S3Server; options: string[] }> {
+  const s3 = await startS3Server()
+  t.after(() => s3.stop())
+  for (const key of store.keys) s3.objects.set(`some/prefix/${key}`, store.peek(key))
+  return { s3, options: ['--store', `s3://${s3.bucket}/some/prefix`, '--s3-endpoint', s3.endpoint] }
+}
+
+async function ask(data: DataFolder, name: string, options: readonly string[], env = {}): Promise<Finished> {
+  const before = await readdir(data.pgWal)
+  const finished = await runFetch([name, data.dest, ...options], { signal: deadline(), env })
+  const added = (await readdir(data.pgWal)).filter((one) => !before.includes(one))
+  assert.deepEqual(added, finished.code === 0 ? ['RECOVERYXLOG'] : [], finished.stderr)
+  assert.equal(finished.stdout, '')
+  return finished
+}
+
+describe('the exit code of walferry-fetch', () => {
+  test('is 0 for what was served, 1 for what is absent, and told on standard error for all else', async (t) => {
+    const store = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
+    for (const [name, segno] of [
+      [whole, 1],
+      [tail, 7],
+    ] as const) {
+      const data = await DataFolder.make(t, systemIdentifier)
+      assert.equal((await ask(data, name, store)).code, 0)
+      assert.ok((await readFile(data.dest)).equals(wal.segment(segno)))
+    }
+    const data = await DataFolder.make(t, systemIdentifier)
+    const nothing = await ask(data, absent, store)
+    assert.deepEqual([nothing.code, nothing.stderr], [1, ''])
+    const missing = await ask(data, hole, store)
+    assert.equal(missing.code, 200)
+    assert.match(missing.stderr, /^error: .*lacks 000000010000000000000002.*\[ARCHIVE_HOLE\]\nhint: {2}WAL behind/)
+    const broken = await ask(data, damaged, store)
+    assert.equal(broken.code, 201)
+    assert.match(broken.stderr, /^error: .*\[ARCHIVE_DAMAGED\]\nhint: /)
+  })
+
+  test('is 202 for a conflict and 203 for an archive of others, also in standby mode', async (t) => {
+    const archive = await usualArchive()
+    archive.store.set(`${chunkFolder(1, 7)}00000000-00000100`, Buffer.alloc(256))
+    const store = ['--store', await inFolder(t, archive), ...atOnce]
+    const empty = ['--store', await tempFolder(t), ...atOnce]
+    const data = await DataFolder.make(t, systemIdentifier)
+    const stranger = await DataFolder.make(t, systemIdentifier + 1n)
+    for (const mode of [[], ['--standby', '--on-outage', 'absent']]) {
+      assert.equal((await ask(data, tail, [...store, ...mode])).code, 202)
+      assert.equal((await ask(data, damaged, [...store, ...mode])).code, 201)
+      assert.equal((await ask(stranger, whole, [...store, ...mode])).code, 203)
+      assert.equal((await ask(stranger, absent, [...store, ...mode])).code, 203)
+      assert.equal((await ask(data, absent, [...empty, ...mode])).code, 203)
+    }
+  })
+
+  for (const { mode, signalFile, outage, missing } of [
+    { mode: [], signalFile: false, outage: 126, missing: 200 },
+    { mode: ['--standby'], signalFile: false, outage: 1, missing: 1 },
+    { mode: [], signalFile: true, outage: 1, missing: 1 },
+    { mode: ['--no-standby'], signalFile: true, outage: 126, missing: 200 },
+    { mode: ['--on-outage', 'fail'], signalFile: true, outage: 126, missing: 200 },
+    { mode: ['--on-outage', 'absent'], signalFile: false, outage: 1, missing: 200 },
+    { mode: ['--on-outage', 'absent'], signalFile: true, outage: 1, missing: 1 },
+  ]) {
+    const how = `with ${mode.join(' ') || 'no option'}${signalFile ? ' and a standby.signal' : ''}`
+    test(`${how} is ${outage} while the store is away, and ${missing} for a hole`, async (t) => {
+      const store = await inFolder(t, await usualArchive())
+      const data = await DataFolder.make(t, systemIdentifier)
+      if (signalFile) await writeFile(join(data.path, 'standby.signal'), '')
+      const away = await ask(data, absent, ['--store', join(store, 'not-mounted'), ...atOnce, ...mode])
+      assert.equal(away.code, outage, away.stderr)
+      assert.match(away.stderr, /^error: .*\[STORE_UNREACHABLE\]/)
+      const lacking = await ask(data, hole, ['--store', store, ...atOnce, ...mode])
+      assert.equal(lacking.code, missing, lacking.stderr)
+      assert.match(lacking.stderr, /^error: .*\[ARCHIVE_HOLE\]/)
+      assert.equal((await ask(data, absent, ['--store', store, ...atOnce, ...mode])).code, 1)
+    })
+  }
+
+  test('is 126 for every command line and variable that cannot be right', async (t) => {
+    const store = await inFolder(t, await usualArchive())
+    const data = await DataFolder.make(t, systemIdentifier)
+    const lines: readonly (readonly string[])[] = [
+      [],
+      [absent],
+      ['--store', store],
+      ['--store', store, absent, data.dest],
+      [absent, data.dest],
+      [absent, data.dest, '--store', ''],
+      [absent, data.dest, '--store', store, '--store', store],
+      [absent, data.dest, '--store', 'gs://bucket/prefix'],
+      [absent, data.dest, '--store', 's3://'],
+      [absent, data.dest, '--store', store, '--sotre', store],
+      [absent, data.dest, '--store', store, 'more'],
+      [absent, data.dest, '--store', store, '--retry-for', 'soon'],
+      [absent, data.dest, '--store', store, '--on-outage', 'maybe'],
+      [absent, data.dest, '--store', store, '--standby=maybe'],
+      ['%f', '%p', '--store', store],
+      [absent, join(data.path, 'no-such-folder', 'RECOVERYXLOG'), '--store', store],
+    ]
+    const refused = lines.map(async (line) => {
+      const { code, stderr } = await runFetch(line, { signal: deadline() })
+      assert.equal(code, 126, `${line.join(' ')}: ${stderr}`)
+      assert.match(stderr, /^error: /)
+    })
+    await Promise.all(refused)
+    const env = { WALFERRY_STORE: store, WALFERRY_RETRY_FOR: 'soon' }
+    assert.equal((await ask(data, absent, [], env)).code, 126)
+    assert.equal((await ask(data, absent, [], { ...env, WALFERRY_RETRY_FOR: '' })).code, 1)
+    assert.equal((await ask(data, absent, atOnce, env)).code, 1)
+  })
+
+  test('is 126 if the file cannot be put at DEST, and no other file is left', async (t) => {
+    const store = await inFolder(t, await usualArchive())
+    const data = await DataFolder.make(t, systemIdentifier)
+    await mkdir(data.dest)
+    const { code, stderr } = await ask(data, whole, ['--store', store])
+    assert.equal(code, 126, stderr)
+  })
+})
+
+test('paths may be relative to the working directory, as those of PostgreSQL are', async (t) => {
+  const store = await inFolder(t, await usualArchive())
+  const data = await DataFolder.make(t, systemIdentifier)
+  const stranger = await DataFolder.make(t, systemIdentifier + 1n)
+  const options = ['--store', `file://${store}`, ...atOnce]
+  const inFolderOf = async (one: DataFolder, dest: string): Promise<number | null> =>
+    (await runFetch([whole, dest, ...options], { signal: deadline(), cwd: one.path })).code
+  assert.equal(await inFolderOf(data, 'pg_wal/RECOVERYXLOG'), 0)
+  assert.ok((await readFile(data.dest)).equals(wal.segment(1)))
+  assert.equal(await inFolderOf(stranger, 'pg_wal/RECOVERYXLOG'), 203)
+  // pg_rewind calls from elsewhere: what counts lies beside DEST.
+  assert.equal(await inFolderOf(stranger, data.dest), 0)
+})
+
+describe('with S3', () => {
+  test('the same comes out as with a folder', async (t) => {
+    const { s3, options } = await inS3(t, await usualArchive())
+    const data = await DataFolder.make(t, systemIdentifier)
+    for (const [name, code] of [
+      [absent, 1],
+      [hole, 200],
+      [damaged, 201],
+      [tail, 0],
+    ] as const) {
+      const finished = await ask(data, name, [...options, ...atOnce], s3.environment)
+      assert.equal(finished.code, code, finished.stderr)
+    }
+    assert.ok((await readFile(data.dest)).equals(wal.segment(7)))
+  })
+
+  test('refused credentials and a missing bucket are 126, at once, also in standby mode', async (t) => {
+    const { s3, options } = await inS3(t, await usualArchive())
+    const data = await DataFolder.make(t, systemIdentifier)
+    for (const mode of [[], ['--standby']]) {
+      const wrong = { ...s3.environment, AWS_SECRET_ACCESS_KEY: 'wrong' }
+      const refused = await ask(data, absent, [...options, ...mode], wrong)
+      assert.equal(refused.code, 126)
+      assert.match(refused.stderr, /^error: .*\[STORE_DENIED\]\nhint: {2}Check the credentials/)
+      const elsewhere = ['--store', 's3://no-such-bucket/some/prefix', '--s3-endpoint', s3.endpoint]
+      const missing = await ask(data, absent, [...elsewhere, ...mode], s3.environment)
+      assert.equal(missing.code, 126)
+      assert.match(missing.stderr, /^error: .*\[STORE_FAILED\]/)
+    }
+  })
+
+  test('a refused connection is tried again, for as long as --retry-for says', async (t) => {
+    const { s3, options } = await inS3(t, await usualArchive())
+    await s3.refuse()
+    const data = await DataFolder.make(t, systemIdentifier)
+    assert.equal((await ask(data, absent, [...options, ...atOnce], s3.environment)).code, 126)
+    const running = startProgram(program('walferry-fetch'), [tail, data.dest, ...options], { env: s3.environment })
+    try {
+      while (!/^walferry fetch: 0{7}10{15}7: .*; trying again\n/.test(running.stderr)) await sleep(10, deadline())
+      await s3.accept()
+      assert.deepEqual(await running.exit, { code: 0, signal: null }, running.stderr)
+    } finally {
+      running.kill()
+    }
+    assert.ok((await readFile(data.dest)).equals(wal.segment(7)))
+  })
+
+  test('SIGTERM to the command, as at a fast shutdown, ends it and leaves no file', async (t) => {
+    const { s3, options } = await inS3(t, await usualArchive())
+    s3.inject({ kind: 'cutBody', afterBytes: 100, how: 'stall' }, ({ operation, key }) => {
+      return operation === 'GetObject' && key.includes('wal_005/')
+    })
+    const data = await DataFolder.make(t, systemIdentifier)
+    const running = startProgram(program('walferry-fetch'), [whole, data.dest, ...options], { env: s3.environment })
+    try {
+      while ((await readdir(data.pgWal)).length === 0) await sleep(10, deadline())
+      running.sendToAll('SIGTERM')
+      const exit = await running.exit
+      assert.ok(exit.signal === 'SIGTERM' || exit.code === 143, JSON.stringify(exit))
+      assert.deepEqual(await readdir(data.pgWal), [])
+    } finally {
+      running.kill()
+    }
+  })
+})

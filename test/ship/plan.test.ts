@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { chunkKey } from '../../src/archive/keys.ts'
+import type { Chunk } from '../../src/archive/tail.ts'
+import { coveredBytes } from '../../src/archive/tail.ts'
+import { frontOf, type Lane, nextTasks, type Shipment, type Task, unshippedTail } from '../../src/ship/plan.ts'
+import { segmentName } from '../../src/wal/segment.ts'
+import { type Random, seededRandom } from '../support/random.ts'
+
+const segmentBytes = 1024 * 1024
+
+interface Given {
+  /** Whole, or synced up to this byte. */
+  readonly synced: 'whole' | number
+  readonly stored?: boolean
+  readonly settled?: boolean
+  /** Ends of the chunks that follow each other from byte 0; null: it was not looked. */
+  readonly chunks?: readonly number[] | null
+  readonly lookFrom?: number
+  readonly busy?: readonly Lane[]
+}
+
+/** Segments of the spool, oldest first, numbered from 1. */
+function spoolOf(...all: readonly Given[]): Shipment[] {
+  return all.map((given, i) => {
+    const segment = { timeline: 1, segno: i + 1 }
+    const name = segmentName(segment, segmentBytes)
+    const ends = given.chunks ?? null
+    const chunks = ends?.map((end, n): Chunk => {
+      const start = ends[n - 1] ?? 0
+      return { key: chunkKey(name, start, end, 'lz4'), segment: name, start, end, codec: 'lz4' }
+    })
+    const settled = given.settled ?? false
+    return {
+      segment,
+      name,
+      whole: given.synced === 'whole',
+      syncedBytes: given.synced === 'whole' ? segmentBytes : given.synced,
+      stored: settled || (given.stored ?? false),
+      settled,
+      chunks: chunks ?? null,
+      lookFromBytes: given.lookFrom ?? 0,
+      coveredBytes: coveredBytes(chunks ?? [], segmentBytes),
+      busy: new Set(given.busy ?? []),
+    }
+  })
+}
+
+/** The tasks in words: `whole 1`, `look 2`, `chunk 2 100-300`, `merge 3 0-800`. */
+function planned(shipments: readonly Shipment[], due = true, uploadConcurrency = 4): string[] {
+  return nextTasks({ shipments, segmentBytes, uploadConcurrency, tailIsDue: due }).map(inWords)
+}
+
+function inWords(task: Task): string {
+  const { segno } = task.shipment.segment
+  if (task.lane === 'whole') return `whole ${segno}`
+  if (task.lane === 'merge') return `merge ${segno} ${task.merge.from}-${task.merge.to}`
+  return task.to === null ? `look ${segno}` : `chunk ${segno} ${task.from}-${task.to}`
+}
+
+const whole: Given = { synced: 'whole' }
+const settled: Given = { synced: 'whole', settled: true }
+const eightChunks = [100, 200, 300, 400, 500, 600, 700, 800]
+
+const cases: readonly (readonly [name: string, spool: readonly Given[], due: boolean, expected: readonly string[]])[] = [
+  ['an empty spool', [], true, []],
+  ['an open segment with nothing synced', [{ synced: 0 }], true, []],
+
+  // The tail.
+  ['a tail that was never looked at is looked at, due or not', [{ synced: 500 }], false, ['look 1']],
+  ['a tail that the store reaches further into waits until as much is synced', [{ synced: 500, lookFrom: 501 }], true, []],
+  ['and is looked at again then', [{ synced: 501, lookFrom: 501 }], true, ['look 1']],
+  ['a tail that is due', [{ synced: 500, chunks: [] }], true, ['chunk 1 0-500']],
+  ['a tail that is not due', [{ synced: 500, chunks: [] }], false, []],
+  ['a tail goes on where its last chunk ended', [{ synced: 500, chunks: [100, 300] }], true, ['chunk 1 300-500']],
+  ['a tail that is stored as far as it is synced', [{ synced: 300, chunks: [100, 300] }], true, []],
+  ['one chunk at a time', [{ synced: 500, chunks: [100], busy: ['chunk'] }], true, []],
+
+  // Whole segments.
+  ['whole segments go at once, due or not', [whole, whole, { synced: 0 }], false, ['whole 1', 'whole 2']],
+  ['a segment that is under way is not begun again', [{ ...whole, busy: ['whole'] }, whole], false, ['whole 2']],
+  ['no more than four at once', [whole, whole, whole, whole, whole], false, ['whole 1', 'whole 2', 'whole 3', 'whole 4']],
+  ['those under way count', [{ ...whole, busy: ['whole'] }, { ...whole, busy: ['whole'] }, whole, whole, whole], false, ['whole 3', 'whole 4']],
+  ['a settled segment is done with', [settled, { synced: 0 }], false, []],
+  ['a stored one whose chunks are still there is gone on with', [{ ...whole, stored: true }, { synced: 0 }], false, ['whole 1']],
+  ['but not while a chunk of it is under way', [{ ...whole, stored: true, busy: ['chunk'] }, { synced: 0 }], false, []],
+  ['nor while one is merged', [{ ...whole, stored: true, busy: ['merge'] }, { synced: 0 }], false, []],
+
+  // Both.
+  ['no chunk behind a hole: the tail waits for the whole segment before it', [whole, { synced: 500, chunks: [] }], true, ['whole 1']],
+  ['the same while that is under way', [{ ...whole, busy: ['whole'] }, { synced: 500, chunks: [] }], true, []],
+  ['once that is stored the tail goes on', [{ ...whole, stored: true, busy: ['whole'] }, { synced: 500, chunks: [] }], true, ['chunk 2 0-500']],
+  ['a segment that became whole while it had chunks gets its last one at once', [{ synced: 'whole', chunks: [500] }, { synced: 9, chunks: [] }], false, ['whole 1', `chunk 1 500-${segmentBytes}`]],
+  ['its chunks cover it: the next tail goes on', [{ synced: 'whole', chunks: [500, segmentBytes] }, { synced: 9, chunks: [] }], true, ['whole 1', 'chunk 2 0-9']],
+  ['one that became whole before it had a chunk is looked at by nobody', [{ synced: 'whole' }, { synced: 9 }], true, ['whole 1']],
+  ['one chunk at a time, over all segments', [{ synced: 'whole', chunks: [500, segmentBytes], busy: ['chunk'] }, { synced: 9, chunks: [] }], true, ['whole 1']],
+
+  // Merging.
+  ['eight chunks of one size are merged', [{ synced: 800, chunks: eightChunks }], false, ['merge 1 0-800']],
+  ['seven are not', [{ synced: 800, chunks: eightChunks.slice(0, 7) }], false, []],
+  ['the next chunk does not wait for a merge', [{ synced: 900, chunks: eightChunks }], true, ['chunk 1 800-900', 'merge 1 0-800']],
+  ['one merge at a time', [{ synced: 900, chunks: eightChunks, busy: ['merge'] }], true, ['chunk 1 800-900']],
+  ['a merge does not wait for a chunk', [{ synced: 900, chunks: eightChunks, busy: ['chunk'] }], true, ['merge 1 0-800']],
+  ['chunks of a segment that is whole are not merged: they are deleted soon', [{ synced: 'whole', chunks: [...eightChunks, segmentBytes] }], true, ['whole 1']],
+]
+
+for (const [name, spool, due, expected] of cases) {
+  test(name, () => {
+    assert.deepEqual(planned(spoolOf(...spool), due), expected)
+  })
+}
+
+test('the number of uploads at once is as asked for', () => {
+  const spool = spoolOf(whole, whole, whole)
+  assert.deepEqual(planned(spool, true, 1), ['whole 1'])
+  assert.deepEqual(planned(spool, true, 64), ['whole 1', 'whole 2', 'whole 3'])
+})
+
+test('a merge does not replace a chunk of its own range: it would delete what it has just made', () => {
+  // A crash came between a merge and the deletions of what it replaced.
+  const [shipment] = spoolOf({ synced: 800, chunks: eightChunks })
+  assert.ok(shipment !== undefined)
+  const merged = { ...shipment.chunks?.[0], key: chunkKey(shipment.name, 0, 800, 'lz4'), segment: shipment.name, start: 0, end: 800, codec: 'lz4' } satisfies Chunk
+  for (const chunks of [
+    [merged, ...(shipment.chunks ?? [])],
+    [...(shipment.chunks ?? []), merged],
+  ]) {
+    for (const task of nextTasks({ shipments: [{ ...shipment, chunks }], segmentBytes, uploadConcurrency: 4, tailIsDue: false })) {
+      if (task.lane !== 'merge') continue
+      const key = chunkKey(shipment.name, task.merge.from, task.merge.to, 'lz4')
+      assert.ok(!task.merge.replaces.some((chunk) => chunk.key === key), `${key} is made and deleted`)
+    }
+  }
+})
+
+test('the front is the first segment that the store does not cover', () => {
+  assert.equal(frontOf([], segmentBytes), null)
+  assert.equal(frontOf(spoolOf(settled), segmentBytes), null)
+  const spool = spoolOf(settled, { synced: 'whole', chunks: [segmentBytes] }, { synced: 'whole', chunks: [9] }, { synced: 5 })
+  assert.equal(frontOf(spool, segmentBytes)?.segment.segno, 3)
+})
+
+test('what waits is what no chunk carries, neither stored nor under way', () => {
+  const spool = spoolOf(settled, { synced: 500, chunks: [100] })
+  assert.equal(unshippedTail(spool, segmentBytes, 0), 400)
+  assert.equal(unshippedTail(spool, segmentBytes, 300), 200)
+  assert.equal(unshippedTail(spool, segmentBytes, 500), 0)
+  assert.equal(unshippedTail(spoolOf(settled), segmentBytes, 0), 0)
+})
+
+function randomSpool(random: Random): Given[] {
+  const count = 1 + random.below(6)
+  let lookers = 1
+  return Array.from({ length: count }, (_, i): Given => {
+    const isWhole = i < count - 1 || random.below(4) === 0
+    const synced = isWhole ? segmentBytes : random.below(segmentBytes)
+    const ends: number[] = []
+    for (let at = random.below(segmentBytes); at <= synced && at > 0; at += 1 + random.below(200_000)) ends.push(at)
+    if (isWhole && random.below(3) === 0) ends.push(segmentBytes)
+    const stored = isWhole && random.below(2) === 0
+    const busy: Lane[] = []
+    if (isWhole && random.below(4) === 0) busy.push('whole')
+    if (random.below(4) === 0 && lookers-- > 0) busy.push('chunk')
+    return {
+      synced: isWhole ? 'whole' : synced,
+      stored,
+      settled: stored && busy.length === 0 && random.below(2) === 0,
+      chunks: random.below(3) === 0 ? null : [...new Set(ends)],
+      busy,
+    }
+  })
+}
+
+test('whatever lies in the spool: no chunk behind a hole, nothing twice, no more at once than allowed', (t) => {
+  const random = seededRandom(t)
+  for (let round = 0; round < 3000; round++) {
+    const shipments = spoolOf(...randomSpool(random))
+    const uploadConcurrency = 1 + random.below(4)
+    const tasks = nextTasks({ shipments, segmentBytes, uploadConcurrency, tailIsDue: random.below(2) === 0 })
+    const told = `round ${round}: ${tasks.map(inWords).join(', ')}`
+    const inLane = (lane: Lane): number => tasks.filter((task) => task.lane === lane).length
+    const underWay = shipments.filter((one) => one.busy.has('whole')).length
+    assert.ok(inLane('whole') === 0 || inLane('whole') + underWay <= uploadConcurrency, told)
+    assert.ok(inLane('chunk') + shipments.filter((one) => one.busy.has('chunk')).length <= 1, told)
+    assert.equal(new Set(tasks.map((task) => `${task.lane} ${task.shipment.name}`)).size, tasks.length, told)
+    for (const task of tasks) {
+      assert.ok(!task.shipment.busy.has(task.lane), told)
+      assert.ok(!task.shipment.settled, told)
+      if (task.lane === 'whole') assert.ok(task.shipment.whole, told)
+      if (task.lane !== 'chunk' || task.to === null) continue
+      const before = shipments.slice(0, shipments.indexOf(task.shipment))
+      assert.ok(
+        before.every((one) => one.stored || one.coveredBytes === segmentBytes),
+        `${told}: behind a hole`,
+      )
+      assert.equal(task.from, task.shipment.coveredBytes, told)
+      assert.ok(task.from < task.to && task.to <= task.shipment.syncedBytes, told)
+    }
+  }
+})
+
+test('a segment that is not covered is always worked on, as long as something of it may be shipped', (t) => {
+  const random = seededRandom(t)
+  for (let round = 0; round < 3000; round++) {
+    const shipments = spoolOf(...randomSpool(random))
+    const tasks = nextTasks({ shipments, segmentBytes, uploadConcurrency: 64, tailIsDue: true })
+    const front = frontOf(shipments, segmentBytes)
+    if (front === null || front.syncedBytes <= front.coveredBytes) continue
+    const chunksElsewhere = shipments.some((one) => one !== front && one.busy.has('chunk'))
+    const worked = front.busy.size > 0 || tasks.some((task) => task.shipment === front && task.lane !== 'merge')
+    assert.ok(worked || chunksElsewhere, `round ${round}: nothing happens to segment ${front.segment.segno}`)
+  }
+})

@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import fs from 'node:fs'
+import { mkdir, readdir, rename, rmdir, unlink, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import { isError } from '../../src/kit/errors.ts'
+import { SegmentFile } from '../../src/spool/segment-file.ts'
+import { deadline } from '../support/postgres.ts'
+import { seededRandom } from '../support/random.ts'
+import { tempFolder } from '../support/temp.ts'
+import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
+
+/** A small file system of its own; null where we may not mount one. */
+async function smallDisk(t: test.TestContext, megabytes: number): Promise<string | null> {
+  const folder = await tempFolder(t)
+  try {
+    await promisify(execFile)('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder])
+  } catch {
+    return null
+  }
+  t.after(() => promisify(execFile)('umount', ['--lazy', folder]))
+  return folder
+}
+
+function diskError(code: string): Error {
+  return Object.assign(new Error(`${code}: injected`), { code })
+}
+
+/** After a failure: what was not synced is given up, and nothing else. */
+function assertGivenUp(feeder: Feeder, synced: number): void {
+  assert.ok(isError(feeder.failure, 'SPOOL_FAILED'), String(feeder.failure))
+  assert.equal(feeder.failure.retryable, true)
+  const { received, written, synced: told } = feeder.positions
+  assert.deepEqual([received, written, told], [at(synced), at(synced), at(synced)])
+}
+
+describe('a spool that fails', () => {
+  test('on a full disk gives up what is not synced, and goes on when there is room', async (t) => {
+    const folder = await smallDisk(t, 3)
+    if (folder === null) {
+      t.skip('file systems cannot be mounted here')
+      return
+    }
+    const ballast = join(folder, 'ballast')
+    await writeFile(ballast, Buffer.alloc(1_300_000))
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(segmentBytes)
+    await feeder.feedTo(3 * segmentBytes)
+    const synced = Number(feeder.positions.synced - begin)
+    assert.ok(synced >= segmentBytes && synced < 2 * segmentBytes)
+    assertGivenUp(feeder, synced)
+    assert.match(feeder.failure?.hint ?? '', /disk of the spool is full/)
+    // What still comes from a stream that has not heard of it is dropped.
+    feeder.append(1000)
+    feeder.spool.batchEnd()
+    assertGivenUp(feeder, synced)
+
+    // Still full: the same again, and nothing is lost.
+    await feeder.begin(1)
+    await feeder.feedTo(3 * segmentBytes)
+    assert.ok(isError(feeder.failure, 'SPOOL_FAILED'))
+    assert.ok(feeder.positions.synced >= at(synced))
+    feeder.checkOrder()
+
+    await unlink(ballast)
+    await feeder.begin(1)
+    await feeder.mustFeedTo(2 * segmentBytes + 1000)
+    await assertFiles(folder, 2 * segmentBytes + 1000)
+    await feeder.spool.close()
+  })
+
+  test('takes back a final name whose folder could not be synced', async (t) => {
+    const parent = await tempFolder(t)
+    const folder = join(parent, 'spool')
+    const elsewhere = join(parent, 'elsewhere')
+    await mkdir(folder)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(500_000)
+    const becomeWhole = SegmentFile.prototype.becomeWhole
+    const mocked = t.mock.method(SegmentFile.prototype, 'becomeWhole', async function (this: SegmentFile) {
+      await becomeWhole.call(this)
+      await rename(folder, elsewhere)
+    })
+    await feeder.feedTo(segmentBytes + 1000)
+    assertGivenUp(feeder, 500_000)
+    mocked.mock.restore()
+    await rename(elsewhere, folder)
+
+    // A receiver begins with the segment that holds the end: it must find its file, and not a conflict.
+    await feeder.begin(0)
+    await feeder.mustFeedTo(segmentBytes + 1000)
+    assert.equal(feeder.spool.segments().length, 2)
+    await assertFiles(folder, segmentBytes + 1000)
+    await feeder.spool.close()
+  })
+
+  test('in the second file of one round keeps the first one', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(300_000)
+    const sync = SegmentFile.prototype.sync
+    let broken = true
+    t.mock.method(SegmentFile.prototype, 'sync', async function (this: SegmentFile) {
+      if (broken && this.name !== nameOf(0)) throw diskError('EIO')
+      await sync.call(this)
+    })
+    await feeder.feedTo(2 * segmentBytes + 10)
+    assert.ok(isError(feeder.failure, 'SPOOL_FAILED'))
+    const synced = Number(feeder.positions.synced - begin)
+    broken = false
+    await feeder.begin(Math.floor(synced / segmentBytes))
+    await feeder.mustFeedTo(3 * segmentBytes + 10)
+    await assertFiles(folder, 3 * segmentBytes + 10)
+    assert.deepEqual(
+      feeder.spool.segments().map((one) => one.name),
+      [0, 1, 2, 3].map(nameOf),
+    )
+    await feeder.spool.close()
+  })
+
+  test('while it writes keeps what an fsync under way makes durable, and no more', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(100)
+    let open = (): void => undefined
+    const held = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const sync = SegmentFile.prototype.sync
+    t.mock.method(SegmentFile.prototype, 'sync', async function (this: SegmentFile) {
+      await held
+      await sync.call(this)
+    })
+    t.mock.method(SegmentFile.prototype, 'write', () => Promise.reject(diskError('ENOSPC')))
+    feeder.append(900)
+    feeder.spool.batchEnd()
+    feeder.append(100_000)
+    feeder.spool.batchEnd()
+    await feeder.until(() => feeder.failure !== null, deadline())
+    assertGivenUp(feeder, 100)
+    open()
+    await feeder.spool.settle()
+    assertGivenUp(feeder, 1000)
+    assert.deepEqual(feeder.spool.end, { timeline: 1, lsn: at(1000) })
+    await feeder.spool.close()
+  })
+
+  test('to sync does not count what is still being written then', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(100)
+    let open = (): void => undefined
+    const held = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const write = SegmentFile.prototype.write
+    t.mock.method(SegmentFile.prototype, 'write', async function (this: SegmentFile, parts: readonly Buffer[]) {
+      await held
+      await write.call(this, parts)
+    })
+    t.mock.method(SegmentFile.prototype, 'sync', () => Promise.reject(diskError('EIO')))
+    feeder.append(900)
+    feeder.spool.batchEnd()
+    feeder.append(100_000)
+    feeder.spool.batchEnd()
+    await feeder.until(() => feeder.failure !== null, deadline())
+    open()
+    await feeder.spool.settle()
+    assertGivenUp(feeder, 100)
+    t.mock.restoreAll()
+    await feeder.begin()
+    await feeder.mustFeedTo(200_000)
+    await assertFiles(folder, 200_000)
+    await feeder.spool.close()
+  })
+
+  test('to open the next segment goes on once that can be opened', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await mkdir(join(folder, `${nameOf(1)}.partial`))
+    await feeder.begin()
+    await feeder.feedTo(segmentBytes + 10)
+    assert.ok(isError(feeder.failure, 'SPOOL_FAILED'))
+    assertGivenUp(feeder, Number(feeder.positions.synced - begin))
+    await rmdir(join(folder, `${nameOf(1)}.partial`))
+    await feeder.begin(Math.floor(Number(feeder.positions.synced - begin) / segmentBytes))
+    await feeder.mustFeedTo(segmentBytes + 10)
+    await assertFiles(folder, segmentBytes + 10)
+    await feeder.spool.close()
+  })
+
+  test('does not take a file that somebody has deleted for other bytes', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(5000)
+    await unlink(join(folder, `${nameOf(0)}.partial`))
+    await feeder.begin()
+    await feeder.feedTo(6000)
+    assertGivenUp(feeder, 5000)
+    assert.deepEqual(await readdir(folder), [])
+    await feeder.spool.close()
+  })
+
+  test('again and again leaves no file open', async (t) => {
+    const folder = await tempFolder(t)
+    const ftruncateSync = fs.ftruncateSync
+    t.after(() => {
+      fs.ftruncateSync = ftruncateSync
+      syncBuiltinESMExports()
+    })
+    fs.ftruncateSync = () => {
+      throw diskError('EFBIG')
+    }
+    syncBuiltinESMExports()
+    const feeder = new Feeder(folder)
+    const open = async (): Promise<number> => (await readdir('/proc/self/fd')).length
+    const before = await open().catch(() => null)
+    if (before === null) {
+      t.skip('there is no /proc')
+      return
+    }
+    for (let n = 0; n < 5; n++) {
+      await feeder.begin()
+      await feeder.feedTo(10)
+      assertGivenUp(feeder, 0)
+    }
+    assert.equal(await open(), before)
+    await feeder.spool.close()
+  })
+
+  test('at any call of the disk, any number of times, loses nothing that was told as durable', async (t) => {
+    const random = seededRandom(t)
+    const folder = await tempFolder(t)
+    let health = 1
+    for (const method of ['write', 'sync', 'becomeWhole'] as const) {
+      const real = SegmentFile.prototype[method] as (this: SegmentFile, ...args: unknown[]) => Promise<void>
+      t.mock.method(SegmentFile.prototype, method, async function (this: SegmentFile, ...args: unknown[]) {
+        if (random.below(health) === 1) throw diskError('EIO')
+        await real.apply(this, args)
+        if (random.below(health) === 1) throw diskError('EIO')
+      })
+    }
+    const feeder = new Feeder(folder)
+    const end = 12 * segmentBytes + 12_345
+    let failures = 0
+    let told = begin
+    while (feeder.positions.synced < at(end)) {
+      health = failures < 60 ? 25 : 1
+      await feeder.begin(Number(told - begin) >> 20)
+      while (feeder.failure === null && feeder.fed < end) {
+        feeder.append(Math.min(end - feeder.fed, 1 + random.below(random.pick([1000, 100_000]))))
+        feeder.spool.batchEnd()
+        if (random.below(3) === 0) await new Promise(setImmediate)
+      }
+      await feeder.spool.settle()
+      if (feeder.failure !== null) failures++
+      assert.ok(feeder.failure === null || isError(feeder.failure, 'SPOOL_FAILED'), String(feeder.failure))
+      assert.ok(feeder.positions.synced >= told, 'the synced position went back')
+      told = feeder.positions.synced
+      feeder.checkOrder()
+    }
+    await feeder.spool.close()
+    await assertFiles(folder, end)
+    t.diagnostic(`${failures} failures`)
+    assert.ok(failures > 5)
+  })
+})
