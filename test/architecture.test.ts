@@ -61,12 +61,14 @@ function violations(facts: Facts): string[] {
 }
 
 function edgesOf(sources: ReadonlyMap<string, string>): Edge[] {
-  return [...sources].flatMap(([file, source]) =>
-    importsOf(source).map((one) => {
+  const edges: Edge[] = []
+  for (const [file, source] of sources) {
+    for (const one of importsOf(source)) {
       const relative = one.specifier?.startsWith('.') === true
-      return { ...one, file, to: relative ? posix.join(posix.dirname(file), one.specifier ?? '') : null }
-    }),
-  )
+      edges.push({ ...one, file, to: relative ? posix.join(posix.dirname(file), one.specifier ?? '') : null })
+    }
+  }
+  return edges
 }
 
 function roomOf(path: string): string {

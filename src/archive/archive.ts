@@ -107,7 +107,7 @@ export class Archive {
    *
    * Merging and the arrival of the whole segment delete chunks, always after what replaces them is durable. So where a
    * listed chunk is gone, all starts over; and as a listing may have met chunks that were just being deleted, the whole
-   * segment is looked for after the listing, each time (RULES A3).
+   * segment is looked for after the listing, each time.
    */
   async readTail(segment: string, segmentBytes: number, into: WritableAt, options: CallOptions): Promise<TailRead> {
     for (let attempt = 1; ; attempt++) {

@@ -45,7 +45,7 @@ export interface TimelineFound {
   readonly hasWal: boolean
 }
 
-/** Whether anything lies where WAL-G's layout has WAL: with an identity, what makes a prefix an archive (RULES A0). */
+/** Whether anything lies where WAL-G's layout has WAL: with an identity, what makes a prefix an archive. */
 export async function hasWalFolder(store: ObjectStore, options: CallOptions): Promise<boolean> {
   return (await firstAfter(store, walFolder, undefined, options)) !== null
 }
@@ -104,7 +104,7 @@ export async function archivedUpTo(
 
 /**
  * The key of some object of the same timeline that belongs to a later segment: a segment, `.partial`, `.backup` or
- * chunk. Null if there is none: then nothing on this timeline needs the segment (RULES A4).
+ * chunk. Null if there is none: then nothing on this timeline needs the segment.
  */
 export async function anyHigherThan(store: ObjectStore, segment: string, options: CallOptions): Promise<string | null> {
   const timeline = Number.parseInt(segment.slice(0, 8), 16)

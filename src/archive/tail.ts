@@ -1,7 +1,7 @@
 /**
  * What the chunks of one segment amount to, and when to merge some. Pure: a list of names in, a decision out.
  *
- * A tail is the longest run of bytes from byte 0 that chunks cover (RULES A1). Chunks overlap where a crash came between
+ * A tail is the longest run of bytes from byte 0 that chunks cover. Chunks overlap where a crash came between
  * a merge and the deletion of what it replaced, or where two receivers met; overlapping bytes must be equal, so the plan
  * names every chunk that touches the run, also those that add nothing to it.
  */

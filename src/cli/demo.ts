@@ -15,9 +15,9 @@ import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { sleep } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { DirectoryStore } from '../store/directory.ts'
 import { parseHistory, switchPointOf } from '../wal/history.ts'
 import { formatLsn } from '../wal/lsn.ts'
+import { openStore } from './open-store.ts'
 import type { Config } from './options.ts'
 import { DemoScreen, type Figure } from './demo-screen.ts'
 import { judge, type Verdict } from './demo-verdict.ts'
@@ -109,7 +109,7 @@ class Demo {
 
   async #writeAndReceive(server: Cluster, archive: string): Promise<{ writer: DemoWriter; daemon: ReceiveDaemon }> {
     const said: string[] = []
-    const daemon = this.#daemonFor(server, archive, said)
+    const daemon = await this.#daemonFor(server, archive, said)
     const drain = new AbortController()
     const running = daemon.run(drain.signal)
     const writer = new DemoWriter(server.connection)
@@ -135,7 +135,7 @@ class Demo {
     return { writer, daemon }
   }
 
-  #daemonFor(server: Cluster, archive: string, said: string[]): ReceiveDaemon {
+  async #daemonFor(server: Cluster, archive: string, said: string[]): Promise<ReceiveDaemon> {
     const config = {
       version: version(),
       target: {
@@ -157,9 +157,15 @@ class Demo {
       drainTimeoutMs: 10_000,
       listen: null,
     } as const
+    const store = await openStore({
+      store: archive,
+      's3-endpoint': undefined,
+      's3-region': undefined,
+      's3-path-style': undefined,
+    })
     return new ReceiveDaemon(
       config,
-      new DirectoryStore(archive),
+      store,
       openLog('warn', 'text', (line) => said.push(line)),
     )
   }

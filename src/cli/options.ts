@@ -22,6 +22,8 @@ function parsed<T>(read: (text: string) => T, hint: string) {
   )
 }
 
+/** The longest that a timer of Node.js can wait, 24.8 days; anything longer would fire at once. */
+const longestMs = 2 ** 31 - 1
 const durationUnitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
 /** `1s`, `500ms`, `2m`, `1.5` (seconds) -> milliseconds. */
@@ -29,7 +31,9 @@ export function parseDurationMs(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim())
   const unitMs = durationUnitsMs[match?.[2] ?? 's']
   if (match === null || unitMs === undefined) throw new Error('not a duration')
-  return Number(match[1]) * unitMs
+  const ms = Number(match[1]) * unitMs
+  if (ms > longestMs) throw new Error('too long')
+  return ms
 }
 
 export interface ListenAddress {

@@ -33,7 +33,12 @@ function asText(line: string): string {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- pino wrote it a moment ago
   const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>
   const rest = Object.entries(fields).map(([name, value]) => ` ${name}=${valueAsText(value)}`)
-  return `${String(time)} ${String(level).toUpperCase().padEnd(5)} ${String(msg)}${rest.join('')}\n`
+  return `${String(time)} ${String(level).toUpperCase().padEnd(5)} ${onOneLine(String(msg))}${rest.join('')}\n`
+}
+
+/** Servers and libraries say things over several lines; whoever reads the log takes a line for an event. */
+function onOneLine(text: string): string {
+  return text.replaceAll(/\s*[\r\n]+\s*/g, ' | ')
 }
 
 function valueAsText(value: unknown): string {

@@ -2,6 +2,7 @@
 import pg from 'pg'
 import pgpass from 'pgpass'
 import { orAbort } from '../kit/abort.ts'
+import { WalferryError } from '../kit/errors.ts'
 import { serverError } from './server-errors.ts'
 import { describeTarget, type Target, type TlsAttempt, tlsAttempts } from './target.ts'
 import { WireConnection } from './wire-connection.ts'
@@ -76,9 +77,21 @@ async function close(client: pg.Client, connection: WireConnection): Promise<voi
 }
 
 function passwordFromFile(target: Target, database: string): Promise<string> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const wanted = { host: target.host, port: target.port, user: target.user, database }
-    // An empty password makes the server say what it wants, which is clearer than an error of our own.
-    pgpass(wanted, (password) => resolve(password ?? ''))
+    pgpass(wanted, (password) => {
+      if (password !== undefined) resolve(password)
+      else {
+        reject(
+          new WalferryError(
+            'PG_REFUSED',
+            `${describeTarget(target)} asks for a password of ${target.user}, and there is none`,
+            {
+              hint: `Set PGPASSWORD, or PGPASSFILE with a line for the database "${database}".`,
+            },
+          ),
+        )
+      }
+    })
   })
 }

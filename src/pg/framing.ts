@@ -35,6 +35,8 @@ export class Framer {
   #whole: Buffer | null = null
   #wholeHave = 0
   #first = true
+  /** Who got payload from the chunk that is being fed. The stream may end in the middle of it. */
+  #told: CopySink | null = null
 
   /** @param onMessage gets each message that does not go to the sink, whole, with its head. */
   constructor(onMessage: (message: Buffer) => void) {
@@ -60,7 +62,9 @@ export class Framer {
       at += n
       if (this.#left === 0) this.#end()
     }
-    this.sink?.batchEnd()
+    const told = this.#told ?? this.sink
+    this.#told = null
+    told?.batchEnd()
   }
 
   #begin(): void {
@@ -84,6 +88,7 @@ export class Framer {
 
   #body(fragment: Buffer): void {
     if (this.#whole === null) {
+      this.#told = this.sink
       this.sink?.copyData(fragment, this.#first, this.#left === 0)
       this.#first = false
       return

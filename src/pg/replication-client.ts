@@ -4,7 +4,7 @@
  */
 import pg from 'pg'
 import { withDeadline } from '../kit/abort.ts'
-import { WalferryError } from '../kit/errors.ts'
+import { isError, WalferryError } from '../kit/errors.ts'
 import { formatLsn, type Lsn, parseLsn } from '../wal/lsn.ts'
 import { isSegmentSize } from '../wal/segment.ts'
 import { connect, type Session } from './connect.ts'
@@ -104,7 +104,8 @@ export class ReplicationClient {
 
   /** Whether the server is in recovery (a standby), or null where it cannot be asked. */
   async isInRecovery(signal: AbortSignal): Promise<boolean | null> {
-    const found = await this.#ask('SELECT pg_catalog.pg_is_in_recovery() AS answer', signal)
+    const sql = 'SELECT pg_catalog.pg_is_in_recovery() AS answer'
+    const found = await this.#ask(sql, 'ask whether the server is in recovery', signal)
     return found === null ? null : onlyRow(found)['answer'] === 't'
   }
 
@@ -169,6 +170,7 @@ export class ReplicationClient {
     const where = `slot_name = ${pg.escapeLiteral(name)}`
     const found = await this.#ask(
       `SELECT slot_type, restart_lsn FROM pg_catalog.pg_replication_slots WHERE ${where}`,
+      `read the slot "${name}"`,
       signal,
     )
     if (found === null) return { state: 'unreadable' }
@@ -179,21 +181,18 @@ export class ReplicationClient {
   }
 
   /** One query on an ordinary connection, or null where the server does not allow us one. */
-  async #ask(sql: string, signal: AbortSignal): Promise<ResultSet | null> {
-    const exchange = new Exchange(sql)
+  async #ask(sql: string, doing: string, signal: AbortSignal): Promise<ResultSet | null> {
     try {
       const session = await connect(this.#target, { replication: false }, signal)
       try {
-        session.client.query(exchange)
-        await exchange.done
+        return (await this.#runOn(session, sql, doing, signal)).results[0] ?? null
       } finally {
         await session.close()
       }
-    } catch {
-      signal.throwIfAborted()
-      return null
+    } catch (error) {
+      if (isError(error, 'PG_REFUSED')) return null
+      throw error
     }
-    return exchange.results[0] ?? null
   }
 
   async #row(command: string, doing: string, signal: AbortSignal): Promise<Record<string, string | null>> {
@@ -202,17 +201,21 @@ export class ReplicationClient {
     return onlyRow(result)
   }
 
-  async #command(text: string, doing: string, signal: AbortSignal): Promise<Exchange> {
+  #command(text: string, doing: string, signal: AbortSignal): Promise<Exchange> {
+    return this.#runOn(this.#session, text, doing, signal)
+  }
+
+  async #runOn(session: Session, text: string, doing: string, signal: AbortSignal): Promise<Exchange> {
     const exchange = new Exchange(text)
     const late = (): Error =>
       new WalferryError('PG_CONNECTION_LOST', `cannot ${doing}: no answer within ${commandDeadlineMs / 1000} s`, {
         retryable: true,
       })
     return await withDeadline(commandDeadlineMs, signal, late, async (inner) => {
-      const onAbort = (): void => this.#session.connection.cut(new Error('given up'))
+      const onAbort = (): void => session.connection.cut(new Error('given up'))
       inner.addEventListener('abort', onAbort, { once: true })
       try {
-        this.#session.client.query(exchange)
+        session.client.query(exchange)
         return await exchange.done
       } catch (error) {
         throw this.#explain(error, doing)

@@ -58,17 +58,22 @@ export function parseTarget(url: string | undefined, env: Variables): Target {
   const portText = value('port') ?? '5432'
   const port = Number(portText)
   if (!/^\d+$/.test(portText) || port < 1 || port > 65_535) throw bad(`"${portText}" is not a port`)
-  const mode = value('sslmode') ?? 'prefer'
+  const rootCert = value('sslrootcert') ?? null
+  const mode = value('sslmode') ?? (rootCert === 'system' ? 'verify-full' : 'prefer')
   const sslMode = sslModes.find((known) => known === mode)
   if (sslMode === undefined) throw bad(`"${mode}" is not an sslmode`, `One of ${sslModes.join(', ')}.`)
+  // As libpq: with every public authority trusted, anything weaker would verify nothing.
+  if (rootCert === 'system' && sslMode !== 'verify-full' && sslMode !== 'disable') {
+    throw bad(`sslrootcert=system and sslmode=${sslMode} verify nothing`, 'Use sslmode=verify-full.')
+  }
   return {
     host,
     port,
     user: value('user') ?? userInfo().username,
     database: value('dbname') ?? 'postgres',
-    password: env['PGPASSWORD'] ?? null,
+    password: env['PGPASSWORD'] || null,
     sslMode,
-    sslRootCert: value('sslrootcert') ?? null,
+    sslRootCert: rootCert,
     sslCert: value('sslcert') ?? null,
     sslKey: value('sslkey') ?? null,
     applicationName: value('application_name') ?? 'walferry',
@@ -84,10 +89,11 @@ function parseUrl(url: string): Partial<Record<keyof typeof parameters, string>>
   const match = /^postgres(?:ql)?:\/\/(?:([^@/?]*)@)?(\[[^\]]*\]|[^:/?]*)(?::(\d*))?(?:\/([^?]*))?(?:\?(.*))?$/.exec(
     url,
   )
-  if (match === null) {
+  // A second @ is a password with a slash or a question mark that was not escaped: nothing of it may be shown.
+  const [, user = '', host = '', port = '', dbname = '', query = ''] = match ?? []
+  if (match === null || dbname.includes('@') || query.includes('@')) {
     throw bad('the connection URL cannot be read', 'Write it as postgres://user@host:5432/?sslmode=verify-full.')
   }
-  const [, user = '', host = '', port = '', dbname = '', query = ''] = match
   if (user.includes(':')) throw passwordInUrl()
   const found: Partial<Record<keyof typeof parameters, string>> = {}
   if (user !== '') found.user = decode(user)

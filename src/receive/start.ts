@@ -72,7 +72,7 @@ function firstStart(facts: StartFacts, beginning: (lsn: Lsn) => Lsn): Start {
 
 function acknowledgeFrom(facts: StartFacts, furthest: Lsn, start: Lsn): Lsn {
   if (facts.slot.state !== 'reserved' || facts.slot.restartLsn <= furthest) return furthest
-  const back = bytesBetween(start, facts.slot.restartLsn)
+  const back = bytesBetween(start, facts.server.flushedUpTo)
   // A slot moved further back than the server keeps WAL for would be invalidated on the spot.
   if (facts.slotKeepBytes !== null && back > facts.slotKeepBytes) return laterOf(furthest, facts.slot.restartLsn)
   return start
@@ -81,8 +81,9 @@ function acknowledgeFrom(facts: StartFacts, furthest: Lsn, start: Lsn): Lsn {
 function serverBehind(facts: StartFacts, furthest: Place): WalferryError {
   const where = `what is here reaches ${formatLsn(furthest.lsn)}, the server's WAL only ${formatLsn(facts.server.flushedUpTo)}`
   const fields = { here: formatLsn(furthest.lsn), server: formatLsn(facts.server.flushedUpTo) }
-  if (facts.inRecovery === true) {
-    return new WalferryError('SERVER_BEHIND', `the standby is behind: ${where}`, { fields, retryable: true })
+  if (facts.inRecovery !== false) {
+    const who = facts.inRecovery === true ? 'the standby' : 'the server, perhaps a standby,'
+    return new WalferryError('SERVER_BEHIND', `${who} is behind: ${where}`, { fields, retryable: true })
   }
   return new WalferryError('SERVER_LOST_WAL', `the server has lost WAL: ${where}`, {
     fields,

@@ -52,8 +52,8 @@ export function decide(seen: SegmentSeen): Decision {
       {
         fields: { segment: seen.name, tailBytes: seen.tailBytes },
         hint:
-          'One of the two belongs to another history. To recover with the archive alone, move the file out of pg_wal; to ' +
-          'recover with what the server has itself, remove restore_command.',
+          'One of the two belongs to another history, and the data directory may hold pages of its own one. To recover with the ' +
+          'archive, begin with a copy of the data directory from before; to recover with what is here, remove restore_command.',
       },
     )
   }

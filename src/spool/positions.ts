@@ -33,6 +33,12 @@ export class Positions {
   #shipped: Lsn = lsnZero
   /** The server's clock when it last sent something, and ours (monotonic) when that came. */
   #heard: { readonly serverMs: number; readonly hereMs: number } | null = null
+  /** The server's clock when it first sent something: what lies here from before is at least as old. */
+  #firstHeardMs: number | null = null
+  /** The server's clock when it last said that it has no more than we have received. */
+  #hadAllMs: number | null = null
+  /** When a message was sent that begins with bytes that are here already, and may end with new ones. */
+  #overlapSentMs: number | null = null
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -75,6 +81,8 @@ export class Positions {
   /** The server spoke at `sentAtMs` (its clock, since 1970), and its WAL was durable up to `flush`. */
   noteServer(flush: Lsn, sentAtMs: number): void {
     this.#heard = { serverMs: sentAtMs, hereMs: this.#clock.monotonicMs() }
+    this.#firstHeardMs ??= sentAtMs
+    if (flush <= this.#received) this.#hadAllMs = sentAtMs
     if (flush <= this.#server) return
     this.#existed.note(this.#server, sentAtMs)
     this.#server = flush
@@ -82,11 +90,15 @@ export class Positions {
 
   /** The bytes from `start` on were sent at `sentAtMs`. */
   noteSent(start: Lsn, sentAtMs: number): void {
-    if (start >= this.#received) this.#sent.note(start, sentAtMs)
+    this.#overlapSentMs = start < this.#received ? sentAtMs : null
+    if (this.#overlapSentMs === null) this.#sent.note(start, sentAtMs)
   }
 
   noteReceived(upTo: Lsn): void {
     if (upTo <= this.#received) return
+    if (this.#overlapSentMs !== null) this.#sent.note(this.#received, this.#overlapSentMs)
+    this.#overlapSentMs = null
+    this.#existed.forgetBefore(upTo)
     this.#received = upTo
     if (this.#server < upTo) this.#server = upTo
   }
@@ -123,7 +135,7 @@ export class Positions {
       ship: [this.#shipped, this.#synced] as const,
     }[stage]
     if (from >= to) return { bytes: 0, seconds: 0 }
-    const since = (stage === 'receive' ? this.#existed : this.#sent).timeOf(from)
+    const since = (stage === 'receive' ? this.#existed : this.#sent).timeOf(from) ?? this.#firstHeardMs
     const serverNowMs = this.#serverNowMs()
     const seconds = since === null || serverNowMs === null ? 0 : Math.max(0, (serverNowMs - since) / 1000)
     return { bytes: bytesBetween(from, to), seconds }
@@ -131,12 +143,13 @@ export class Positions {
 
   /**
    * The newest moment, by the server's clock since 1970, to which the store alone can bring the database; null while
-   * nothing is known. With nothing unshipped that is when the server last spoke.
+   * nothing is known. With nothing unshipped that is when the server last said that it has no more.
    */
   restorableTimeMs(): number | null {
     if (this.#shipped === lsnZero) return null
-    if (this.#shipped >= this.#received) return this.#heard?.serverMs ?? null
-    return this.#sent.timeOf(asLsn(this.#shipped - 1n))
+    const newestByteMs = this.#sent.timeOf(asLsn(this.#shipped - 1n))
+    if (this.#shipped < this.#received || this.#hadAllMs === null) return newestByteMs
+    return Math.max(newestByteMs ?? this.#hadAllMs, this.#hadAllMs)
   }
 
   #serverNowMs(): number | null {

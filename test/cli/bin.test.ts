@@ -30,14 +30,10 @@ describe('a fetch of which Node.js says', () => {
   for (const [code, answer] of [
     [64, 1],
     [1, 126],
-    [2, 126],
     [13, 126],
-    [63, 126],
-    [65, 126],
     [125, 126],
     [126, 126],
     [200, 200],
-    [203, 203],
     [255, 255],
   ]) {
     test(`${code} is answered with ${answer}`, async (t) => {

@@ -2,12 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Flags, readConfig } from '../../src/cli/config.ts'
 import { entryOf, type OptionName, options, parseDurationMs, parseListen, variableOf } from '../../src/cli/options.ts'
-import { isError, WalferryError } from '../../src/kit/errors.ts'
+import { isError, type WalferryError } from '../../src/kit/errors.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 
 const allNames = Object.keys(options).filter((name): name is OptionName => name in options)
 
-function problemOf(names: readonly OptionName[], flags: Flags, env: Readonly<Record<string, string>> = {}): WalferryError {
+function problemOf(
+  names: readonly OptionName[],
+  flags: Flags,
+  env: Readonly<Record<string, string>> = {},
+): WalferryError {
   try {
     readConfig(names, flags, env)
   } catch (error) {
@@ -30,7 +34,11 @@ test('an empty variable is one that is not set, and an empty flag is a bad value
 })
 
 test('only the options that are asked for are looked at', () => {
-  const config = readConfig(['slot'], { store: 7, 'ship-interval': 'x' }, { WALFERRY_LISTEN: 'nonsense', WALFERRY_PORT_8080_TCP: 'tcp://' })
+  const config = readConfig(
+    ['slot'],
+    { store: 7, 'ship-interval': 'x' },
+    { WALFERRY_LISTEN: 'nonsense', WALFERRY_PORT_8080_TCP: 'tcp://' },
+  )
   assert.deepEqual(config, { slot: 'walferry' })
 })
 
@@ -50,7 +58,16 @@ test('a required option that is missing names both places where it can be given'
 test('everything that is wrong is told at once, each with where it came from', () => {
   const flags = { spool: '', slot: ['a', 'b'], 'ship-interval': '1 day', listen: '9868' }
   const env = { WALFERRY_LOG_LEVEL: 'loud', WALFERRY_UPLOAD_CONCURRENCY: '65', WALFERRY_LISTEN: '127.0.0.1:1' }
-  const names = ['spool', 'store', 'slot', 'ship-interval', 'listen', 'log-level', 'upload-concurrency', 'loop'] as const
+  const names = [
+    'spool',
+    'store',
+    'slot',
+    'ship-interval',
+    'listen',
+    'log-level',
+    'upload-concurrency',
+    'loop',
+  ] as const
   const { message, hint } = problemOf(names, flags, env)
   const lines = message.split('\n').map((line) => line.trim())
   assert.equal(lines.length, 7, message)
@@ -63,7 +80,10 @@ test('everything that is wrong is told at once, each with where it came from', (
     /^WALFERRY_LOG_LEVEL: "loud" is not error, warn, info or debug$/,
     /^WALFERRY_UPLOAD_CONCURRENCY: "65" is not a number from 1 to 64$/,
   ]) {
-    assert.ok(lines.some((line) => expected.test(line)), `${expected} in: ${message}`)
+    assert.ok(
+      lines.some((line) => expected.test(line)),
+      `${expected} in: ${message}`,
+    )
   }
   assert.equal(hint, 'See --help.')
 })
@@ -106,7 +126,10 @@ test('a duration that no timer of Node.js can hold is refused: it would fire at 
 
 test('a status interval below 100 ms is refused', () => {
   assert.equal(readConfig(['status-interval'], { 'status-interval': '100ms' }, {})['status-interval'], 100)
-  assert.match(problemOf(['status-interval'], { 'status-interval': '99ms' }).message, /^--status-interval: "99ms" is not at least 100ms$/)
+  assert.match(
+    problemOf(['status-interval'], { 'status-interval': '99ms' }).message,
+    /^--status-interval: "99ms" is not at least 100ms$/,
+  )
 })
 
 for (const [text, expected] of [
@@ -125,7 +148,20 @@ for (const [text, expected] of [
   })
 }
 
-for (const text of ['', '9868', '127.0.0.1', '127.0.0.1:', '127.0.0.1:65536', '127.0.0.1:999999', '::1:9868', '[::1]', 'h:1:2', 'h:-1', 'h:1x', 'OFF']) {
+for (const text of [
+  '',
+  '9868',
+  '127.0.0.1',
+  '127.0.0.1:',
+  '127.0.0.1:65536',
+  '127.0.0.1:999999',
+  '::1:9868',
+  '[::1]',
+  'h:1:2',
+  'h:-1',
+  'h:1x',
+  'OFF',
+]) {
   test(`"${text}" is no address to listen on`, () => {
     assert.throws(() => parseListen(text))
   })
@@ -147,7 +183,10 @@ test('a boolean is a flag, its denial, or a word', () => {
     assert.equal(readConfig(['loop'], { loop: given }, {}).loop, expected)
     assert.equal(readConfig(['loop'], {}, { WALFERRY_LOOP: String(given) }).loop, expected)
   }
-  assert.match(problemOf(['loop'], {}, { WALFERRY_LOOP: 'maybe' }).message, /^WALFERRY_LOOP: "maybe" is not true or false$/)
+  assert.match(
+    problemOf(['loop'], {}, { WALFERRY_LOOP: 'maybe' }).message,
+    /^WALFERRY_LOOP: "maybe" is not true or false$/,
+  )
 })
 
 test('a slot has a name that PostgreSQL takes', () => {
@@ -159,10 +198,16 @@ test('a slot has a name that PostgreSQL takes', () => {
 
 test('a number of uploads is a whole one from 1 to 64', () => {
   for (const good of ['1', '64', 7]) {
-    assert.equal(readConfig(['upload-concurrency'], { 'upload-concurrency': good }, {})['upload-concurrency'], Number(good))
+    assert.equal(
+      readConfig(['upload-concurrency'], { 'upload-concurrency': good }, {})['upload-concurrency'],
+      Number(good),
+    )
   }
   for (const bad of ['0', '65', '1.5', '-1', 'x', '1e1', '']) {
-    assert.match(problemOf(['upload-concurrency'], { 'upload-concurrency': bad }).message, /is not a number from 1 to 64/)
+    assert.match(
+      problemOf(['upload-concurrency'], { 'upload-concurrency': bad }).message,
+      /is not a number from 1 to 64/,
+    )
   }
 })
 
@@ -192,8 +237,10 @@ test('the table holds no option that cannot work', () => {
     assert.match(name, /^(?!no-)[a-z0-9]+(?:-[a-z0-9]+)*$/)
     assert.match(entry.help, /^[A-Za-z].*\.$/, `the help of --${name} is a sentence`)
     assert.ok(entry.fallback === undefined || entry.required === undefined, `--${name} is required, and has a default`)
-    if (entry.fallback !== undefined) assert.ok(name in readConfig([name], {}, {}), `the default of --${name} is a good value`)
-    if (entry.boolean === true) assert.ok(name in readConfig([name], { [name]: true }, {}), `--${name} alone is a good value`)
+    if (entry.fallback !== undefined)
+      assert.ok(name in readConfig([name], {}, {}), `the default of --${name} is a good value`)
+    if (entry.boolean === true)
+      assert.ok(name in readConfig([name], { [name]: true }, {}), `--${name} alone is a good value`)
     if (entry.alias === undefined) continue
     assert.match(entry.alias, /^[A-Za-z]$/)
     assert.equal(aliases.get(entry.alias), undefined, `-${entry.alias} stands for two options`)

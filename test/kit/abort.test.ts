@@ -2,14 +2,18 @@ import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { orAbort, reasonOf, sleep, withDeadline } from '../../src/kit/abort.ts'
+import { deferred } from '../support/deferred.ts'
 
 const farMs = 60_000
 const stopped = new Error('stopped by the test')
 const tooLate = (): Error => new Error('too late')
 
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+}
+
 /** Runs `work` under a fresh controller, and holds that it leaves neither a listener nor a timer. */
 async function leavesNothing(work: (controller: AbortController) => Promise<void>): Promise<void> {
-  const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
   const before = timers()
   const controller = new AbortController()
   await work(controller)
@@ -81,8 +85,12 @@ test("the caller's abort reaches the work, and its reason comes out", () =>
 test('work is not begun under a signal that is already aborted', () =>
   leavesNothing(async (controller) => {
     controller.abort(stopped)
-    const work = async (): Promise<void> => assert.fail('begun')
-    await assert.rejects(withDeadline(farMs, controller.signal, tooLate, work), stopped)
+    let begun = false
+    const late = withDeadline(farMs, controller.signal, tooLate, async () => {
+      begun = true
+    })
+    await assert.rejects(late, stopped)
+    assert.equal(begun, false)
   }))
 
 test('orAbort passes on a result and an error', () =>
@@ -91,16 +99,13 @@ test('orAbort passes on a result and an error', () =>
     await assert.rejects(orAbort(Promise.reject(stopped), signal), stopped)
   }))
 
-test('orAbort rejects on abort though the promise goes on, and a later failure of that one is nobody else’s', () =>
+test("orAbort rejects on abort though the promise goes on, and a later failure of that one is nobody's", () =>
   leavesNothing(async (controller) => {
-    let fail = (_error: Error): void => undefined
-    const going = new Promise<void>((_resolve, reject) => {
-      fail = reject
-    })
-    const waiting = orAbort(going, controller.signal)
+    const going = deferred()
+    const waiting = orAbort(going.promise, controller.signal)
     controller.abort(stopped)
     await assert.rejects(waiting, stopped)
-    fail(new Error('later')) // unhandled, it would fail this test
+    going.reject(new Error('later')) // unhandled, it would fail this test
     await new Promise(setImmediate)
   }))
 

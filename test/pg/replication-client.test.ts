@@ -1,132 +1,42 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import type pg from 'pg'
 import type { Cluster } from '../../src/cluster/cluster.ts'
-import { orAbort, sleep } from '../../src/kit/abort.ts'
-import { describe, type ErrorCode, isError, WalferryError } from '../../src/kit/errors.ts'
-import { ReplicationClient, type StreamEnd } from '../../src/pg/replication-client.ts'
-import { type Target, parseTarget } from '../../src/pg/target.ts'
-import { asLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
-import { offsetIn, segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
-import { connect, deadline, discardCluster, makeCluster, megabyte, rows, type TestVersion, testVersions, value } from '../support/postgres.ts'
+import { orAbort } from '../../src/kit/abort.ts'
+import { isError } from '../../src/kit/errors.ts'
+import { ReplicationClient } from '../../src/pg/replication-client.ts'
+import type { Target } from '../../src/pg/target.ts'
+import { parseLsn } from '../../src/wal/lsn.ts'
+import { deferred } from '../support/deferred.ts'
+import { setEnvironment } from '../support/environment.ts'
+import { deadline, megabyte, testVersions, value } from '../support/postgres.ts'
 import { stalled, TcpProxy } from '../support/tcp-proxy.ts'
 import { tempFolder } from '../support/temp.ts'
 import { WalCollector } from '../support/wal-collector.ts'
-
-interface Server {
-  readonly cluster: Cluster
-  readonly version: TestVersion
-  readonly sql: pg.Client
-}
-
-/** Who may connect: `scram` with a password, `guest` for replication only, all others freely. */
-const hba = `
-host all,replication scram all scram-sha-256
-host replication guest all trust
-host all guest all reject
-host replication stranger all reject
-local all,replication all trust
-host all,replication all all trust
-`
-const password = 'hunter2'
-
-async function startServer(version: TestVersion): Promise<Server> {
-  const settings = { wal_level: 'logical', min_wal_size: '2MB', max_wal_size: '4MB', wal_sender_timeout: '90500ms' }
-  const cluster = await makeCluster({ version, segmentBytes: megabyte, settings })
-  await cluster.start(deadline())
-  const sql = await connect(cluster)
-  writeFileSync(await value(sql, 'SHOW hba_file'), hba)
-  await sql.query(`
-    SET password_encryption = 'scram-sha-256';
-    CREATE ROLE scram LOGIN REPLICATION PASSWORD '${password}';
-    CREATE ROLE guest LOGIN REPLICATION;
-    CREATE ROLE stranger LOGIN REPLICATION;
-    CREATE ROLE nobody LOGIN`)
-  await sql.query('SELECT pg_reload_conf()')
-  // A role that cannot come in any more shows that the server reads by the new rules.
-  await eventually(async () => {
-    const client = await ReplicationClient.connect(targetOf(cluster.connection, { user: 'stranger' }), deadline()).catch(() => null)
-    await client?.close()
-    return client === null
-  })
-  return { cluster, version, sql }
-}
-
-function targetOf(place: { readonly host: string; readonly port: number }, change: Partial<Target> = {}): Target {
-  const target = parseTarget('postgres://postgres@localhost/?sslmode=disable', {})
-  return { ...target, host: place.host, port: place.port, ...change }
-}
-
-async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  const signal = deadline()
-  while (!(await condition())) await sleep(10, signal)
-}
-
-/** Changes settings of a running server; it takes them over a moment later. */
-async function reload(sql: pg.Client, settings: Readonly<Record<string, string>>): Promise<void> {
-  for (const [name, text] of Object.entries(settings)) await sql.query(`ALTER SYSTEM SET ${name} = '${text}'`)
-  await sql.query('SELECT pg_reload_conf()')
-}
-
-/** A client that is closed after the test. */
-async function openClient(t: TestContext, place: { host: string; port: number }, change?: Partial<Target>): Promise<ReplicationClient> {
-  const client = await ReplicationClient.connect(targetOf(place, change), deadline())
-  t.after(() => client.close())
-  return client
-}
-
-async function currentLsn(sql: pg.Client): Promise<Lsn> {
-  return parseLsn(await value(sql, 'SELECT pg_current_wal_flush_lsn()'))
-}
-
-/** Writes so much WAL, durably, and returns its end. */
-async function writeWal(sql: pg.Client, megabytes: number): Promise<Lsn> {
-  for (let n = 0; n < megabytes; n++) {
-    await sql.query(`SELECT pg_logical_emit_message(false, 'walferry', repeat(md5('${n}'), 32768))`)
-  }
-  await sql.query('CREATE TABLE IF NOT EXISTS moved (); DROP TABLE moved') // a commit flushes
-  return await currentLsn(sql)
-}
-
-function startOfSegment(lsn: Lsn): Lsn {
-  return segmentStart(segnoOf(lsn, megabyte), megabyte)
-}
-
-/** Rejected with this code, says what to do where `hint` asks for it, and never tells the password. */
-function refusedAs(code: ErrorCode, about: RegExp, more: { retryable?: boolean; hint?: RegExp; sqlstate?: string } = {}) {
-  return (error: unknown): boolean => {
-    assert.ok(isError(error), `an error of ours: ${describe(error)}`)
-    const told = `${describe(error)} [${error.code}] hint: ${error.hint} ${JSON.stringify(error.fields)}`
-    assert.equal(error.code, code, told)
-    assert.match(describe(error), about)
-    assert.equal(error.retryable, more.retryable ?? false, `retryable: ${told}`)
-    if (more.hint !== undefined) assert.match(error.hint ?? '', more.hint, told)
-    if (more.sqlstate !== undefined) assert.equal(error.fields['sqlstate'], more.sqlstate)
-    assert.ok(!told.includes(password), 'no secret')
-    return true
-  }
-}
+import {
+  currentLsn,
+  eventually,
+  openClient,
+  password,
+  refusedAs,
+  reload,
+  type Server,
+  targetOf,
+  withServer,
+} from './replication-server.ts'
 
 for (const version of await testVersions()) {
   test(`a replication connection to PostgreSQL ${version.major}`, async (t) => {
-    const server = await startServer(version)
-    try {
+    await withServer(version, async (server) => {
       await lookingAround(t, server)
       await slots(t, server)
       await connecting(t, server)
       await questionsBeside(t, server)
-      await streaming(t, server)
-      await removedWal(t, server)
-      await endOfTimeline(t, server)
-      await endOfServer(t, server)
-    } finally {
-      await server.sql.end()
-      await discardCluster(server.cluster)
-    }
+      await nobodyThere(t, server)
+    })
   })
 }
 
@@ -136,7 +46,10 @@ async function lookingAround(t: TestContext, { cluster, version, sql }: Server):
     const before = await currentLsn(sql)
     const identity = await client.identify(deadline())
     assert.equal(client.majorVersion, version.major)
-    assert.equal(String(identity.systemIdentifier), await value(sql, 'SELECT system_identifier FROM pg_control_system()'))
+    assert.equal(
+      String(identity.systemIdentifier),
+      await value(sql, 'SELECT system_identifier FROM pg_control_system()'),
+    )
     assert.equal(identity.timeline, 1)
     assert.equal(identity.segmentBytes, megabyte)
     assert.ok(identity.flushedUpTo >= before && identity.flushedUpTo <= (await currentLsn(sql)))
@@ -151,7 +64,10 @@ async function lookingAround(t: TestContext, { cluster, version, sql }: Server):
 
   await t.test('a setting that is not there is refused, and the connection goes on', async (t) => {
     const client = await openClient(t, cluster.connection)
-    await assert.rejects(client.show('nonsense', deadline()), refusedAs('PG_REFUSED', /read the setting nonsense.*nonsense/, { sqlstate: '42704' }))
+    await assert.rejects(
+      client.show('nonsense', deadline()),
+      refusedAs('PG_REFUSED', /read the setting nonsense.*nonsense/, { sqlstate: '42704' }),
+    )
     assert.equal((await client.identify(deadline())).timeline, 1)
   })
 
@@ -161,16 +77,19 @@ async function lookingAround(t: TestContext, { cluster, version, sql }: Server):
     ['2h', 7_200_000, 64 * megabyte],
     ['1d', 86_400_000, 1024 ** 4],
   ] as const) {
-    await t.test(`wal_sender_timeout=${set} and max_slot_wal_keep_size=${keepBytes / megabyte}MB are understood`, async (t) => {
-      await reload(sql, { wal_sender_timeout: set, max_slot_wal_keep_size: `${keepBytes / megabyte}MB` })
-      t.after(() => reload(sql, { wal_sender_timeout: '90500ms', max_slot_wal_keep_size: '-1' }))
-      await eventually(async () => {
-        const client = await ReplicationClient.connect(targetOf(cluster.connection), deadline())
-        const found = [await client.walSenderTimeoutMs(deadline()), await client.slotKeepBytes(deadline())]
-        await client.close()
-        return found[0] === timeoutMs && found[1] === keepBytes
-      })
-    })
+    await t.test(
+      `wal_sender_timeout=${set} and max_slot_wal_keep_size=${keepBytes / megabyte}MB are understood`,
+      async (t) => {
+        await reload(sql, { wal_sender_timeout: set, max_slot_wal_keep_size: `${keepBytes / megabyte}MB` })
+        t.after(() => reload(sql, { wal_sender_timeout: '90500ms', max_slot_wal_keep_size: '-1' }))
+        await eventually(async () => {
+          const client = await ReplicationClient.connect(targetOf(cluster.connection), deadline())
+          const found = [await client.walSenderTimeoutMs(deadline()), await client.slotKeepBytes(deadline())]
+          await client.close()
+          return found[0] === timeoutMs && found[1] === keepBytes
+        })
+      },
+    )
   }
 }
 
@@ -192,13 +111,19 @@ async function slots(t: TestContext, { cluster, version, sql }: Server): Promise
   await t.test('a slot that is there already is not created again', async (t) => {
     const client = await openClient(t, cluster.connection)
     await client.createSlot('s', deadline())
-    await assert.rejects(client.createSlot('s', deadline()), refusedAs('PG_REFUSED', /create the slot "s"/, { sqlstate: '42710' }))
+    await assert.rejects(
+      client.createSlot('s', deadline()),
+      refusedAs('PG_REFUSED', /create the slot "s"/, { sqlstate: '42710' }),
+    )
     await client.dropSlot('s', deadline())
   })
 
   await t.test('dropping a slot that is not there is refused', async (t) => {
     const client = await openClient(t, cluster.connection)
-    await assert.rejects(client.dropSlot('s', deadline()), refusedAs('PG_REFUSED', /drop the slot "s"/, { sqlstate: '42704' }))
+    await assert.rejects(
+      client.dropSlot('s', deadline()),
+      refusedAs('PG_REFUSED', /drop the slot "s"/, { sqlstate: '42704' }),
+    )
   })
 
   await t.test('a logical slot is refused', async (t) => {
@@ -227,7 +152,11 @@ async function slots(t: TestContext, { cluster, version, sql }: Server): Promise
     const start = await currentLsn(sql)
     const streaming = new WalCollector(one, { slot: 's', start })
     const hands = await streaming.streaming(deadline())
-    const inUse = refusedAs('SLOT_IN_USE', /"s" is active/, { retryable: true, hint: /goes on as soon as/, sqlstate: '55006' })
+    const inUse = refusedAs('SLOT_IN_USE', /"s" is active/, {
+      retryable: true,
+      hint: /goes on as soon as/,
+      sqlstate: '55006',
+    })
     await assert.rejects(new WalCollector(other, { slot: 's', start }).ended, inUse)
     await assert.rejects(other.dropSlot('s', deadline()), inUse)
     hands.stop()
@@ -238,7 +167,8 @@ async function slots(t: TestContext, { cluster, version, sql }: Server): Promise
 
 async function connecting(t: TestContext, { cluster }: Server): Promise<void> {
   const place = cluster.connection
-  const attempt = (change: Partial<Target>): Promise<ReplicationClient> => ReplicationClient.connect(targetOf(place, change), deadline())
+  const attempt = (change: Partial<Target>): Promise<ReplicationClient> =>
+    ReplicationClient.connect(targetOf(place, change), deadline())
   const wrong = { retryable: false, hint: /PGPASSWORD|PGPASSFILE/ }
 
   await t.test('the right password lets in, over SCRAM', async (t) => {
@@ -248,7 +178,10 @@ async function connecting(t: TestContext, { cluster }: Server): Promise<void> {
 
   await t.test('a wrong password is refused, with a hint and without the password', async () => {
     const guess = attempt({ user: 'scram', password: `${password}3` })
-    await assert.rejects(guess, refusedAs('PG_REFUSED', /connect to .*password authentication failed/, { ...wrong, sqlstate: '28P01' }))
+    await assert.rejects(
+      guess,
+      refusedAs('PG_REFUSED', /connect to .*password authentication failed/, { ...wrong, sqlstate: '28P01' }),
+    )
   })
 
   await t.test('no password where one is due is refused, with a hint', async (t) => {
@@ -262,11 +195,17 @@ async function connecting(t: TestContext, { cluster }: Server): Promise<void> {
   })
 
   await t.test('a role that pg_hba.conf turns away is refused, with a hint', async () => {
-    await assert.rejects(attempt({ user: 'stranger' }), refusedAs('PG_REFUSED', /stranger/, { hint: /pg_hba\.conf/, sqlstate: '28000' }))
+    await assert.rejects(
+      attempt({ user: 'stranger' }),
+      refusedAs('PG_REFUSED', /stranger/, { hint: /pg_hba\.conf/, sqlstate: '28000' }),
+    )
   })
 
   await t.test('a role without REPLICATION is refused, with a hint', async () => {
-    await assert.rejects(attempt({ user: 'nobody' }), refusedAs('PG_REFUSED', /connect to/, { hint: /REPLICATION/, sqlstate: '42501' }))
+    await assert.rejects(
+      attempt({ user: 'nobody' }),
+      refusedAs('PG_REFUSED', /connect to/, { hint: /REPLICATION/, sqlstate: '42501' }),
+    )
   })
 
   await t.test('a role that is not there is refused', async () => {
@@ -285,12 +224,7 @@ async function withPasswordFile(t: TestContext, content: string): Promise<void> 
   const path = join(await tempFolder(t), 'pgpass')
   writeFileSync(path, content)
   chmodSync(path, 0o600)
-  const before = process.env['PGPASSFILE']
-  process.env['PGPASSFILE'] = path
-  t.after(() => {
-    if (before === undefined) delete process.env['PGPASSFILE']
-    else process.env['PGPASSFILE'] = before
-  })
+  t.after(setEnvironment({ PGPASSFILE: path }))
 }
 
 /** What a replication connection cannot be asked goes over an ordinary one, which may be forbidden, or break. */
@@ -311,9 +245,15 @@ async function questionsBeside(t: TestContext, { cluster, version }: Server): Pr
     const proxy = await TcpProxy.open(t, cluster.connection)
     const client = await openClient(t, proxy)
     proxy.refuses = true
-    await assert.rejects(client.isInRecovery(deadline()), refusedAs('PG_CONNECTION_LOST', /recovery|connect/, { retryable: true }))
+    await assert.rejects(
+      client.isInRecovery(deadline()),
+      refusedAs('PG_CONNECTION_LOST', /recovery|connect/, { retryable: true }),
+    )
     if (version.major >= 15) return
-    await assert.rejects(client.readSlot('s', deadline()), refusedAs('PG_CONNECTION_LOST', /slot|connect/, { retryable: true }))
+    await assert.rejects(
+      client.readSlot('s', deadline()),
+      refusedAs('PG_CONNECTION_LOST', /slot|connect/, { retryable: true }),
+    )
   })
 
   await t.test('an abort ends a question that is not answered, with its reason', async (t) => {
@@ -352,12 +292,9 @@ async function questionsBeside(t: TestContext, { cluster, version }: Server): Pr
 }
 
 /** The server for the first connection; later ones are let in, and then never get an answer. */
-async function silentBeside(t: TestContext, { connection }: Cluster): Promise<{ port: number; asked: Promise<unknown> }> {
+async function silentBeside(t: TestContext, { connection }: Cluster): Promise<{ port: number; asked: Promise<void> }> {
   const sockets: Socket[] = []
-  let hear = (): void => undefined
-  const asked = new Promise<void>((resolve) => {
-    hear = resolve
-  })
+  const asked = deferred()
   const listener = createServer((socket) => {
     sockets.push(socket.on('error', () => undefined))
     if (sockets.length === 1) {
@@ -369,7 +306,7 @@ async function silentBeside(t: TestContext, { connection }: Cluster): Promise<{ 
     // AuthenticationOk, ReadyForQuery.
     socket.once('data', () => {
       socket.write(Buffer.from('5200000008000000005a0000000549', 'hex'))
-      socket.once('data', hear)
+      socket.once('data', () => asked.resolve())
     })
   })
   t.after(() => {
@@ -378,254 +315,33 @@ async function silentBeside(t: TestContext, { connection }: Cluster): Promise<{ 
   })
   await once(listener.listen(0, '127.0.0.1'), 'listening')
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server that listens on a port has an AddressInfo
-  return { port: (listener.address() as AddressInfo).port, asked }
+  return { port: (listener.address() as AddressInfo).port, asked: asked.promise }
 }
 
-async function streaming(t: TestContext, { cluster, sql }: Server): Promise<void> {
-  await t.test('what is streamed are the bytes of the files in pg_wal', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    await client.createSlot('s', deadline())
-    const start = startOfSegment(await currentLsn(sql))
-    const end = await writeWal(sql, 3)
-    const collector = new WalCollector(client, { slot: 's', start })
-    await collector.has(end, deadline())
-    assertSegments(cluster, collector, 3)
-    collector.hands?.stop()
-    await collector.ended
-    await client.dropSlot('s', deadline())
-  })
-
-  await t.test('stop() ends the stream politely, and the connection can be used again', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    const collector = new WalCollector(client, { start: await currentLsn(sql) })
-    const hands = await collector.streaming(deadline())
-    hands.stop()
-    hands.stop()
-    assert.deepEqual(await collector.ended, { kind: 'stopped' } satisfies StreamEnd)
-    assert.equal((await client.identify(deadline())).timeline, 1)
-    const again = new WalCollector(client, { start: await currentLsn(sql) })
-    await again.streaming(deadline())
-    again.hands?.stop()
-    assert.deepEqual(await again.ended, { kind: 'stopped' })
-  })
-
-  await t.test('what is reported is what the server says of us, and a reply is sent when it is asked for', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    await client.createSlot('s', deadline())
-    const start = await currentLsn(sql)
-    const collector = new WalCollector(client, { slot: 's', start })
-    await collector.streaming(deadline())
-    const end = await writeWal(sql, 1)
-    await collector.has(end, deadline())
-    const keepalives = collector.keepalives
-    collector.hands?.report({ written: end, flushed: start, wantReply: true })
-    await collector.until(() => collector.keepalives > keepalives, deadline())
-    const seen = 'SELECT write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication'
-    const [positions] = await rows(sql, seen)
-    assert.deepEqual(positions?.slice(0, 2).map((text) => parseLsn(text ?? '')), [end, start])
-    assert.equal(positions?.[2], null, 'nothing is applied')
-    collector.hands?.stop()
-    await collector.ended
-    await client.dropSlot('s', deadline())
-  })
-
-  await t.test('pause() stops the flow, resume() goes on where it stopped', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    await client.createSlot('s', deadline())
-    const start = startOfSegment(await currentLsn(sql))
-    const collector = new WalCollector(client, { slot: 's', start })
-    const hands = await collector.streaming(deadline())
-    hands.pause()
-    const atPause = collector.receivedBytes
-    const end = await writeWal(sql, 24)
-    // The server is stuck once its position stands still: all buffers between it and us are full.
-    let sent = ''
-    await eventually(async () => {
-      const before = sent
-      sent = await value(sql, 'SELECT sent_lsn FROM pg_stat_replication')
-      await sql.query('SELECT pg_sleep(0.05)')
-      return sent === before
-    })
-    assert.ok(parseLsn(sent) < end, 'the buffers cannot hold all of it')
-    const more = collector.receivedBytes - atPause
-    assert.ok(more < 300_000, `${more} bytes after the pause`)
-    hands.resume()
-    await collector.has(end, deadline())
-    assertSegments(cluster, collector, 24)
-    hands.stop()
-    await collector.ended
-    await client.dropSlot('s', deadline())
-  })
-
-  await t.test('cut() ends the stream with the error that it is given', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    const collector = new WalCollector(client, { start: await currentLsn(sql) })
-    await collector.streaming(deadline())
-    const reason = new WalferryError('SPOOL_FAILED', 'the disk is full')
-    client.cut(reason)
-    await assert.rejects(collector.ended, reason)
-    await assert.rejects(client.identify(deadline()), refusedAs('PG_CONNECTION_LOST', /identify the server/, { retryable: true }))
-  })
-
-  await t.test('what a listener throws ends the stream, and nothing more is told', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    const start = startOfSegment(await currentLsn(sql))
-    const reason = new WalferryError('SPOOL_CONFLICT', 'other bytes')
-    let told = 0
-    const listener = {
-      walBegins: () => {
-        told++
-        throw reason
-      },
-      wal: () => assert.fail('told more'),
-      keepalive: () => undefined,
-      batchEnd: () => undefined,
-    }
-    await writeWal(sql, 1)
-    await assert.rejects(client.stream({ slot: null, timeline: 1, start }, listener, () => undefined), reason)
-    assert.equal(told, 1)
-  })
-
-  await t.test('a start past the end of the WAL is refused', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    const ahead = asLsn((await currentLsn(sql)) + 1_000_000_000n)
-    await assert.rejects(new WalCollector(client, { start: ahead }).ended, refusedAs('PG_REFUSED', /ahead of the WAL flush position/))
-  })
-
-  await t.test('a slot that is not there is refused', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    const start = await currentLsn(sql)
-    await assert.rejects(new WalCollector(client, { slot: 'no', start }).ended, refusedAs('PG_REFUSED', /"no" does not exist/, { sqlstate: '42704' }))
-  })
-
-  await t.test('a line that breaks under a stream is a lost connection', async (t) => {
-    const proxy = await TcpProxy.open(t, cluster.connection)
-    const client = await openClient(t, proxy)
-    const collector = new WalCollector(client, { start: await currentLsn(sql) })
-    await collector.streaming(deadline())
-    proxy.reset()
-    await assert.rejects(collector.ended, refusedAs('PG_CONNECTION_LOST', /stream WAL from/, { retryable: true }))
-  })
-}
-
-/** At least `count` whole segments of what was streamed are equal to the server's files, byte for byte. */
-function assertSegments(cluster: Cluster, collector: WalCollector, count: number): void {
-  assert.equal(offsetIn(collector.start, megabyte), 0)
-  const { bytes } = collector
-  let compared = 0
-  for (let at = 0; at + megabyte <= bytes.length; at += megabyte) {
-    const name = segmentName({ timeline: 1, segno: segnoOf(asLsn(collector.start + BigInt(at)), megabyte) }, megabyte)
-    const file = readFileSync(join(cluster.dataFolder, 'pg_wal', name))
-    assert.ok(bytes.subarray(at, at + megabyte).equals(file), `${name} is equal`)
-    compared++
-  }
-  assert.ok(compared >= count, `${compared} segments compared`)
-}
-
-async function removedWal(t: TestContext, { cluster, version, sql }: Server): Promise<void> {
-  const oldest = (): string => readdirSync(join(cluster.dataFolder, 'pg_wal')).filter((name) => /^[0-9A-F]{24}$/.test(name)).toSorted()[0] ?? ''
-  const removeBefore = async (lsn: Lsn): Promise<void> => {
-    const name = segmentName({ timeline: 1, segno: segnoOf(lsn, megabyte) }, megabyte)
-    await eventually(async () => {
-      await writeWal(sql, 2)
-      await sql.query('CHECKPOINT')
-      return oldest() > name
-    })
-  }
-
-  await t.test('WAL that the server has removed is told apart from every other refusal', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    const start = startOfSegment(await currentLsn(sql))
-    await removeBefore(start)
-    const collector = new WalCollector(client, { start })
-    await assert.rejects(collector.ended, refusedAs('WAL_REMOVED', /requested WAL segment [0-9A-F]{24} has already been removed/))
-    assert.equal(collector.receivedBytes, 0)
-  })
-
-  await t.test('a slot that was invalidated because its WAL went reserves nothing any more, and cannot be streamed from', async (t) => {
-    const client = await openClient(t, cluster.connection)
-    await client.createSlot('lost', deadline())
-    const start = startOfSegment(await currentLsn(sql))
-    await reload(sql, { max_slot_wal_keep_size: '1MB' })
-    await removeBefore(start)
-    assert.equal(await value(sql, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'lost'"), 'lost')
-    assert.deepEqual(await client.readSlot('lost', deadline()), { state: 'unreserved' })
-    // Up to 17 the slot is taken, and then the WAL is not there; 18 refuses the slot itself.
-    const refusal =
-      version.major < 18
-        ? refusedAs('WAL_REMOVED', /already been removed/)
-        : refusedAs('PG_REFUSED', /can no longer access replication slot "lost"/, { sqlstate: '55000' })
-    await assert.rejects(new WalCollector(client, { slot: 'lost', start }).ended, refusal)
-    await client.dropSlot('lost', deadline())
-    await reload(sql, { max_slot_wal_keep_size: '-1' })
-  })
-}
-
-async function endOfTimeline(t: TestContext, server: Server): Promise<void> {
-  const { cluster } = server
-  await t.test('the end of a timeline is told with the next one and where it begins', async (t) => {
-    const end = startOfSegment(await writeWal(server.sql, 1))
-    await cluster.stop('fast', deadline())
-    await cluster.setRecovery('standby', {})
-    await cluster.start(deadline())
-    const standby = await openClient(t, cluster.connection)
-    assert.equal(await standby.isInRecovery(deadline()), true)
-    await cluster.promote(deadline())
-    const client = await openClient(t, cluster.connection)
-    const identity = await client.identify(deadline())
-    assert.equal(identity.timeline, 2)
-    const collector = new WalCollector(client, { timeline: 1, start: end })
-    const told = await collector.ended
-    assert.ok(told.kind === 'timeline-ended')
-    assert.equal(told.timeline, 2)
-    assert.equal(told.startsAt, collector.receivedUpTo, 'all WAL of the old timeline came before')
-    assert.ok(collector.receivedBytes > 0)
-
-    const atSwitch = new WalCollector(client, { timeline: 1, start: told.startsAt })
-    assert.deepEqual(await atSwitch.ended, told, 'the same from the switch on, where there is nothing to stream')
-    assert.equal(atSwitch.hands, null)
-
-    const past = asLsn(told.startsAt + 1n)
-    await assert.rejects(new WalCollector(client, { timeline: 1, start: past }).ended, refusedAs('PG_REFUSED', /not in this server's history/))
-  })
-}
-
-async function endOfServer(t: TestContext, { cluster }: Server): Promise<void> {
-  const streamFrom = async (t: TestContext): Promise<WalCollector> => {
-    const client = await openClient(t, cluster.connection)
-    const { timeline, flushedUpTo } = await client.identify(deadline())
-    const collector = new WalCollector(client, { timeline, start: flushedUpTo })
-    await collector.streaming(deadline())
-    return collector
-  }
-
-  await t.test('a server that is killed under a stream is a lost connection', async (t) => {
-    const collector = await streamFrom(t)
-    await cluster.kill(deadline())
-    await assert.rejects(collector.ended, refusedAs('PG_CONNECTION_LOST', /stream WAL from/, { retryable: true }))
-    await cluster.start(deadline())
-  })
-
-  await t.test('a server that shuts down sends what it has, and says so', async (t) => {
-    const collector = await streamFrom(t)
-    await cluster.stop('fast', deadline())
-    await assert.rejects(collector.ended, refusedAs('PG_CONNECTION_LOST', /shutting down/, { retryable: true }))
-    assert.ok(collector.receivedBytes > 0, 'the checkpoint of the shutdown came, too')
-  })
-
+async function nobodyThere(t: TestContext, { cluster }: Server): Promise<void> {
+  await cluster.stop('fast', deadline())
   await t.test('a server that is not there is a lost connection, with a hint', async () => {
     for (const host of ['127.0.0.1', 'localhost']) {
       const connecting = ReplicationClient.connect(targetOf({ host, port: cluster.connection.port }), deadline())
-      await assert.rejects(connecting, refusedAs('PG_CONNECTION_LOST', /connect to \S+:\d+: .*ECONNREFUSED/, { retryable: true, hint: /running/ }))
+      await assert.rejects(
+        connecting,
+        refusedAs('PG_CONNECTION_LOST', /connect to \S+:\d+: .*ECONNREFUSED/, { retryable: true, hint: /running/ }),
+      )
     }
     const connecting = ReplicationClient.connect(targetOf({ ...cluster.connection, host: cluster.folder }), deadline())
-    await assert.rejects(connecting, refusedAs('PG_CONNECTION_LOST', /\.s\.PGSQL\.\d+/, { retryable: true, hint: /running/ }))
+    await assert.rejects(
+      connecting,
+      refusedAs('PG_CONNECTION_LOST', /\.s\.PGSQL\.\d+/, { retryable: true, hint: /running/ }),
+    )
   })
 }
 
 test('a host name that does not resolve is a lost connection, with a hint', async () => {
   const connecting = ReplicationClient.connect(targetOf({ host: 'no-such-host.invalid', port: 5432 }), deadline())
-  await assert.rejects(connecting, refusedAs('PG_CONNECTION_LOST', /no-such-host\.invalid/, { retryable: true, hint: /resolve/ }))
+  await assert.rejects(
+    connecting,
+    refusedAs('PG_CONNECTION_LOST', /no-such-host\.invalid/, { retryable: true, hint: /resolve/ }),
+  )
 })
 
 for (const [name, answer, code] of [

@@ -125,7 +125,7 @@ test('a status update has the 34 bytes that the protocol says, and never an appl
   const nowMs = Date.UTC(2000, 0, 1) + 1.5
   assert.equal(
     encodeStatus(status, nowMs).toString('hex'),
-    '72' + '00000016b374d848' + '00000016b3000000' + '0000000000000000' + '00000000000005dc' + '01',
+    ['72', '00000016b374d848', '00000016b3000000', '0000000000000000', '00000000000005dc', '01'].join(''),
   )
   assert.equal(encodeStatus({ ...status, wantReply: false }, nowMs).at(-1), 0)
   assert.equal(encodeStatus(status, nowMs).length, 34)

@@ -3,8 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { describe, isError, WalferryError } from '../../src/kit/errors.ts'
+import { describe, isError, type WalferryError } from '../../src/kit/errors.ts'
 import { describeTarget, parseTarget, type SslMode, type Target, tlsAttempts } from '../../src/pg/target.ts'
+import { setEnvironment } from '../support/environment.ts'
 import { tempFolder } from '../support/temp.ts'
 
 const defaults: Target = {
@@ -155,7 +156,7 @@ function attempts(target: Partial<Target>): string[] {
         : 'authority'
     const files = [
       ca === undefined ? '' : ` ca=${String(ca)}`,
-      cert === undefined ? '' : ` cert=${String(cert)} key=${String(key)}`,
+      cert === undefined ? '' : ` cert=${String(cert)} key=${Buffer.isBuffer(key) ? key.toString() : 'unread'}`,
     ]
     return `tls, ${checked}${files.join('')}`
   })
@@ -164,12 +165,7 @@ function attempts(target: Partial<Target>): string[] {
 /** Files of certificates, and a home folder that holds a root certificate, or none. */
 async function certificates(t: TestContext, withHome: boolean): Promise<{ root: string; cert: string; key: string }> {
   const folder = await tempFolder(t)
-  const home = process.env['HOME']
-  t.after(() => {
-    if (home === undefined) delete process.env['HOME']
-    else process.env['HOME'] = home
-  })
-  process.env['HOME'] = folder
+  t.after(setEnvironment({ HOME: folder }))
   mkdirSync(join(folder, '.postgresql'))
   if (withHome) writeFileSync(join(folder, '.postgresql', 'root.crt'), 'HOME-ROOT')
   for (const name of ['root', 'cert', 'key']) writeFileSync(join(folder, name), name.toUpperCase())

@@ -12,7 +12,16 @@ import { ReplicationClient } from '../../src/pg/replication-client.ts'
 import { parseTarget, type SslMode } from '../../src/pg/target.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 import { segnoOf, segmentName, segmentStart } from '../../src/wal/segment.ts'
-import { connect, deadline, discardCluster, makeCluster, megabyte, type TestVersion, testVersions, value } from '../support/postgres.ts'
+import {
+  connect,
+  deadline,
+  discardCluster,
+  makeCluster,
+  megabyte,
+  type TestVersion,
+  testVersions,
+  value,
+} from '../support/postgres.ts'
 import { WalCollector } from '../support/wal-collector.ts'
 
 const fixtures = join(import.meta.dirname, '..', '..', '..', 'test', 'fixtures', 'tls')
@@ -34,7 +43,12 @@ for (const version of await testVersions()) {
   test(`TLS with PostgreSQL ${version.major}`, async (t) => {
     const cluster = await startServer(version)
     const sql = await connect(cluster)
-    const open = async (t: TestContext, host: string, sslMode: SslMode, sslRootCert: string | null = null): Promise<ReplicationClient> => {
+    const open = async (
+      t: TestContext,
+      host: string,
+      sslMode: SslMode,
+      sslRootCert: string | null = null,
+    ): Promise<ReplicationClient> => {
       const target = parseTarget(`postgres://scram@${host}:${cluster.connection.port}/`, { PGPASSWORD: 'secret' })
       const client = await ReplicationClient.connect({ ...target, sslMode, sslRootCert }, deadline())
       t.after(() => client.close())
@@ -43,8 +57,13 @@ for (const version of await testVersions()) {
     const isEncrypted = 'SELECT bool_or(ssl) FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)'
     const nameOf = /localhost|127\.0\.0\.1|altnames/i
     try {
-      await sql.query("SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN REPLICATION PASSWORD 'secret'")
-      writeFileSync(await value(sql, 'SHOW hba_file'), 'host replication scram all scram-sha-256\nhost all all all trust\n')
+      await sql.query(
+        "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN REPLICATION PASSWORD 'secret'",
+      )
+      writeFileSync(
+        await value(sql, 'SHOW hba_file'),
+        'host replication scram all scram-sha-256\nhost all all all trust\n',
+      )
       await sql.query('SELECT pg_reload_conf()')
 
       for (const [host, sslMode, sslRootCert, encrypted] of [
@@ -57,14 +76,17 @@ for (const version of await testVersions()) {
         ['127.0.0.1', 'disable', null, 'f'],
       ] as const) {
         const with_ = sslRootCert === null ? '' : ' and the root certificate'
-        await t.test(`sslmode=${sslMode}${with_} to ${host} connects ${encrypted === 't' ? 'with' : 'without'} TLS`, async (t) => {
-          const client = await open(t, host, sslMode, sslRootCert)
-          const collector = new WalCollector(client, { start: (await client.identify(deadline())).flushedUpTo })
-          await collector.streaming(deadline())
-          assert.equal(await value(sql, isEncrypted), encrypted)
-          collector.hands?.stop()
-          await collector.ended
-        })
+        await t.test(
+          `sslmode=${sslMode}${with_} to ${host} connects ${encrypted === 't' ? 'with' : 'without'} TLS`,
+          async (t) => {
+            const client = await open(t, host, sslMode, sslRootCert)
+            const collector = new WalCollector(client, { start: (await client.identify(deadline())).flushedUpTo })
+            await collector.streaming(deadline())
+            assert.equal(await value(sql, isEncrypted), encrypted)
+            collector.hands?.stop()
+            await collector.ended
+          },
+        )
       }
 
       for (const [host, sslMode, sslRootCert, about] of [
@@ -75,7 +97,10 @@ for (const version of await testVersions()) {
       ] as const) {
         const whose = sslRootCert === root ? 'whose certificate has another name' : 'that another authority vouches for'
         await t.test(`sslmode=${sslMode} refuses a server ${whose}, and does not go on without TLS`, async (t) => {
-          await assert.rejects(open(t, host, sslMode, sslRootCert), (error) => isError(error) && about.test(error.message))
+          await assert.rejects(
+            open(t, host, sslMode, sslRootCert),
+            (error) => isError(error) && about.test(error.message),
+          )
         })
       }
 
@@ -92,7 +117,9 @@ for (const version of await testVersions()) {
         }
         await collector.has(segmentStart(segno + 2, megabyte), deadline())
         for (const n of [0, 1]) {
-          const file = readFileSync(join(cluster.dataFolder, 'pg_wal', segmentName({ timeline: 1, segno: segno + n }, megabyte)))
+          const file = readFileSync(
+            join(cluster.dataFolder, 'pg_wal', segmentName({ timeline: 1, segno: segno + n }, megabyte)),
+          )
           assert.ok(collector.bytes.subarray(n * megabyte, (n + 1) * megabyte).equals(file))
         }
         hands.stop()

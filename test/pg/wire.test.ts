@@ -13,6 +13,7 @@ import { Exchange } from '../../src/pg/exchange.ts'
 import { encodeStatus, StreamMessages, type WalListener } from '../../src/pg/stream-messages.ts'
 import { WireConnection } from '../../src/pg/wire-connection.ts'
 import { bytesBetween, formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
+import { deferred } from '../support/deferred.ts'
 import { megabyte, testVersions, value, withCluster } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -96,12 +97,9 @@ async function record(
   client.on('error', () => undefined)
   await client.connect()
   const start = parseLsn(await value(server, 'SELECT pg_current_wal_flush_lsn()'))
-  let begun = (): void => undefined
-  const streaming = new Promise<void>((resolve) => {
-    begun = resolve
-  })
-  const { heard, stream, outcome } = converse(client, start, begun)
-  await streaming
+  const streaming = deferred()
+  const { heard, stream, outcome } = converse(client, start, streaming.resolve)
+  await streaming.promise
   const until = async (condition: () => boolean): Promise<void> => {
     while (!condition()) await new Promise<void>((resolve) => (heard.onNews = resolve))
   }
@@ -145,16 +143,13 @@ async function replay(recording: Recording, chunks: readonly Buffer[]): Promise<
   }
   const client = new pg.Client(config)
   client.on('error', () => undefined)
-  let outcome: Promise<string[]> | null = null
+  const conversation = deferred<Conversation>()
   // In the same turn as the server's first "ready": what was recorded goes straight on.
-  client.once('connect', () => {
-    outcome = converse(client, recording.start, () => undefined).outcome
-  })
+  client.once('connect', () => conversation.resolve(converse(client, recording.start, () => undefined)))
   const connected = client.connect()
   for (const chunk of chunks) socket.emit('data', chunk)
   await connected
-  assert.ok(outcome !== null)
-  const told = await outcome
+  const told = await (await conversation.promise).outcome
   socket.destroy()
   await once(socket, 'close')
   return told

@@ -151,7 +151,11 @@ test('no more than 64 connections are held, and one that ends makes room', async
   const last = sockets.at(-1)
   last?.write('HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
   await once(last ?? assert.fail(), 'data', { signal: deadline() })
-  assert.equal(await raw(listener, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'), '', 'one more is closed without an answer')
+  assert.equal(
+    await raw(listener, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'),
+    '',
+    'one more is closed without an answer',
+  )
   sockets[0]?.destroy()
   for (;;) {
     const answer = await ask(listener, '/healthz').catch(() => null)

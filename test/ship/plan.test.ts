@@ -62,47 +62,138 @@ const whole: Given = { synced: 'whole' }
 const settled: Given = { synced: 'whole', settled: true }
 const eightChunks = [100, 200, 300, 400, 500, 600, 700, 800]
 
-const cases: readonly (readonly [name: string, spool: readonly Given[], due: boolean, expected: readonly string[]])[] = [
-  ['an empty spool', [], true, []],
-  ['an open segment with nothing synced', [{ synced: 0 }], true, []],
+const cases: readonly (readonly [name: string, spool: readonly Given[], due: boolean, expected: readonly string[]])[] =
+  [
+    ['an empty spool', [], true, []],
+    ['an open segment with nothing synced', [{ synced: 0 }], true, []],
 
-  // The tail.
-  ['a tail that was never looked at is looked at, due or not', [{ synced: 500 }], false, ['look 1']],
-  ['a tail that the store reaches further into waits until as much is synced', [{ synced: 500, lookFrom: 501 }], true, []],
-  ['and is looked at again then', [{ synced: 501, lookFrom: 501 }], true, ['look 1']],
-  ['a tail that is due', [{ synced: 500, chunks: [] }], true, ['chunk 1 0-500']],
-  ['a tail that is not due', [{ synced: 500, chunks: [] }], false, []],
-  ['a tail goes on where its last chunk ended', [{ synced: 500, chunks: [100, 300] }], true, ['chunk 1 300-500']],
-  ['a tail that is stored as far as it is synced', [{ synced: 300, chunks: [100, 300] }], true, []],
-  ['one chunk at a time', [{ synced: 500, chunks: [100], busy: ['chunk'] }], true, []],
+    // The tail.
+    ['a tail that was never looked at is looked at, due or not', [{ synced: 500 }], false, ['look 1']],
+    [
+      'a tail that the store reaches further into waits until as much is synced',
+      [{ synced: 500, lookFrom: 501 }],
+      true,
+      [],
+    ],
+    ['and is looked at again then', [{ synced: 501, lookFrom: 501 }], true, ['look 1']],
+    ['a tail that is due', [{ synced: 500, chunks: [] }], true, ['chunk 1 0-500']],
+    ['a tail that is not due', [{ synced: 500, chunks: [] }], false, []],
+    ['a tail goes on where its last chunk ended', [{ synced: 500, chunks: [100, 300] }], true, ['chunk 1 300-500']],
+    ['a tail that is stored as far as it is synced', [{ synced: 300, chunks: [100, 300] }], true, []],
+    ['one chunk at a time', [{ synced: 500, chunks: [100], busy: ['chunk'] }], true, []],
 
-  // Whole segments.
-  ['whole segments go at once, due or not', [whole, whole, { synced: 0 }], false, ['whole 1', 'whole 2']],
-  ['a segment that is under way is not begun again', [{ ...whole, busy: ['whole'] }, whole], false, ['whole 2']],
-  ['no more than four at once', [whole, whole, whole, whole, whole], false, ['whole 1', 'whole 2', 'whole 3', 'whole 4']],
-  ['those under way count', [{ ...whole, busy: ['whole'] }, { ...whole, busy: ['whole'] }, whole, whole, whole], false, ['whole 3', 'whole 4']],
-  ['a settled segment is done with', [settled, { synced: 0 }], false, []],
-  ['a stored one whose chunks are still there is gone on with', [{ ...whole, stored: true }, { synced: 0 }], false, ['whole 1']],
-  ['but not while a chunk of it is under way', [{ ...whole, stored: true, busy: ['chunk'] }, { synced: 0 }], false, []],
-  ['nor while one is merged', [{ ...whole, stored: true, busy: ['merge'] }, { synced: 0 }], false, []],
+    // Whole segments.
+    ['whole segments go at once, due or not', [whole, whole, { synced: 0 }], false, ['whole 1', 'whole 2']],
+    ['a segment that is under way is not begun again', [{ ...whole, busy: ['whole'] }, whole], false, ['whole 2']],
+    [
+      'no more than four at once',
+      [whole, whole, whole, whole, whole],
+      false,
+      ['whole 1', 'whole 2', 'whole 3', 'whole 4'],
+    ],
+    [
+      'those under way count',
+      [{ ...whole, busy: ['whole'] }, { ...whole, busy: ['whole'] }, whole, whole, whole],
+      false,
+      ['whole 3', 'whole 4'],
+    ],
+    ['a settled segment is done with', [settled, { synced: 0 }], false, []],
+    [
+      'a stored one whose chunks are still there is gone on with',
+      [{ ...whole, stored: true }, { synced: 0 }],
+      false,
+      ['whole 1'],
+    ],
+    [
+      'but not while a chunk of it is under way',
+      [{ ...whole, stored: true, busy: ['chunk'] }, { synced: 0 }],
+      false,
+      [],
+    ],
+    ['nor while one is merged', [{ ...whole, stored: true, busy: ['merge'] }, { synced: 0 }], false, []],
 
-  // Both.
-  ['no chunk behind a hole: the tail waits for the whole segment before it', [whole, { synced: 500, chunks: [] }], true, ['whole 1']],
-  ['the same while that is under way', [{ ...whole, busy: ['whole'] }, { synced: 500, chunks: [] }], true, []],
-  ['once that is stored the tail goes on', [{ ...whole, stored: true, busy: ['whole'] }, { synced: 500, chunks: [] }], true, ['chunk 2 0-500']],
-  ['a segment that became whole while it had chunks gets its last one at once', [{ synced: 'whole', chunks: [500] }, { synced: 9, chunks: [] }], false, ['whole 1', `chunk 1 500-${segmentBytes}`]],
-  ['its chunks cover it: the next tail goes on', [{ synced: 'whole', chunks: [500, segmentBytes] }, { synced: 9, chunks: [] }], true, ['whole 1', 'chunk 2 0-9']],
-  ['one that became whole before it had a chunk is looked at by nobody', [{ synced: 'whole' }, { synced: 9 }], true, ['whole 1']],
-  ['one chunk at a time, over all segments', [{ synced: 'whole', chunks: [500, segmentBytes], busy: ['chunk'] }, { synced: 9, chunks: [] }], true, ['whole 1']],
+    // Both.
+    [
+      'no chunk behind a hole: the tail waits for the whole segment before it',
+      [whole, { synced: 500, chunks: [] }],
+      true,
+      ['whole 1'],
+    ],
+    [
+      'the same while that is under way',
+      [
+        { ...whole, busy: ['whole'] },
+        { synced: 500, chunks: [] },
+      ],
+      true,
+      [],
+    ],
+    [
+      'once that is stored the tail goes on',
+      [
+        { ...whole, stored: true, busy: ['whole'] },
+        { synced: 500, chunks: [] },
+      ],
+      true,
+      ['chunk 2 0-500'],
+    ],
+    [
+      'a segment that became whole while it had chunks gets its last one at once',
+      [
+        { synced: 'whole', chunks: [500] },
+        { synced: 9, chunks: [] },
+      ],
+      false,
+      ['whole 1', `chunk 1 500-${segmentBytes}`],
+    ],
+    [
+      'its chunks cover it: the next tail goes on',
+      [
+        { synced: 'whole', chunks: [500, segmentBytes] },
+        { synced: 9, chunks: [] },
+      ],
+      true,
+      ['whole 1', 'chunk 2 0-9'],
+    ],
+    [
+      'one that became whole before it had a chunk is looked at by nobody',
+      [{ synced: 'whole' }, { synced: 9 }],
+      true,
+      ['whole 1'],
+    ],
+    [
+      'one chunk at a time, over all segments',
+      [
+        { synced: 'whole', chunks: [500, segmentBytes], busy: ['chunk'] },
+        { synced: 9, chunks: [] },
+      ],
+      true,
+      ['whole 1'],
+    ],
 
-  // Merging.
-  ['eight chunks of one size are merged', [{ synced: 800, chunks: eightChunks }], false, ['merge 1 0-800']],
-  ['seven are not', [{ synced: 800, chunks: eightChunks.slice(0, 7) }], false, []],
-  ['the next chunk does not wait for a merge', [{ synced: 900, chunks: eightChunks }], true, ['chunk 1 800-900', 'merge 1 0-800']],
-  ['one merge at a time', [{ synced: 900, chunks: eightChunks, busy: ['merge'] }], true, ['chunk 1 800-900']],
-  ['a merge does not wait for a chunk', [{ synced: 900, chunks: eightChunks, busy: ['chunk'] }], true, ['merge 1 0-800']],
-  ['chunks of a segment that is whole are not merged: they are deleted soon', [{ synced: 'whole', chunks: [...eightChunks, segmentBytes] }], true, ['whole 1']],
-]
+    // Merging.
+    ['eight chunks of one size are merged', [{ synced: 800, chunks: eightChunks }], false, ['merge 1 0-800']],
+    ['seven are not', [{ synced: 800, chunks: eightChunks.slice(0, 7) }], false, []],
+    [
+      'the next chunk does not wait for a merge',
+      [{ synced: 900, chunks: eightChunks }],
+      true,
+      ['chunk 1 800-900', 'merge 1 0-800'],
+    ],
+    ['one merge at a time', [{ synced: 900, chunks: eightChunks, busy: ['merge'] }], true, ['chunk 1 800-900']],
+    [
+      'a merge does not wait for a chunk',
+      [{ synced: 900, chunks: eightChunks, busy: ['chunk'] }],
+      true,
+      ['merge 1 0-800'],
+    ],
+    [
+      'chunks of a segment that is whole are not merged: they are deleted soon',
+      [{ synced: 'whole', chunks: [...eightChunks, segmentBytes] }],
+      true,
+      ['whole 1'],
+    ],
+  ]
 
 for (const [name, spool, due, expected] of cases) {
   test(name, () => {
@@ -116,27 +207,15 @@ test('the number of uploads at once is as asked for', () => {
   assert.deepEqual(planned(spool, true, 64), ['whole 1', 'whole 2', 'whole 3'])
 })
 
-test('a merge does not replace a chunk of its own range: it would delete what it has just made', () => {
-  // A crash came between a merge and the deletions of what it replaced.
-  const [shipment] = spoolOf({ synced: 800, chunks: eightChunks })
-  assert.ok(shipment !== undefined)
-  const merged = { ...shipment.chunks?.[0], key: chunkKey(shipment.name, 0, 800, 'lz4'), segment: shipment.name, start: 0, end: 800, codec: 'lz4' } satisfies Chunk
-  for (const chunks of [
-    [merged, ...(shipment.chunks ?? [])],
-    [...(shipment.chunks ?? []), merged],
-  ]) {
-    for (const task of nextTasks({ shipments: [{ ...shipment, chunks }], segmentBytes, uploadConcurrency: 4, tailIsDue: false })) {
-      if (task.lane !== 'merge') continue
-      const key = chunkKey(shipment.name, task.merge.from, task.merge.to, 'lz4')
-      assert.ok(!task.merge.replaces.some((chunk) => chunk.key === key), `${key} is made and deleted`)
-    }
-  }
-})
-
 test('the front is the first segment that the store does not cover', () => {
   assert.equal(frontOf([], segmentBytes), null)
   assert.equal(frontOf(spoolOf(settled), segmentBytes), null)
-  const spool = spoolOf(settled, { synced: 'whole', chunks: [segmentBytes] }, { synced: 'whole', chunks: [9] }, { synced: 5 })
+  const spool = spoolOf(
+    settled,
+    { synced: 'whole', chunks: [segmentBytes] },
+    { synced: 'whole', chunks: [9] },
+    { synced: 5 },
+  )
   assert.equal(frontOf(spool, segmentBytes)?.segment.segno, 3)
 })
 

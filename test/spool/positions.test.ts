@@ -74,7 +74,10 @@ test('before anything is known there is no lag, and no restorable time', () => {
 
 test('a start sets all positions to what is here, and shipped to where the stream begins', () => {
   const { positions } = new Life().start(1500, 1000)
-  assert.deepEqual([positions.server, positions.received, positions.written, positions.synced], [1500n, 1500n, 1500n, 1500n])
+  assert.deepEqual(
+    [positions.server, positions.received, positions.written, positions.synced],
+    [1500n, 1500n, 1500n, 1500n],
+  )
   assert.equal(positions.shipped, 1000n)
 })
 
@@ -106,7 +109,7 @@ test('lags grow while nothing happens, by our own clock, whatever the clocks on 
   assert.deepEqual(life.lag('ship'), [1000, 60])
 })
 
-test('a lag is never negative, also where the server’s clock went back', () => {
+test("a lag is never negative, also where the server's clock went back", () => {
   const life = new Life().start(1000).send(2000)
   life.positions.noteServer(asLsn(2000), life.serverMs - hourMs)
   assert.deepEqual(life.lag('sync'), [1000, 0])
@@ -120,7 +123,15 @@ test('while it is connected and nothing waits, all that the server had said is r
 })
 
 test('while something waits, the newest shipped byte is what is restorable', () => {
-  const life = new Life().start(1000).send(2000).pass(5000).send(3000).sync(3000).ship(2000).pass(10_000).keepalive(3000)
+  const life = new Life()
+    .start(1000)
+    .send(2000)
+    .pass(5000)
+    .send(3000)
+    .sync(3000)
+    .ship(2000)
+    .pass(10_000)
+    .keepalive(3000)
   assert.equal(life.restorableAgeMs(), 15_000)
   life.ship(2001)
   assert.equal(life.restorableAgeMs(), 10_000)
@@ -136,7 +147,7 @@ test('a message from a server that has more than it has sent yet proves nothing 
   assert.equal(life.restorableAgeMs(), 61_000)
 })
 
-test('restorable time never runs ahead of the server’s newest word', () => {
+test("restorable time never runs ahead of the server's newest word", () => {
   const life = new Life().start(1000).send(2000).sync(2000).ship(2000)
   const told = life.positions.restorableTimeMs()
   life.pass(hourMs)
@@ -173,7 +184,12 @@ test('an outage of a day: the ship lag is right, and so it is afterwards', () =>
   assert.equal(seconds, 86_400)
   const halfway = life.ship(megabyte + 43_200_000).lag('ship')[1]
   assert.ok(halfway >= 43_200 && halfway < 43_200 + 180, `${halfway} s`)
-  life.ship(at).pass(hourMs).send(at + 1000).sync(at + 1000).pass(250)
+  life
+    .ship(at)
+    .pass(hourMs)
+    .send(at + 1000)
+    .sync(at + 1000)
+    .pass(250)
   assert.deepEqual(life.lag('ship'), [1000, 0.25])
 })
 

@@ -7,26 +7,27 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { isError } from '../../src/kit/errors.ts'
-import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
+import { diskError, gate, stepIn } from './disk.ts'
 import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
 
 /** A small file system of its own; null where we may not mount one. */
 async function smallDisk(t: test.TestContext, megabytes: number): Promise<string | null> {
+  let mounted: string | null = null
+  // Before its folder is removed: hooks run in the order in which they were given.
+  t.after(async () => {
+    if (mounted !== null) await promisify(execFile)('umount', ['--lazy', mounted])
+  })
   const folder = await tempFolder(t)
   try {
     await promisify(execFile)('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder])
   } catch {
     return null
   }
-  t.after(() => promisify(execFile)('umount', ['--lazy', folder]))
+  mounted = folder
   return folder
-}
-
-function diskError(code: string): Error {
-  return Object.assign(new Error(`${code}: injected`), { code })
 }
 
 /** After a failure: what was not synced is given up, and nothing else. */
@@ -35,6 +36,10 @@ function assertGivenUp(feeder: Feeder, synced: number): void {
   assert.equal(feeder.failure.retryable, true)
   const { received, written, synced: told } = feeder.positions
   assert.deepEqual([received, written, told], [at(synced), at(synced), at(synced)])
+}
+
+async function openFiles(): Promise<number> {
+  return (await readdir('/proc/self/fd')).length
 }
 
 describe('a spool that fails', () => {
@@ -81,14 +86,13 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(500_000)
-    const becomeWhole = SegmentFile.prototype.becomeWhole
-    const mocked = t.mock.method(SegmentFile.prototype, 'becomeWhole', async function (this: SegmentFile) {
-      await becomeWhole.call(this)
+    const stepOut = stepIn(t, 'becomeWhole', async (_, real) => {
+      await real()
       await rename(folder, elsewhere)
     })
     await feeder.feedTo(segmentBytes + 1000)
     assertGivenUp(feeder, 500_000)
-    mocked.mock.restore()
+    stepOut()
     await rename(elsewhere, folder)
 
     // A receiver begins with the segment that holds the end: it must find its file, and not a conflict.
@@ -104,16 +108,14 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(300_000)
-    const sync = SegmentFile.prototype.sync
-    let broken = true
-    t.mock.method(SegmentFile.prototype, 'sync', async function (this: SegmentFile) {
-      if (broken && this.name !== nameOf(0)) throw diskError('EIO')
-      await sync.call(this)
+    const stepOut = stepIn(t, 'sync', async (file, real) => {
+      if (file.name !== nameOf(0)) throw diskError('EIO')
+      await real()
     })
     await feeder.feedTo(2 * segmentBytes + 10)
     assert.ok(isError(feeder.failure, 'SPOOL_FAILED'))
     const synced = Number(feeder.positions.synced - begin)
-    broken = false
+    stepOut()
     await feeder.begin(Math.floor(synced / segmentBytes))
     await feeder.mustFeedTo(3 * segmentBytes + 10)
     await assertFiles(folder, 3 * segmentBytes + 10)
@@ -129,23 +131,19 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(100)
-    let open = (): void => undefined
-    const held = new Promise<void>((resolve) => {
-      open = resolve
+    const fsync = gate()
+    stepIn(t, 'sync', async (_, real) => {
+      await fsync.opened
+      await real()
     })
-    const sync = SegmentFile.prototype.sync
-    t.mock.method(SegmentFile.prototype, 'sync', async function (this: SegmentFile) {
-      await held
-      await sync.call(this)
-    })
-    t.mock.method(SegmentFile.prototype, 'write', () => Promise.reject(diskError('ENOSPC')))
+    stepIn(t, 'write', () => Promise.reject(diskError('ENOSPC')))
     feeder.append(900)
     feeder.spool.batchEnd()
     feeder.append(100_000)
     feeder.spool.batchEnd()
     await feeder.until(() => feeder.failure !== null, deadline())
     assertGivenUp(feeder, 100)
-    open()
+    fsync.open()
     await feeder.spool.settle()
     assertGivenUp(feeder, 1000)
     assert.deepEqual(feeder.spool.end, { timeline: 1, lsn: at(1000) })
@@ -157,25 +155,22 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(100)
-    let open = (): void => undefined
-    const held = new Promise<void>((resolve) => {
-      open = resolve
+    const fsync = gate()
+    const stepOutOfWrite = stepIn(t, 'write', async (_, real) => {
+      await fsync.opened
+      await real()
     })
-    const write = SegmentFile.prototype.write
-    t.mock.method(SegmentFile.prototype, 'write', async function (this: SegmentFile, parts: readonly Buffer[]) {
-      await held
-      await write.call(this, parts)
-    })
-    t.mock.method(SegmentFile.prototype, 'sync', () => Promise.reject(diskError('EIO')))
+    const stepOutOfSync = stepIn(t, 'sync', () => Promise.reject(diskError('EIO')))
     feeder.append(900)
     feeder.spool.batchEnd()
     feeder.append(100_000)
     feeder.spool.batchEnd()
     await feeder.until(() => feeder.failure !== null, deadline())
-    open()
+    fsync.open()
     await feeder.spool.settle()
     assertGivenUp(feeder, 100)
-    t.mock.restoreAll()
+    stepOutOfWrite()
+    stepOutOfSync()
     await feeder.begin()
     await feeder.mustFeedTo(200_000)
     await assertFiles(folder, 200_000)
@@ -222,8 +217,7 @@ describe('a spool that fails', () => {
     }
     syncBuiltinESMExports()
     const feeder = new Feeder(folder)
-    const open = async (): Promise<number> => (await readdir('/proc/self/fd')).length
-    const before = await open().catch(() => null)
+    const before = await openFiles().catch(() => null)
     if (before === null) {
       t.skip('there is no /proc')
       return
@@ -233,7 +227,7 @@ describe('a spool that fails', () => {
       await feeder.feedTo(10)
       assertGivenUp(feeder, 0)
     }
-    assert.equal(await open(), before)
+    assert.equal(await openFiles(), before)
     await feeder.spool.close()
   })
 
@@ -241,11 +235,10 @@ describe('a spool that fails', () => {
     const random = seededRandom(t)
     const folder = await tempFolder(t)
     let health = 1
-    for (const method of ['write', 'sync', 'becomeWhole'] as const) {
-      const real = SegmentFile.prototype[method] as (this: SegmentFile, ...args: unknown[]) => Promise<void>
-      t.mock.method(SegmentFile.prototype, method, async function (this: SegmentFile, ...args: unknown[]) {
+    for (const call of ['write', 'sync', 'becomeWhole'] as const) {
+      stepIn(t, call, async (_, real) => {
         if (random.below(health) === 1) throw diskError('EIO')
-        await real.apply(this, args)
+        await real()
         if (random.below(health) === 1) throw diskError('EIO')
       })
     }

@@ -3,32 +3,22 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { isError } from '../../src/kit/errors.ts'
-import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
+import { gate, stepIn } from './disk.ts'
 import { assertFiles, at, begin, bytesOf, Feeder, firstSegno, nameOf, segmentBytes } from './feeder.ts'
 
 /** What an fsync has covered of each segment, by its name: looked at from outside of the spool. */
 function watchSyncs(t: test.TestContext, hold: () => Promise<void> = () => Promise.resolve()): Map<string, number> {
   const covered = new Map<string, number>()
-  const sync = SegmentFile.prototype.sync
-  t.mock.method(SegmentFile.prototype, 'sync', async function (this: SegmentFile) {
-    const written = this.written
+  stepIn(t, 'sync', async (file, real) => {
+    const { written } = file
     await hold()
-    await sync.call(this)
-    covered.set(this.name, Math.max(written, covered.get(this.name) ?? 0))
+    await real()
+    covered.set(file.name, Math.max(written, covered.get(file.name) ?? 0))
   })
   return covered
-}
-
-/** A gate that is closed until it is opened. */
-function gate(): { readonly opened: Promise<void>; open(): void } {
-  let open = (): void => undefined
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { opened, open: () => open() }
 }
 
 describe('a spool', () => {

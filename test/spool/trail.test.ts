@@ -112,7 +112,10 @@ test('whatever is noted and forgotten, a byte never seems younger than it is', (
     }
     for (const { from, atMs } of sent.filter((one) => one.from >= forgotten)) {
       const told = trail.timeOf(asLsn(from))
-      assert.ok(told === null || told <= atMs, `round ${round}: byte ${from} was sent at ${atMs}, and seems sent at ${told}`)
+      assert.ok(
+        told === null || told <= atMs,
+        `round ${round}: byte ${from} was sent at ${atMs}, and seems sent at ${told}`,
+      )
     }
     assert.notEqual(trail.timeOf(asLsn(at)), null)
   }

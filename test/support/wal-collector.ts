@@ -25,10 +25,12 @@ export class WalCollector implements WalListener {
       this.#news.ring()
     })
     // Whoever does not wait for the end does not care for how it came.
-    this.ended.catch(() => undefined).finally(() => {
-      this.#over = true
-      this.#news.ring()
-    })
+    this.ended
+      .catch(() => undefined)
+      .finally(() => {
+        this.#over = true
+        this.#news.ring()
+      })
   }
 
   get receivedUpTo(): Lsn {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import lz4 from 'lz4-napi'
 import { decodeLz4 } from '../../../src/archive/codecs/lz4-decode.ts'
 import { encodeLz4 } from '../../../src/archive/codecs/lz4-encode.ts'
+import { loadXxhash } from '../../../src/archive/codecs/xxhash.ts'
 import { seededRandom } from '../../support/random.ts'
 import { lz4BlockSums, lz4Linked, lz4Small, lz4Unchecked } from '../samples.ts'
 import {
@@ -132,6 +133,14 @@ test('bytes behind the last frame are an error', async (t) => {
   for (const garbage of [[0], [0, 0, 0, 0], [4], [4, 0x22, 0x4d], [...random.bytes(300)]]) {
     await assert.rejects(decodeAll(Buffer.concat([lz4Small.bytes, Buffer.from(garbage)])), damage)
   }
+})
+
+test('a content size in the header that is not the content’s is an error', async () => {
+  const bytes = Buffer.from(lz4Linked.bytes)
+  assert.equal(bytes.readBigUInt64LE(6), BigInt(lz4Linked.plain.length))
+  bytes.writeBigUInt64LE(BigInt(lz4Linked.plain.length + 1), 6)
+  bytes.writeUInt8(((await loadXxhash()).h32Raw(bytes.subarray(4, 14)) >>> 8) & 0xff, 14)
+  await assert.rejects(decodeAll(bytes), { code: 'ARCHIVE_DAMAGED', message: /140000 bytes and says 140001/ })
 })
 
 test('the legacy format and other content are refused with a word on encryption', async () => {

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Archive } from '../../src/archive/archive.ts'
+import { chunkKey } from '../../src/archive/keys.ts'
+import { systemClock } from '../../src/kit/clock.ts'
+import { sleep } from '../../src/kit/abort.ts'
+import { Shipper } from '../../src/ship/shipper.ts'
+import { Positions } from '../../src/spool/positions.ts'
+import { Spool } from '../../src/spool/spool.ts'
+import { segmentName, segmentStart } from '../../src/wal/segment.ts'
+import { deferred } from '../support/deferred.ts'
+import { MemoryStore } from '../support/memory-store.ts'
+import { deadline } from '../support/postgres.ts'
+import { seededRandom } from '../support/random.ts'
+import { tempFolder } from '../support/temp.ts'
+
+const segmentBytes = 1024 * 1024
+const segno = 5
+const name = segmentName({ timeline: 1, segno }, segmentBytes)
+const quiet = () => undefined
+
+async function until(condition: () => boolean): Promise<void> {
+  const signal = deadline()
+  while (!condition()) await sleep(1, signal)
+}
+
+test('a merge that is still on its way when its segment becomes whole leaves no chunk behind', async (t) => {
+  const wal = seededRandom(t).bytes(segmentBytes)
+  const positions = new Positions(systemClock)
+  const start = segmentStart(segno, segmentBytes)
+  positions.startAt(start, start)
+  const spool = new Spool(
+    { folder: await tempFolder(t), segmentBytes, positions },
+    { identity: null, wholes: [], end: null },
+  )
+  const store = new MemoryStore()
+  const shipper = new Shipper({
+    spool,
+    archive: new Archive(store),
+    positions,
+    shipIntervalMs: 0,
+    uploadConcurrency: 4,
+    clock: systemClock,
+    log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
+    metrics: { set: quiet, add: quiet, observe: quiet },
+  })
+  const release = deferred()
+  let isMerging = false
+  store.before = async (operation, key) => {
+    if (operation !== 'put' || key !== chunkKey(name, 0, 800, 'lz4')) return
+    isMerging = true
+    await release.promise
+  }
+  const shipping = shipper.run(deadline())
+  await spool.beginStream(1, start, { progress: quiet, hasRoom: quiet, failed: (error) => assert.fail(error) })
+  const receive = (from: number, to: number): void => {
+    spool.append(wal.subarray(from, to))
+    spool.batchEnd()
+  }
+  for (let n = 1; n <= 8; n++) {
+    receive(n * 100 - 100, n * 100)
+    await until(() => positions.shipped >= start + BigInt(n * 100))
+  }
+  await until(() => isMerging)
+  receive(800, segmentBytes)
+  await until(() => positions.shipped >= start + BigInt(segmentBytes))
+  // Time for what must not happen yet: the deletion of the other chunks, which would miss the one under way.
+  await Promise.race([until(() => store.calls.deleteMany > 0), sleep(100, deadline())])
+  release.resolve()
+  shipper.drain()
+  await shipping
+  await spool.close()
+  assert.deepEqual(store.keys, [`wal_005/${name}.lz4`])
+})

@@ -1,0 +1,37 @@
+/** Steps in between a spool and its disk. */
+import type { TestContext } from 'node:test'
+import { SegmentFile } from '../../src/spool/segment-file.ts'
+
+type Call = 'write' | 'sync' | 'becomeWhole'
+
+/** Called instead of a call to the disk; `real` makes it. */
+export type Step = (file: SegmentFile, real: () => Promise<void>) => Promise<void>
+
+/** Steps in before all calls of one kind, until the test ends or the result is called. */
+export function stepIn(t: TestContext, call: Call, step: Step): () => void {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/unbound-method -- all three fit; called with its file below
+  const real = SegmentFile.prototype[call] as (this: SegmentFile, ...args: unknown[]) => Promise<void>
+  const mocked = t.mock.method(SegmentFile.prototype, call, async function (this: SegmentFile, ...args: unknown[]) {
+    await step(this, () => real.apply(this, args))
+  })
+  return () => mocked.mock.restore()
+}
+
+export function diskError(code: string): Error {
+  return Object.assign(new Error(`${code}: injected`), { code })
+}
+
+export interface Gate {
+  /** Resolves once it is open. */
+  readonly opened: Promise<void>
+  readonly open: () => void
+}
+
+/** A gate that is closed. */
+export function gate(): Gate {
+  let resolveOpened: (() => void) | null = null
+  const opened = new Promise<void>((resolve) => {
+    resolveOpened = resolve
+  })
+  return { opened, open: () => resolveOpened?.() }
+}
