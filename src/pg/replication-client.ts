@@ -207,12 +207,12 @@ export class ReplicationClient {
 
   async #runOn(session: Session, text: string, doing: string, signal: AbortSignal): Promise<Exchange> {
     const exchange = new Exchange(text)
+    const onAbort = (): void => session.connection.cut(new Error('given up'))
     const late = (): Error =>
       new WalferryError('PG_CONNECTION_LOST', `cannot ${doing}: no answer within ${commandDeadlineMs / 1000} s`, {
         retryable: true,
       })
     return await withDeadline(commandDeadlineMs, signal, late, async (inner) => {
-      const onAbort = (): void => session.connection.cut(new Error('given up'))
       inner.addEventListener('abort', onAbort, { once: true })
       try {
         session.client.query(exchange)

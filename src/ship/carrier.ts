@@ -69,9 +69,10 @@ export class Carrier {
     const merged = this.#chunk(segment, merge.from, merge.to)
     await this.#withFile(segment, (file) => this.#put('merged_chunk', merged.key, file, merge.from, merge.to, signal))
     // A crash here leaves the merged chunk beside those that it covers: a reader takes the longest, and compares.
-    const gone = merge.replaces.map((chunk) => chunk.key)
+    // Chunks may overlap, and one of them may be just what the merge makes.
+    const gone = merge.replaces.map((chunk) => chunk.key).filter((key) => key !== merged.key)
     await this.#archive.store.deleteMany(gone, { signal })
-    const kept = record.chunks?.filter((chunk) => !gone.includes(chunk.key)) ?? []
+    const kept = record.chunks?.filter((chunk) => chunk.key !== merged.key && !gone.includes(chunk.key)) ?? []
     record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
   }
 

@@ -3,14 +3,16 @@ import assert from 'node:assert/strict'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type pg from 'pg'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { connect, deadline, megabyte, testVersions, value } from '../support/postgres.ts'
 import { restoreCommand } from '../support/walferry.ts'
 import { allRows, archiveInFolder, flushedUpTo, insert, insertLarge, makeScene, recover, rowsOf } from './scenario.ts'
 
-const segmentSizes = [1, 16]
+/** With 1 MB the server gets ahead by several segments, with 16 MB within that of the tail. */
+const megabytesOf: Readonly<Record<number, number>> = { 13: 16, 18: 1 }
 
-async function openSegment(client: Awaited<ReturnType<typeof connect>>): Promise<string> {
+async function openSegment(client: pg.Client): Promise<string> {
   return await value(client, 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())')
 }
 
@@ -19,27 +21,24 @@ async function filesOfPgWal(cluster: Cluster): Promise<string[]> {
 }
 
 for (const version of await testVersions()) {
-  for (const megabytes of segmentSizes) {
-    const how = `PostgreSQL ${version.major}, segments of ${megabytes} MB`
-    test(`a crashed primary that is ahead of the archive keeps every row (${how})`, async (t) => {
-      const { server, client } = await makeScene(t, version, megabytes * megabyte)
-      const { receive, archive } = await archiveInFolder(t, server)
-      await insert(client, 1, 500, 'archived')
-      await receive.waitForShipped(await flushedUpTo(client), deadline())
-      const archivedIn = await openSegment(client)
-      await receive.kill9()
-      // Of 1 MB: ahead by several segments. Of 16 MB: within the tail's own.
-      await insert(client, 501, 1000, 'not archived')
-      await insertLarge(client, 2000, 2 * megabyte)
-      await insert(client, 3000, 3000, 'last')
-      assert.equal((await openSegment(client)) === archivedIn, megabytes === 16)
-      const rows = await allRows(client)
-      await server.kill(deadline())
+  test(`a crashed primary that is ahead of the archive keeps every row (PostgreSQL ${version.major})`, async (t) => {
+    const megabytes = megabytesOf[version.major] ?? 16
+    const { server, client } = await makeScene(t, version, megabytes * megabyte)
+    const { receive, archive } = await archiveInFolder(t, server)
+    await insert(client, 1, 500, 'archived')
+    await receive.waitForShipped(await flushedUpTo(client), deadline())
+    const archivedIn = await openSegment(client)
+    await receive.kill9()
+    await insert(client, 501, 1000, 'not archived')
+    await insertLarge(client, 2000, 2 * megabyte)
+    await insert(client, 3000, 3000, 'last')
+    assert.equal((await openSegment(client)) === archivedIn, megabytes === 16)
+    const rows = await allRows(client)
+    await server.kill(deadline())
 
-      await recover(server, restoreCommand(['--store', archive]))
-      assert.deepEqual(await rowsOf(server), rows)
-    })
-  }
+    await recover(server, restoreCommand(['--store', archive]))
+    assert.deepEqual(await rowsOf(server), rows)
+  })
 
   test(`a server whose segment ends before the archive's tail of it gets the tail's rows (PostgreSQL ${version.major})`, async (t) => {
     const { server, copy, client } = await makeScene(t, version, 16 * megabyte)

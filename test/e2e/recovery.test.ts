@@ -69,7 +69,7 @@ for (const version of await testVersions()) {
       await insert(client, 1001, 1001, 'second')
       await client.query('SELECT pg_switch_wal()')
       await client.query("UPDATE t SET text = 'changed' WHERE id % 7 = 0")
-      await insertLarge(client, 2000, 3 * megabyte)
+      await insertLarge(client, 2000, 2 * megabyte)
       await client.query('DELETE FROM t WHERE id % 11 = 0')
       await insert(client, 3000, 3000, 'last')
       const rows = await allRows(client)
