@@ -44,7 +44,7 @@ export interface ListenAddress {
 /** `127.0.0.1:9868`, `[::1]:9868`, `:9868` (loopback); `off` -> null. */
 export function parseListen(text: string): ListenAddress | null {
   if (text === 'off') return null
-  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text)
   const port = Number(match?.[3])
   if (match === null || port > 65_535) throw new Error('not an address')
   const host = match[1] ?? match[2] ?? ''

@@ -21,7 +21,11 @@ export async function syncFolder(path: string): Promise<void> {
 export async function makeFolder(path: string, mode?: number): Promise<void> {
   const full = resolve(path)
   const first = await mkdir(full, { recursive: true, ...(mode === undefined ? {} : { mode }) })
-  if (first === undefined) return
+  if (first === undefined) {
+    // Whoever made it may have crashed before it was synced.
+    await syncFolder(dirname(full))
+    return
+  }
   // `first` is the topmost folder that was created: from there down to ours, each entry lies in its parent.
   for (let at = full; ; at = dirname(at)) {
     await syncFolder(dirname(at))

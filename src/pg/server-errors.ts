@@ -4,17 +4,22 @@
  *
  *     requested WAL segment 000000010000000000000003 has already been removed      58P01, in older releases XX000
  *     replication slot "walferry" is active for PID 4711                           55006
- *     can no longer get changes from replication slot "walferry"                   55000 (18)
+ *     can no longer access replication slot "walferry"                             55000 (18; before, WAL is removed)
  */
-import { isError, systemCode, WalferryError } from '../kit/errors.ts'
+import { describe, isError, systemCode, WalferryError } from '../kit/errors.ts'
 
 /** Wraps what pg rejected with. `doing` is a verb phrase, `read the slot "walferry"`. */
 export function serverError(error: unknown, doing: string): WalferryError {
   if (isError(error)) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = describe(error)
   const state = sqlState(error)
   const text = `cannot ${doing}: ${message}`
   const details = { cause: error, fields: { sqlstate: state, detail: detailOf(error) } }
+  if (state === undefined && isTlsRefusal(error, message)) {
+    const hint =
+      "Check sslmode and sslrootcert, the name in the server's certificate, and whether the server has ssl = on."
+    return new WalferryError('PG_REFUSED', text, { ...details, hint })
+  }
   if (state === undefined) {
     return new WalferryError('PG_CONNECTION_LOST', text, { ...details, retryable: true, ...connectionHint(error) })
   }
@@ -44,6 +49,12 @@ function detailOf(error: unknown): string | undefined {
   return error instanceof Error && 'detail' in error && typeof error.detail === 'string' ? error.detail : undefined
 }
 
+/** What no waiting mends: a certificate that is not accepted (Node.js' codes), or a server without TLS (pg's text). */
+function isTlsRefusal(error: unknown, message: string): boolean {
+  const code = systemCode(error) ?? ''
+  return /^(ERR_TLS_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/.test(code) || /does not support SSL/.test(message)
+}
+
 function connectionHint(error: unknown): { hint?: string } {
   switch (systemCode(error)) {
     case 'ECONNREFUSED':
@@ -65,6 +76,8 @@ function refusalHint(state: string): { hint?: string } {
       return { hint: 'pg_hba.conf needs a line for the database "replication", this user and this address.' }
     case '42501':
       return { hint: 'Give the role REPLICATION: ALTER ROLE ... REPLICATION.' }
+    case '55000':
+      return { hint: 'The slot was invalidated (max_slot_wal_keep_size). Look whether its WAL is gone, then drop it.' }
     case '53400':
       return { hint: 'Raise max_replication_slots, or drop a slot that nobody uses.' }
     default:

@@ -11,7 +11,7 @@
  * | first start | none | reserves WAL | its segment start | at once |
  * | slot behind W | any | at or before W | W's segment start | W, once the overlap was compared |
  * | slot ahead of W | any | after W | W's segment start | at once: it moves the slot back, which keeps that WAL |
- * | the same, too far | any | after W by more than the server keeps | W's segment start | the slot's position |
+ * | the same, too far | any | after W, and the server keeps less than it has since W | W's segment start | the slot's position |
  */
 import { WalferryError } from '../kit/errors.ts'
 import type { ServerIdentity, SlotState } from '../pg/replication-client.ts'

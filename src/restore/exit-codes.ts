@@ -11,8 +11,8 @@
  * | 202 | two contents where there should be one | stops |
  * | 203 | the archive of another cluster, or no archive | stops |
  *
- * PostgreSQL ends recovery and *promotes* on any code from 1 to 125, and stops with FATAL on 126 and above
- * (src/backend/access/transam/xlogarchive.c, RestoreArchivedFile).
+ * PostgreSQL ends recovery and *promotes* on any code from 1 to 125, and stops with FATAL on 126 and above, which its log
+ * calls "command not executable" (126) or "exit code 200" (src/backend/access/transam/xlogarchive.c, RestoreArchivedFile).
  */
 import { type ErrorCode, isError } from '../kit/errors.ts'
 

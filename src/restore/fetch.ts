@@ -134,12 +134,13 @@ async function serveWhole(
 
 async function fetchHistory(request: FetchRequest, timeline: number, signal: AbortSignal): Promise<FetchAnswer> {
   const { archive, dest } = request
-  const [identity, [object], systemIdentifier] = await Promise.all([
-    readIdentity(archive.store, { signal }),
+  const [owner, [object], systemIdentifier] = await Promise.all([
+    findOwner(archive.store, { signal }),
     archive.findHistory(timeline, { signal }),
     systemIdentifierBeside(dest),
   ])
-  if (identity !== null) refuseForeign(archive, identity, systemIdentifier)
+  // A history says nothing about whose it is, and the server would keep another cluster's in pg_wal.
+  if (owner !== null) refuseForeign(archive, owner, systemIdentifier)
   if (object === undefined) return await absent(request, `the archive has no ${historyName(timeline)}`, signal)
   const content = await archive.readSmall(object.key, largestHistoryBytes, { signal })
   parseHistory(timeline, content)

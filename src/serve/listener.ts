@@ -48,6 +48,8 @@ export async function listen(host: string, port: number, served: Served): Promis
     })
     server.listen(port, host, resolve)
   })
+  // A connection that cannot be accepted (too many open files, say) is the client's loss, and must not end the daemon.
+  server.on('error', () => undefined)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server that listens on a port has an AddressInfo
   const address = server.address() as AddressInfo
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address

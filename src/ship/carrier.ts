@@ -6,6 +6,7 @@
 import type { Archive } from '../archive/archive.ts'
 import { fileAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
 import { encode } from '../archive/codec.ts'
+import { codecOfKey } from '../archive/codec-name.ts'
 import { chunkKey, segmentKey } from '../archive/keys.ts'
 import type { Chunk, Merge } from '../archive/tail.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
@@ -44,7 +45,8 @@ export class Carrier {
 
   /**
    * Learns which chunks of a segment the store has, and compares them with the spool. If they reach further than what
-   * is synced here, that is noted, and nothing else: they can be compared once the server has streamed as much.
+   * is synced here, that is noted, and nothing else: they can be compared once the server has streamed as much. A
+   * segment that another receiver has made whole stands for its chunks.
    */
   async findChunks(segment: Segment, record: Record, syncedBytes: number, signal: AbortSignal): Promise<void> {
     const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
@@ -54,7 +56,19 @@ export class Carrier {
       return
     }
     await this.#compareAll(segment, chunks, signal)
-    record.chunks = [...chunks]
+    const whole = record.isOld ? await this.#findWhole(segment, syncedBytes, signal) : []
+    record.chunks = [...chunks, ...whole]
+  }
+
+  /** The archive's copies of an open segment, which begin with what is synced of it here. */
+  async #findWhole(segment: Segment, syncedBytes: number, signal: AbortSignal): Promise<Chunk[]> {
+    const name = this.#name(segment)
+    const found: Chunk[] = []
+    for (const { key } of await this.#archive.findSegment(name, { signal })) {
+      await this.#withFile(segment, (file) => this.#mustBegin(key, file, syncedBytes, signal))
+      found.push({ key, segment: name, start: 0, end: this.#spool.segmentBytes, codec: codecOfKey(key) })
+    }
+    return found
   }
 
   /** Stores the bytes [from, to) of an open segment as a chunk. */
@@ -117,8 +131,21 @@ export class Carrier {
 
   async #mustBeSame(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
     const part: ReadableAt = { read: (target, position) => file.read(target, from + position) }
-    if (await this.#archive.sameContent(key, part, to - from, { signal })) return
-    throw new WalferryError('ARCHIVE_CONFLICT', `${this.#archive.store.url}: ${key} holds other WAL than the spool`, {
+    if (!(await this.#archive.sameContent(key, part, to - from, { signal }))) throw this.#conflict(key)
+  }
+
+  async #mustBegin(key: string, file: ReadableAt, bytes: number, signal: AbortSignal): Promise<void> {
+    let at = 0
+    for await (const piece of await this.#archive.readObject(key, this.#spool.segmentBytes, { signal })) {
+      const own = Buffer.alloc(Math.min(piece.length, bytes - at))
+      await file.read(own, at)
+      if (own.compare(piece, 0, own.length) !== 0) throw this.#conflict(key)
+      at += own.length
+    }
+  }
+
+  #conflict(key: string): WalferryError {
+    return new WalferryError('ARCHIVE_CONFLICT', `${this.#archive.store.url}: ${key} holds other WAL than the spool`, {
       fields: { key },
       hint:
         'Two clusters, or two histories of one, write into one archive. Nothing was overwritten, and the spool keeps its ' +

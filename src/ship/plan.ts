@@ -5,7 +5,7 @@
  * - *whole*: whole segments, the oldest first, several at once; they may land in any order;
  * - *chunk*: the next chunk of a tail, one at a time. Only the first segment that is not covered yet may have one, so
  *   that a chunk never lies behind a hole;
- * - *merge*: several chunks of a tail into one, when nothing else needs the store's attention.
+ * - *merge*: several chunks of the open segment's tail into one, so that there are never many.
  *
  * A segment that became whole while it had chunks gets its last chunk at once, beside its upload as a whole: a few
  * hundred kilobytes cover it, and the next segment's tail does not wait for 16 MB.

@@ -3,6 +3,8 @@ import type { Lane } from './plan.ts'
 
 /** What is known of the store's copies of one segment in the spool. */
 export class Record {
+  /** The segment lay in the spool when this process began: another receiver may have gone on with it since. */
+  readonly isOld: boolean
   /** Durable in the store as a whole. */
   stored = false
   /** Stored, and its chunks are gone. */
@@ -12,4 +14,8 @@ export class Record {
   /** The store has chunks up to here, which can be compared once as much is synced. */
   lookFromBytes = 0
   readonly busy = new Set<Lane>()
+
+  constructor(isOld = false) {
+    this.isOld = isOld
+  }
 }

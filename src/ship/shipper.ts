@@ -43,6 +43,7 @@ export class Shipper {
   /** Rings when a task has ended, and when draining begins. */
   readonly #wake: Bell
   #records = new Map<string, Record>()
+  #isFirstLook = true
   #tasks = new Set<Promise<void>>()
   /** Since when bytes of the tail wait that no chunk under way carries. */
   #waitingSinceMs: number | null = null
@@ -78,7 +79,7 @@ export class Shipper {
         const shipments = this.#look()
         this.#advance(shipments)
         this.#notice(shipments)
-        if (this.#draining && this.#tasks.size === 0 && this.#isDrained()) return
+        if (this.#draining && this.#tasks.size === 0 && this.#isDrained(shipments)) return
         this.#launch(shipments, signal)
         await this.#wake.after(seen, signal, this.#pauseMs())
       }
@@ -93,20 +94,22 @@ export class Shipper {
     this.#wake.ring()
   }
 
-  #isDrained(): boolean {
+  /** What is stored as a whole is done with only once its chunks are gone. */
+  #isDrained(shipments: readonly Shipment[]): boolean {
     const { positions } = this.#options
-    return positions.shipped >= positions.synced
+    return positions.shipped >= positions.synced && shipments.every((one) => !one.stored || one.settled)
   }
 
   /** What lies in the spool, each with what the store has of it. */
   #look(): Shipment[] {
     const records = new Map<string, Record>()
     const shipments = this.#options.spool.segments().map((segment) => {
-      const record = this.#records.get(segment.name) ?? new Record()
+      const record = this.#records.get(segment.name) ?? new Record(this.#isFirstLook)
       records.set(segment.name, record)
       return shipmentOf(segment, record, this.#options.spool.segmentBytes)
     })
     this.#records = records
+    this.#isFirstLook = false
     return shipments
   }
 
@@ -116,7 +119,8 @@ export class Shipper {
     let shipped: Lsn = positions.shipped
     for (const one of shipments) {
       const covered = one.stored ? spool.segmentBytes : one.coveredBytes
-      shipped = laterOf(shipped, plus(segmentStart(one.segment.segno, spool.segmentBytes), covered))
+      const start = segmentStart(one.segment.segno, spool.segmentBytes)
+      shipped = laterOf(shipped, plus(start, Math.min(covered, one.syncedBytes)))
       if (covered < spool.segmentBytes) break
     }
     positions.noteShipped(shipped)

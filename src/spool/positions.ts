@@ -37,8 +37,6 @@ export class Positions {
   #firstHeardMs: number | null = null
   /** The server's clock when it last said that it has no more than we have received. */
   #hadAllMs: number | null = null
-  /** When a message was sent that begins with bytes that are here already, and may end with new ones. */
-  #overlapSentMs: number | null = null
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -82,22 +80,22 @@ export class Positions {
   noteServer(flush: Lsn, sentAtMs: number): void {
     this.#heard = { serverMs: sentAtMs, hereMs: this.#clock.monotonicMs() }
     this.#firstHeardMs ??= sentAtMs
-    if (flush <= this.#received) this.#hadAllMs = sentAtMs
-    if (flush <= this.#server) return
-    this.#existed.note(this.#server, sentAtMs)
-    this.#server = flush
+    if (flush > this.#server) {
+      this.#existed.note(this.#server, sentAtMs)
+      this.#server = flush
+    }
+    // A keepalive names what was sent, which may be less than what the server had said before that it has.
+    if (this.#server <= this.#received) this.#hadAllMs = sentAtMs
   }
 
   /** The bytes from `start` on were sent at `sentAtMs`. */
   noteSent(start: Lsn, sentAtMs: number): void {
-    this.#overlapSentMs = start < this.#received ? sentAtMs : null
-    if (this.#overlapSentMs === null) this.#sent.note(start, sentAtMs)
+    // After a reconnect a message may begin with bytes that are here already.
+    this.#sent.note(laterOf(start, this.#received), sentAtMs)
   }
 
   noteReceived(upTo: Lsn): void {
     if (upTo <= this.#received) return
-    if (this.#overlapSentMs !== null) this.#sent.note(this.#received, this.#overlapSentMs)
-    this.#overlapSentMs = null
     this.#existed.forgetBefore(upTo)
     this.#received = upTo
     if (this.#server < upTo) this.#server = upTo

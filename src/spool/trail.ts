@@ -17,10 +17,14 @@ export class Trail {
   #samples: Sample[] = []
   #spacingMs = firstSpacingMs
 
-  /** The bytes from `from` on were sent at `atMs`. Positions that go back are ignored. */
+  /**
+   * The bytes from `from` on were sent at `atMs`. Positions that go back are ignored; for the newest position the newer
+   * time counts, because no byte of it can have come before.
+   */
   note(from: Lsn, atMs: number): void {
     const last = this.#samples.at(-1)
-    if (last !== undefined && (from <= last.from || atMs - last.atMs < this.#spacingMs)) return
+    if (last?.from === from) this.#samples.pop()
+    else if (last !== undefined && (from < last.from || atMs - last.atMs < this.#spacingMs)) return
     this.#samples.push({ from, atMs })
     if (this.#samples.length < maxSamples) return
     // A long outage: keep every second sample. A byte then seems sent a little earlier than it was, never later.

@@ -1,6 +1,6 @@
 /** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code (RULES of restore_command). */
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { sleep } from '../../src/kit/abort.ts'
@@ -14,13 +14,11 @@ import { type Finished, program, runFetch, startProgram } from '../support/walfe
 
 const atOnce = ['--retry-for', '0']
 const wal = new MadeWal().fillTo(7 * segmentBytes + 100_000, 'a')
-const [whole, hole, damaged, tail, absent] = [1, 2, 3, 7, 8].map((segno) => nameOf(1, segno)) as [
-  string,
-  string,
-  string,
-  string,
-  string,
-]
+const whole = nameOf(1, 1)
+const hole = nameOf(1, 2)
+const damaged = nameOf(1, 3)
+const tail = nameOf(1, 7)
+const absent = nameOf(1, 8)
 
 /** Segment 1 whole, 2 missing, 3 damaged, 4 to 6 whole, 7 a tail. */
 async function usualArchive(): Promise<MadeArchive> {
@@ -172,6 +170,21 @@ test('paths may be relative to the working directory, as those of PostgreSQL are
   assert.equal(await inFolderOf(stranger, 'pg_wal/RECOVERYXLOG'), 203)
   // pg_rewind calls from elsewhere: what counts lies beside DEST.
   assert.equal(await inFolderOf(stranger, data.dest), 0)
+  assert.equal(await inFolderOf(data, stranger.dest), 203)
+})
+
+test('pg_wal may be a link: pg_control lies beside the link, not beside what it leads to', async (t) => {
+  const store = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
+  const disk = await tempFolder(t)
+  for (const [system, code] of [
+    [systemIdentifier, 0],
+    [systemIdentifier + 1n, 203],
+  ] as const) {
+    const data = await DataFolder.make(t, system)
+    await rm(data.pgWal, { recursive: true })
+    await symlink(disk, data.pgWal)
+    assert.equal((await ask(data, whole, store)).code, code)
+  }
 })
 
 describe('with S3', () => {

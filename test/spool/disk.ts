@@ -20,18 +20,3 @@ export function stepIn(t: TestContext, call: Call, step: Step): () => void {
 export function diskError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code })
 }
-
-export interface Gate {
-  /** Resolves once it is open. */
-  readonly opened: Promise<void>
-  readonly open: () => void
-}
-
-/** A gate that is closed. */
-export function gate(): Gate {
-  let resolveOpened: (() => void) | null = null
-  const opened = new Promise<void>((resolve) => {
-    resolveOpened = resolve
-  })
-  return { opened, open: () => resolveOpened?.() }
-}

@@ -147,6 +147,12 @@ test('a message from a server that has more than it has sent yet proves nothing 
   assert.equal(life.restorableAgeMs(), 61_000)
 })
 
+test('a keepalive tells what was sent, not what the server has: it proves nothing either while more is known to be there', () => {
+  const life = new Life().start(1000).send(2000, 50_000).sync(2000).ship(2000).pass(60_000).keepalive(2000)
+  assert.equal(life.positions.lag('receive').bytes, 48_000)
+  assert.equal(life.restorableAgeMs(), 60_000)
+})
+
 test("restorable time never runs ahead of the server's newest word", () => {
   const life = new Life().start(1000).send(2000).sync(2000).ship(2000)
   const told = life.positions.restorableTimeMs()
@@ -170,6 +176,16 @@ test('bytes that came with a message from before a reconnect do not make new one
   life.positions.noteReceived(asLsn(2500))
   life.pass(100)
   assert.deepEqual(life.lag('sync'), [500, 0.1])
+})
+
+test('the same where more messages came with it', () => {
+  const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(hourMs)
+  life.positions.noteServer(asLsn(3000), life.serverMs)
+  life.positions.noteSent(asLsn(0), life.serverMs)
+  life.positions.noteSent(asLsn(2500), life.serverMs)
+  life.positions.noteReceived(asLsn(3000))
+  life.pass(100)
+  assert.deepEqual(life.lag('sync'), [1000, 0.1])
 })
 
 test('an outage of a day: the ship lag is right, and so it is afterwards', () => {

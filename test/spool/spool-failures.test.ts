@@ -7,10 +7,11 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { isError } from '../../src/kit/errors.ts'
+import { deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
-import { diskError, gate, stepIn } from './disk.ts'
+import { diskError, stepIn } from './disk.ts'
 import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
 
 /** A small file system of its own; null where we may not mount one. */
@@ -131,9 +132,9 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(100)
-    const fsync = gate()
+    const fsync = deferred()
     stepIn(t, 'sync', async (_, real) => {
-      await fsync.opened
+      await fsync.promise
       await real()
     })
     stepIn(t, 'write', () => Promise.reject(diskError('ENOSPC')))
@@ -143,7 +144,7 @@ describe('a spool that fails', () => {
     feeder.spool.batchEnd()
     await feeder.until(() => feeder.failure !== null, deadline())
     assertGivenUp(feeder, 100)
-    fsync.open()
+    fsync.resolve()
     await feeder.spool.settle()
     assertGivenUp(feeder, 1000)
     assert.deepEqual(feeder.spool.end, { timeline: 1, lsn: at(1000) })
@@ -155,9 +156,9 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(100)
-    const fsync = gate()
+    const fsync = deferred()
     const stepOutOfWrite = stepIn(t, 'write', async (_, real) => {
-      await fsync.opened
+      await fsync.promise
       await real()
     })
     const stepOutOfSync = stepIn(t, 'sync', () => Promise.reject(diskError('EIO')))
@@ -166,7 +167,7 @@ describe('a spool that fails', () => {
     feeder.append(100_000)
     feeder.spool.batchEnd()
     await feeder.until(() => feeder.failure !== null, deadline())
-    fsync.open()
+    fsync.resolve()
     await feeder.spool.settle()
     assertGivenUp(feeder, 100)
     stepOutOfWrite()

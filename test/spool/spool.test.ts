@@ -3,10 +3,11 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { isError } from '../../src/kit/errors.ts'
+import { deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
-import { gate, stepIn } from './disk.ts'
+import { stepIn } from './disk.ts'
 import { assertFiles, at, begin, bytesOf, Feeder, firstSegno, nameOf, segmentBytes } from './feeder.ts'
 
 /** What an fsync has covered of each segment, by its name: looked at from outside of the spool. */
@@ -97,10 +98,10 @@ describe('a spool', () => {
   })
 
   test('groups what is written while an fsync is under way into the next one', async (t) => {
-    const held = [gate(), gate()]
+    const held = [deferred(), deferred()]
     let syncs = 0
     watchSyncs(t, async () => {
-      await held[syncs++]?.opened
+      await held[syncs++]?.promise
     })
     const feeder = new Feeder(await tempFolder(t))
     await feeder.begin()
@@ -110,11 +111,11 @@ describe('a spool', () => {
     }
     assert.equal(feeder.positions.written, at(5000))
     assert.equal(feeder.positions.synced, begin)
-    held[0]?.open()
+    held[0]?.resolve()
     await feeder.until(() => feeder.positions.synced > begin, deadline())
     // Only what was written before the first one began.
     assert.equal(feeder.positions.synced, at(100))
-    held[1]?.open()
+    held[1]?.resolve()
     await feeder.spool.settle()
     assert.equal(feeder.positions.synced, at(5000))
     assert.equal(syncs, 2)
@@ -122,8 +123,8 @@ describe('a spool', () => {
   })
 
   test('asks for a pause when its disk does not keep up, and for more when there is room', async (t) => {
-    const disk = gate()
-    watchSyncs(t, () => disk.opened)
+    const disk = deferred()
+    watchSyncs(t, () => disk.promise)
     const feeder = new Feeder(await tempFolder(t))
     await feeder.begin()
     const batch = 256 * 1024
@@ -136,7 +137,7 @@ describe('a spool', () => {
     // What waits in memory, and files that are written and not synced.
     assert.ok(feeder.fed <= 8 * segmentBytes + 8 * segmentBytes + batch, `took ${feeder.fed} bytes`)
     assert.equal(feeder.rooms, 0)
-    disk.open()
+    disk.resolve()
     await feeder.until(() => feeder.rooms > 0, deadline())
     assert.equal(feeder.spool.isFull, false)
     await feeder.mustFeedTo(feeder.fed)

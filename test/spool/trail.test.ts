@@ -28,9 +28,17 @@ test('a position that goes back changes nothing', () => {
   const trail = new Trail()
   trail.note(asLsn(200), 1000)
   trail.note(asLsn(100), 5000)
-  trail.note(asLsn(200), 5000)
   assert.equal(trail.timeOf(asLsn(100)), null)
   assert.equal(trail.timeOf(asLsn(200)), 1000)
+})
+
+test('the newest position told again has the newer time: until then no byte of it had come', () => {
+  const trail = new Trail()
+  trail.note(asLsn(100), 500)
+  trail.note(asLsn(200), 1000)
+  trail.note(asLsn(200), 5000)
+  assert.equal(trail.timeOf(asLsn(199)), 500)
+  assert.equal(trail.timeOf(asLsn(200)), 5000)
 })
 
 test('samples that lie close together are one, with the earlier time', () => {
