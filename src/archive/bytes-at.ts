@@ -50,7 +50,7 @@ export function memoryAt(memory: Uint8Array): WritableAt {
   }
 }
 
-const pieceBytes = 1024 * 1024 // some blocks of LZ4: the encoder cuts them without copying
+const pieceBytes = 256 * 1024 // a block of LZ4: the encoder takes it as it is
 
 /** The bytes [from, to), in order, in pieces that stay untouched once given out. */
 export async function* piecesOf(source: ReadableAt, from: number, to: number): AsyncGenerator<Uint8Array> {

@@ -79,8 +79,9 @@ export class Shipper {
         const shipments = this.#look()
         this.#advance(shipments)
         this.#notice(shipments)
-        if (this.#draining && this.#tasks.size === 0 && this.#isDrained(shipments)) return
         this.#launch(shipments, signal)
+        // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
+        if (this.#draining && this.#tasks.size === 0 && this.#isDrained()) return
         await this.#wake.after(seen, signal, this.#pauseMs())
       }
     } finally {
@@ -94,10 +95,9 @@ export class Shipper {
     this.#wake.ring()
   }
 
-  /** What is stored as a whole is done with only once its chunks are gone. */
-  #isDrained(shipments: readonly Shipment[]): boolean {
+  #isDrained(): boolean {
     const { positions } = this.#options
-    return positions.shipped >= positions.synced && shipments.every((one) => !one.stored || one.settled)
+    return positions.shipped >= positions.synced
   }
 
   /** What lies in the spool, each with what the store has of it. */
@@ -266,7 +266,7 @@ function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Sh
     settled: record.settled,
     chunks: record.chunks,
     lookFromBytes: record.lookFromBytes,
-    coveredBytes: record.chunks === null ? 0 : coveredBytes(record.chunks, segmentBytes),
+    coveredBytes: record.chunks === null || record.chunks.length === 0 ? 0 : coveredBytes(record.chunks, segmentBytes),
     busy: record.busy,
   }
 }

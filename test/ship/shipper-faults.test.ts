@@ -32,6 +32,23 @@ async function encoded(key: string, bytes: Buffer): Promise<Buffer> {
   return Buffer.concat(parts)
 }
 
+/** A spool and a store as a killed receiver leaves them. */
+async function killed(t: test.TestContext, fed: number): Promise<{ folder: string; store: FaultyStore }> {
+  const folder = await tempFolder(t)
+  const before = new Shipping(t, { folder })
+  await before.feeder.begin()
+  before.start()
+  for (let bytes = 5000; bytes < fed; bytes += 100_000) {
+    await before.feeder.mustFeedTo(bytes)
+    await before.untilShipped(bytes)
+  }
+  await before.feeder.mustFeedTo(fed)
+  before.cut()
+  await before.ended.catch(() => undefined)
+  await before.feeder.spool.close()
+  return { folder, store: before.store }
+}
+
 describe('a shipper whose store fails', () => {
   test('at any operation, any number of times, ships everything in the end', async (t) => {
     const random = seededRandom(t)
@@ -55,9 +72,9 @@ describe('a shipper whose store fails', () => {
       for (let turns = 30; turns > 0; turns--) await new Promise(setImmediate)
     }
     await shipping.untilShipped(end)
-    await shipping.drain()
-    assert.equal(shipping.shipper.problem, null)
     store.before = () => undefined
+    store.stored = () => undefined
+    await shipping.drain()
     await shipping.assertArchived(end)
     assert.deepEqual(shipping.segmentsWithChunks(), [nameOf(3)])
     assert.ok(failures > 3, `${failures} failures`)
@@ -112,6 +129,24 @@ describe('a shipper whose store fails', () => {
     assert.equal(under, 0)
     assert.equal(shipping.shippedBytes, 0)
     assert.deepEqual(store.keys, [])
+  })
+
+  test('to delete does not keep a drain from ending', async (t) => {
+    const shipping = new Shipping(t, { folder: await tempFolder(t) })
+    const { feeder, store } = shipping
+    store.before = (operation) => {
+      if (operation === 'deleteMany') throw new WalferryError('STORE_DENIED', 'injected')
+    }
+    await feeder.begin()
+    shipping.start()
+    await feeder.mustFeedTo(1000)
+    await shipping.untilShipped(1000)
+    await feeder.mustFeedTo(segmentBytes)
+    await shipping.untilShipped(segmentBytes)
+    await shipping.until(() => store.calls.deleteMany > 0)
+    await shipping.drain()
+    assert.ok(isError(shipping.shipper.problem, 'STORE_DENIED'))
+    await shipping.assertArchived(segmentBytes)
   })
 
   test('with a denial tells it as an error, and goes on once it is mended', async (t) => {
@@ -192,23 +227,6 @@ describe('a shipper that finds something under its keys', () => {
 })
 
 describe('a shipper that starts again', () => {
-  /** A spool and a store as a killed receiver leaves them. */
-  async function killed(t: test.TestContext, fed: number): Promise<{ folder: string; store: FaultyStore }> {
-    const folder = await tempFolder(t)
-    const before = new Shipping(t, { folder })
-    await before.feeder.begin()
-    before.start()
-    for (let bytes = 5000; bytes < fed; bytes += 100_000) {
-      await before.feeder.mustFeedTo(bytes)
-      await before.untilShipped(bytes)
-    }
-    await before.feeder.mustFeedTo(fed)
-    before.cut()
-    await before.ended.catch(() => undefined)
-    await before.feeder.spool.close()
-    return { folder, store: before.store }
-  }
-
   test('compares what is there, ships the rest, and tidies up', async (t) => {
     const fed = segmentBytes + 300_000
     const { folder, store } = await killed(t, fed)

@@ -1,0 +1,223 @@
+/** Where a receiver starts, for every state in which it can find its spool, its archive, its slot and its server. */
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { describe, test } from 'node:test'
+import type pg from 'pg'
+import { formatIdentity } from '../../src/archive/identity.ts'
+import { identityKey } from '../../src/archive/keys.ts'
+import type { Cluster } from '../../src/cluster/cluster.ts'
+import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
+import { segmentStart, segnoOf } from '../../src/wal/segment.ts'
+import { Receiving } from '../fault/receiving.ts'
+import {
+  archivedWal,
+  assertArchived,
+  clientOf,
+  flushedUpTo,
+  segmentBytes,
+  startServer,
+  write,
+} from '../fault/server.ts'
+import { MemoryStore } from '../support/memory-store.ts'
+import { rows, testVersions, value } from '../support/postgres.ts'
+import { tempFolder } from '../support/temp.ts'
+
+interface Place {
+  readonly cluster: Cluster
+  readonly client: pg.Client
+  readonly slot: string
+  readonly store: MemoryStore
+  readonly spool: string
+}
+
+let slots = 0
+
+/** A slot name, a store and a spool that nobody has used. */
+async function place(t: test.TestContext, cluster: Cluster, client: pg.Client): Promise<Place> {
+  const slot = `walferry_${++slots}`
+  t.after(async () => {
+    const left = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '${slot}' AND NOT active`
+    await client.query(left)
+  })
+  return { cluster, client, slot, store: new MemoryStore(), spool: await tempFolder(t) }
+}
+
+function receive(t: test.TestContext, { cluster, store, spool, slot }: Place, loop = true): Receiving {
+  return new Receiving(t, { server: cluster.connection, store, spool, config: { slot, loop } })
+}
+
+async function restartLsn({ client, slot }: Place): Promise<Lsn | null> {
+  const [row] = await rows(client, `SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = '${slot}'`)
+  return row?.[0] ? parseLsn(row[0]) : null
+}
+
+async function createSlot({ client, slot }: Place, reserved: boolean): Promise<void> {
+  await client.query(`SELECT pg_create_physical_replication_slot('${slot}', ${reserved})`)
+}
+
+/** Receives something, and stops. Returns how far it came. */
+async function receiveSome(t: test.TestContext, at: Place, bytes = 1_300_000): Promise<Lsn> {
+  const receiving = receive(t, at)
+  await receiving.untilReady()
+  await receiving.untilShipped(await write(at.client, bytes))
+  await receiving.stop()
+  return receiving.positions.synced
+}
+
+/** Goes on, and has everything: from the archive's first segment to what is written now. */
+async function goesOn(t: test.TestContext, at: Place): Promise<Receiving> {
+  const receiving = receive(t, at)
+  const end = await write(at.client, 1_300_000)
+  await receiving.untilShipped(end)
+  await receiving.untilReady()
+  await assertArchived(at.cluster, at.store, end)
+  return receiving
+}
+
+for (const version of await testVersions()) {
+  describe(`a receiver that starts (PostgreSQL ${version.major})`, () => {
+    test('where a slot reserves WAL begins there', async (t) => {
+      const cluster = await startServer(t, version)
+      const client = await clientOf(t, cluster)
+
+      await t.test('without any WAL of its own', async (t) => {
+        const at = await place(t, cluster, client)
+        await createSlot(at, true)
+        const restart = await restartLsn(at)
+        await write(client, 2_200_000)
+        const receiving = await goesOn(t, at)
+        assert.equal((await archivedWal(at.store)).wholes[0], segnoOf(restart ?? assert.fail(), segmentBytes))
+        await receiving.stop()
+      })
+
+      await t.test('and makes one where there is none, before it streams', async (t) => {
+        const at = await place(t, cluster, client)
+        const now = segnoOf(await flushedUpTo(client), segmentBytes)
+        const receiving = await goesOn(t, at)
+        const { wholes, withChunks } = await archivedWal(at.store)
+        assert.ok(Math.min(...wholes, ...withChunks) <= now)
+        assert.notEqual(await restartLsn(at), null)
+        await receiving.stop()
+      })
+
+      await t.test('and replaces one that reserves nothing', async (t) => {
+        const at = await place(t, cluster, client)
+        await createSlot(at, false)
+        assert.equal(await restartLsn(at), null)
+        const receiving = await goesOn(t, at)
+        assert.notEqual(await restartLsn(at), null)
+        await receiving.stop()
+      })
+
+      await t.test('goes on after a stop, without a slot that was dropped', async (t) => {
+        const at = await place(t, cluster, client)
+        await receiveSome(t, at)
+        await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
+        await write(client, 1_300_000)
+        const receiving = await goesOn(t, at)
+        assert.notEqual(await restartLsn(at), null)
+        await receiving.stop()
+      })
+
+      await t.test('with a slot that is behind acknowledges nothing before it has compared', async (t) => {
+        const at = await place(t, cluster, client)
+        await client.query("SELECT pg_create_physical_replication_slot('keeper', true)")
+        t.after(() => client.query("SELECT pg_drop_replication_slot('keeper')"))
+        const old = parseLsn(
+          await value(client, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'keeper'"),
+        )
+        const furthest = await receiveSome(t, at)
+        await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
+        await client.query(`SELECT pg_copy_physical_replication_slot('keeper', '${at.slot}')`)
+        assert.equal(await restartLsn(at), old)
+        const receiving = receive(t, at)
+        const seen = new Set<Lsn>()
+        await receiving.until(async () => {
+          const restart = await restartLsn(at)
+          if (restart !== null) seen.add(restart)
+          return restart !== null && restart >= furthest
+        })
+        for (const restart of seen) assert.ok(restart === old || restart >= furthest, `${restart}`)
+        await receiving.stop()
+        const again = await goesOn(t, at)
+        await again.stop()
+      })
+
+      await t.test('with a slot that is ahead moves it back, and leaves nothing out', async (t) => {
+        const at = await place(t, cluster, client)
+        const furthest = await receiveSome(t, at)
+        const end = await write(client, 3_300_000)
+        await client.query(`SELECT pg_replication_slot_advance('${at.slot}', pg_current_wal_flush_lsn())`)
+        const ahead = await restartLsn(at)
+        assert.ok(ahead !== null && ahead > furthest)
+        const receiving = receive(t, at)
+        await receiving.untilShipped(end)
+        await assertArchived(cluster, at.store, end)
+        assert.equal(receiving.count(/streaming .*start=/), 1)
+        await receiving.stop()
+      })
+
+      for (const lost of ['spool', 'archive'] as const) {
+        await t.test(`goes on from what is left when the ${lost} is lost`, async (t) => {
+          const at = await place(t, cluster, client)
+          const furthest = await receiveSome(t, at)
+          await write(client, 300_000)
+          const left = lost === 'spool' ? { ...at, spool: await tempFolder(t) } : { ...at, store: new MemoryStore() }
+          const receiving = await goesOn(t, left)
+          // A start in mid-segment would splice two histories.
+          const start = /streaming .*start=(\S+)/.exec(receiving.lines.join(''))?.[1] ?? ''
+          assert.equal(parseLsn(start), segmentStart(segnoOf(furthest, segmentBytes), segmentBytes))
+          await receiving.stop()
+        })
+      }
+
+      await t.test('says what was removed when nobody has it, and stays for whoever looks', async (t) => {
+        const at = await place(t, cluster, client)
+        await receiveSome(t, at)
+        await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
+        await removeWal(client)
+        const receiving = receive(t, at)
+        await receiving.until(() => receiving.reasons.includes('WAL_REMOVED'))
+        await receiving.until(() => receiving.count(/receiving halted/) === 1)
+        receiving.askToStop()
+        await assert.rejects(receiving.ended, { code: 'WAL_REMOVED' })
+      })
+
+      await t.test(
+        'from an old spool goes on where another receiver came to, though the server has no more',
+        async (t) => {
+          const at = await place(t, cluster, client)
+          await receiveSome(t, at)
+          // Its spool, as it was then.
+          const other = { ...at, spool: await tempFolder(t) }
+          await write(client, 2_200_000)
+          await receiveSome(t, other)
+          await removeWal(client)
+          const end = await write(client, 500_000)
+          const receiving = receive(t, at)
+          await receiving.untilShipped(end)
+          await receiving.untilReady()
+          const { wholes, withChunks } = await archivedWal(at.store)
+          assert.deepEqual(withChunks, [segnoOf(end, segmentBytes)])
+          assert.equal(wholes.length, (wholes.at(-1) ?? 0) - (wholes[0] ?? 0) + 1, 'the archive has a hole')
+          await receiving.stop()
+        },
+      )
+    })
+  })
+}
+
+/** Makes the server remove all WAL that no slot keeps. */
+async function removeWal(client: pg.Client): Promise<void> {
+  await client.query("ALTER SYSTEM SET wal_keep_size = '0'")
+  await client.query("ALTER SYSTEM SET max_wal_size = '2MB'")
+  await client.query("ALTER SYSTEM SET min_wal_size = '2MB'")
+  await client.query('SELECT pg_reload_conf()')
+  const first = await value(client, 'SELECT pg_walfile_name(pg_current_wal_lsn())')
+  const isThere = `SELECT count(*) FROM pg_ls_waldir() WHERE name = '${first}'`
+  while ((await value(client, isThere)) === '1') {
+    await write(client, 300_000)
+    await client.query('SELECT pg_switch_wal()')
+    await client.query('CHECKPOINT')
+  }
+}
