@@ -4,8 +4,8 @@
  *     spool -> archive      what the spool holds is shipped before and without any server
  *     server -> spool       what the server sends is kept before and without any store
  *
- * They meet once, at the first connection: streaming starts at the furthest place that spool and archive reach. With an
- * empty spool that has to wait for the archive, because "could not look" is not "nothing there".
+ * They meet at the first connection: streaming starts at the furthest place that spool and archive reach. With nothing
+ * proved in the spool that has to wait for the archive, because "could not look" is not "nothing there".
  */
 import { setMaxListeners } from 'node:events'
 import { Archive } from '../archive/archive.ts'
@@ -288,7 +288,7 @@ export class ReceiveDaemon {
     const found = before ?? (await this.#lookAtArchive(pipeline, server.timeline, signal))
     const archived = found === 'nothing' ? null : found
     const sure = before === null && found !== null
-    const isAhead = archived !== null && isBehind(spool.end, archived)
+    const isAhead = archived !== null && isBehind(spool.provedEnd, archived)
     if (isAhead) {
       this.#log.info('the archive is ahead of the spool', { archive: formatLsn(archived.lsn) })
       await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived, signal)
@@ -310,7 +310,7 @@ export class ReceiveDaemon {
       if (run?.hole) this.#log.warn('the archive has a hole', { missing: run.hole.missing, newest: run.hole.newest })
       return run === null ? 'nothing' : { timeline, lsn: run.end }
     }
-    if (spool.end === null) return await look(signal)
+    if (spool.provedEnd === null) return await look(signal)
     const late = new Error('the store does not answer')
     try {
       return await withDeadline(archivePatienceMs, signal, () => late, look)

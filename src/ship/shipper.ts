@@ -223,6 +223,7 @@ export class Shipper {
   }
 
   #succeeded(): void {
+    if (this.#halted !== null) return
     if (this.#problem !== null) this.#options.log.info('shipping works again')
     this.#problem = null
     this.#failures = 0
@@ -239,9 +240,9 @@ export class Shipper {
           hint: 'This is a fault of walferry: please report it.',
         })
     metrics.add('walferry_store_failures_total', 1, { code: known.code })
+    if (this.#halted !== null) return
     if (known.code === 'ARCHIVE_CONFLICT' || known.code === 'ARCHIVE_DAMAGED' || known.code === 'ARCHIVE_FOREIGN') {
-      if (this.#halted === null)
-        log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })
+      log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })
       this.#halted = known
       this.#problem = known
       return

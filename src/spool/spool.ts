@@ -119,6 +119,14 @@ export class Spool {
     return this.#end?.place ?? null
   }
 
+  /** The same, but for what could not be verified at the start: that is neither shipped nor compared. */
+  get provedEnd(): Place | null {
+    const end = this.#end
+    if (end === null || end.proved) return end?.place ?? null
+    const segno = segnoOf(end.place.lsn, this.segmentBytes)
+    return this.#wholes.length === 0 ? null : { ...end.place, lsn: segmentStart(segno, this.segmentBytes) }
+  }
+
   /** True while `append` asks for a pause. */
   get isFull(): boolean {
     return this.#full

@@ -7,9 +7,8 @@ import type pg from 'pg'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { connect, deadline, megabyte, testVersions, value } from '../support/postgres.ts'
 import { restoreCommand } from '../support/walferry.ts'
-import { allRows, archiveInFolder, flushedUpTo, insert, insertLarge, makeScene, recover, rowsOf } from './scenario.ts'
+import { allRows, archiveInFolder, flushedUpTo, insert, makeScene, recover, rowsOf } from './scenario.ts'
 
-/** With 1 MB the server gets ahead by several segments, with 16 MB within that of the tail. */
 const megabytesOf: Readonly<Record<number, number>> = { 13: 16, 18: 1 }
 
 async function openSegment(client: pg.Client): Promise<string> {
@@ -22,17 +21,15 @@ async function filesOfPgWal(cluster: Cluster): Promise<string[]> {
 
 for (const version of await testVersions()) {
   test(`a crashed primary that is ahead of the archive keeps every row (PostgreSQL ${version.major})`, async (t) => {
-    const megabytes = megabytesOf[version.major] ?? 16
-    const { server, client } = await makeScene(t, version, megabytes * megabyte)
+    const { server, client } = await makeScene(t, version, (megabytesOf[version.major] ?? 16) * megabyte)
     const { receive, archive } = await archiveInFolder(t, server)
     await insert(client, 1, 500, 'archived')
     await receive.waitForShipped(await flushedUpTo(client), deadline())
     const archivedIn = await openSegment(client)
     await receive.kill9()
     await insert(client, 501, 1000, 'not archived')
-    await insertLarge(client, 2000, 2 * megabyte)
-    await insert(client, 3000, 3000, 'last')
-    assert.equal((await openSegment(client)) === archivedIn, megabytes === 16)
+    // A crash recovery asks the archive only for what lies behind the end of pg_wal, which begins in this very segment.
+    assert.equal(await openSegment(client), archivedIn)
     const rows = await allRows(client)
     await server.kill(deadline())
 
@@ -59,6 +56,7 @@ for (const version of await testVersions()) {
     const { receive, archive } = await archiveInFolder(t, server)
     await insert(client, 1, 1000, 'archived')
     await receive.waitForShipped(await flushedUpTo(client), deadline())
+    await receive.terminate(deadline())
     await copy.start(deadline())
     const other = await connect(copy)
     await insert(other, 1, 700, 'of its own')

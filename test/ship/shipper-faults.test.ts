@@ -214,6 +214,24 @@ describe('a shipper that finds something under its keys', () => {
     })
   }
 
+  test('stays halted, whatever still succeeds beside it', async (t) => {
+    const shipping = new Shipping(t, { folder: await tempFolder(t) })
+    const { feeder, store } = shipping
+    const slow = deferred()
+    store.set(segmentKey(nameOf(0), 'lz4'), await encoded('x.lz4', Buffer.alloc(segmentBytes)))
+    store.before = async (operation, key) => {
+      if (operation === 'put' && key === segmentKey(nameOf(1), 'lz4')) await slow.promise
+    }
+    await feeder.begin()
+    await feeder.mustFeedTo(2 * segmentBytes)
+    shipping.start()
+    await shipping.until(() => shipping.shipper.problem !== null)
+    slow.resolve()
+    await assert.rejects(shipping.ended, { code: 'ARCHIVE_CONFLICT' })
+    assert.ok(isError(shipping.shipper.problem, 'ARCHIVE_CONFLICT'))
+    assert.equal(shipping.said.length, 1)
+  })
+
   test('halts at damage, which is not other content', async (t) => {
     const shipping = new Shipping(t, { folder: await tempFolder(t) })
     const { feeder, store } = shipping

@@ -1,0 +1,97 @@
+/** How `receive` ends: by a signal, at a position, with the connection; and that the server can always end, too. */
+import assert from 'node:assert/strict'
+import { mkdir, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { formatLsn } from '../../src/wal/lsn.ts'
+import { DirectoryStore } from '../../src/store/directory.ts'
+import { deadline, testVersions } from '../support/postgres.ts'
+import { tempFolder } from '../support/temp.ts'
+import { startReceive } from '../support/walferry.ts'
+import { assertArchived, clientOf, segmentBytes, startServer, write } from './server.ts'
+
+const never = ['--ship-interval', '1h']
+
+for (const version of await testVersions()) {
+  test(`receive ends as it is told (PostgreSQL ${version.major})`, async (t) => {
+    const cluster = await startServer(t, version)
+    const client = await clientOf(t, cluster)
+    const archive = join(await tempFolder(t), 'archive')
+    await mkdir(archive)
+    const spool = await tempFolder(t)
+    const store = new DirectoryStore(archive)
+    const begin = (args: readonly string[]) =>
+      startReceive(t, { server: cluster.connection, store: archive, spool, args })
+
+    await t.test('SIGTERM ships what is synced, also what would wait for an hour, and exits 0', async () => {
+      const receive = begin(never)
+      await receive.waitForReady(deadline())
+      const end = await write(client, segmentBytes / 3)
+      await receive.waitUntil(async () => (await receive.positions(deadline())).synced >= end, deadline())
+      assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
+      await assertArchived(cluster, store, end)
+    })
+
+    await t.test('--endpos exits 0 once everything up to it is shipped', async () => {
+      const end = await write(client, segmentBytes)
+      const receive = begin([...never, '--endpos', formatLsn(end)])
+      assert.deepEqual(await receive.exit, { code: 0, signal: null })
+      await assertArchived(cluster, store, end)
+    })
+
+    await t.test(
+      'with the store away SIGTERM waits for --drain-timeout, exits 0, and the next start ships it',
+      async () => {
+        const receive = begin([...never, '--drain-timeout', '300ms'])
+        await receive.waitForReady(deadline())
+        const end = await write(client, segmentBytes / 3)
+        await receive.waitUntil(async () => (await receive.positions(deadline())).synced >= end, deadline())
+        await rename(archive, `${archive}.away`)
+        assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
+        assert.match(receive.stderr, /stays in the spool/)
+        await rename(`${archive}.away`, archive)
+        // Without the server: what is in the spool needs none.
+        const next = startReceive(t, { server: 'postgres://postgres@127.0.0.1:1/', store: archive, spool })
+        await next.waitForShipped(end, deadline())
+        await next.kill9()
+        await assertArchived(cluster, store, end)
+      },
+    )
+
+    await t.test('a second signal ends it at once, and loses nothing of the spool', async () => {
+      const receive = begin([...never, '--drain-timeout', '1h'])
+      await receive.waitForReady(deadline())
+      const end = await write(client, segmentBytes / 3)
+      await receive.waitUntil(async () => (await receive.positions(deadline())).synced >= end, deadline())
+      await rename(archive, `${archive}.away`)
+      receive.send('SIGTERM')
+      await receive.waitForLog(/stopping/, deadline())
+      assert.equal((await receive.terminate(deadline())).code, 1)
+      await rename(`${archive}.away`, archive)
+      const next = begin([])
+      await next.waitForShipped(end, deadline())
+      await next.terminate(deadline())
+      await assertArchived(cluster, store, end)
+    })
+
+    await t.test('the server stops fast with a receiver attached, also while the store is away', async () => {
+      const receive = begin(never)
+      await receive.waitForReady(deadline())
+      await rename(archive, `${archive}.away`)
+      await write(client, segmentBytes / 3)
+      await cluster.stop('fast', deadline(10_000))
+      await rename(`${archive}.away`, archive)
+      await cluster.start(deadline())
+      await receive.waitForReady(deadline())
+      await receive.terminate(deadline())
+    })
+
+    await t.test('--no-loop exits 1 when the connection is lost', async () => {
+      const receive = begin(['--no-loop'])
+      await receive.waitForReady(deadline())
+      await cluster.kill(deadline())
+      assert.equal((await receive.exit).code, 1)
+      assert.match(receive.stderr, /error: .*\[PG_CONNECTION_LOST\]/)
+    })
+  })
+}
