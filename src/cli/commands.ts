@@ -31,10 +31,19 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       (argv) => withOptions(argv, receiveOptions),
       run(async (flags) => (await import('./receive.ts')).runReceive(flags)),
     )
-    .command('fetch <name> <dest>', 'Bring one WAL file back, for restore_command (walferry-fetch %f %p ...)', (argv) =>
-      withOptions(argv, fetchOptions)
-        .positional('name', { describe: 'Segment or history file', type: 'string' })
-        .positional('dest', { describe: 'Where to put it', type: 'string' }),
+    .command(
+      'fetch <name> <dest>',
+      'Bring one WAL file back, for restore_command (walferry-fetch %f %p ...)',
+      (argv) =>
+        withOptions(argv, fetchOptions)
+          .positional('name', { describe: 'Segment or history file', type: 'string' })
+          .positional('dest', { describe: 'Where to put it', type: 'string' }),
+      () => {
+        // main.ts runs it, where it comes first. Here it would pass for done, and PostgreSQL would promote.
+        throw new WalferryError('BAD_INPUT', 'fetch has to be the first word of the command line', {
+          hint: "Write restore_command = 'walferry-fetch %f %p --store ...', options last.",
+        })
+      },
     )
     .command(
       'demo',

@@ -84,6 +84,7 @@ export class ReceiveDaemon {
   /** Where the archive ended when we came; null until it was asked. */
   #archived: Place | 'nothing' | null = null
   #storeProblem: WalferryError | null = null
+  #isClaimed = false
 
   constructor(config: ReceiveConfig, store: ObjectStore, log: Log) {
     this.#config = config
@@ -194,7 +195,12 @@ export class ReceiveDaemon {
     const claimed = this.#claim(cluster)
     const shipping = claimed.then(() => shipper.run(this.#cut.signal))
     // It is awaited later, by whoever needs it.
-    claimed.catch((error: unknown) => this.#refused.abort(error))
+    claimed.then(
+      () => {
+        this.#isClaimed = true
+      },
+      (error: unknown) => this.#refused.abort(error),
+    )
     shipping.catch(() => undefined)
     this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping }
     return this.#pipeline
@@ -317,15 +323,16 @@ export class ReceiveDaemon {
     } catch (error) {
       if (error !== late) throw error
       this.#log.warn('the store does not answer: streaming goes on from where the spool ends')
-      // From here on the shipper tells what is wrong with the store.
-      this.#storeProblem = null
+      // From here on the shipper tells what is wrong with the store, once it has begun.
+      if (this.#isClaimed) this.#storeProblem = null
       return null
     }
   }
 
   async #drain(stop: AbortSignal): Promise<void> {
     const pipeline = this.#pipeline
-    if (pipeline === null) return
+    // Where the store has not answered yet, only what has to be shipped is worth waiting for.
+    if (pipeline === null || (!this.#isClaimed && this.positions.shipped >= this.positions.synced)) return
     pipeline.shipper.drain()
     const late = new AbortController()
     const limit = async (): Promise<void> => {

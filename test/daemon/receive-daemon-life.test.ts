@@ -81,6 +81,7 @@ for (const version of await testVersions()) {
       })
       store.before = (operation, key) => {
         if (operation !== 'get' || parseChunkKey(key) === null) return
+        store.before = () => undefined
         store.set(segmentKey(name, 'lz4'), whole)
         for (const chunk of store.keys.filter((one) => parseChunkKey(one) !== null)) store.delete(chunk)
       }
@@ -151,7 +152,8 @@ for (const version of await testVersions()) {
       // While it waits for a store, with nothing in its spool.
       const store = new FaultyStore()
       store.before = () => failing('STORE_UNREACHABLE')
-      const waiting = new Receiving(t, { ...asked, store, spool: await tempFolder(t) })
+      const patient = { ...config, drainTimeoutMs: 3_600_000 }
+      const waiting = new Receiving(t, { ...asked, store, spool: await tempFolder(t), config: patient })
       await waiting.until(() => waiting.reasons.includes('STORE_UNREACHABLE'))
       await waiting.stop()
       await assertNothingLeft(before)

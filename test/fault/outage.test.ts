@@ -77,7 +77,7 @@ const outages: Record<string, { readonly isTold: boolean; open(t: TestContext): 
 }
 
 async function openS3(t: TestContext) {
-  const server = await startS3Server()
+  const server = await startS3Server({ bucket: 'bucket' })
   t.after(() => server.stop())
   t.after(setEnvironment(server.environment))
   const store = new S3Store({
