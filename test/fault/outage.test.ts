@@ -24,7 +24,7 @@ interface Outage {
 }
 
 /** Every way in which a store can fail to answer. A slow one answers in the end, so nothing needs to be told. */
-const outages: Record<string, { readonly isTold: boolean; open(t: TestContext): Promise<Outage> }> = {
+const outages: Record<string, { readonly isTold: boolean; readonly open: (t: TestContext) => Promise<Outage> }> = {
   'a folder that is away': {
     isTold: true,
     async open(t) {
