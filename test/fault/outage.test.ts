@@ -12,6 +12,7 @@ import { S3Store } from '../../src/store/s3.ts'
 import { formatLsn } from '../../src/wal/lsn.ts'
 import { setEnvironment } from '../support/environment.ts'
 import { testVersions, value } from '../support/postgres.ts'
+import type { S3Request } from '../support/s3/request.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
 import { Receiving } from './receiving.ts'
@@ -59,6 +60,14 @@ const outages: Record<string, { readonly isTold: boolean; readonly open: (t: Tes
       }
     },
   },
+  'S3 whose answers are lost after it has done what it was asked for': {
+    isTold: false,
+    async open(t) {
+      const { server, store } = await openS3(t)
+      const lose = (): void => void server.inject({ kind: 'lostAnswer', how: 'reset' }, isPut, 3)
+      return { store, begin: lose, end: lose }
+    },
+  },
   'S3 that is slow': {
     isTold: false,
     async open(t) {
@@ -76,12 +85,16 @@ const outages: Record<string, { readonly isTold: boolean; readonly open: (t: Tes
   },
 }
 
+function isPut({ operation }: S3Request): boolean {
+  return operation === 'PutObject'
+}
+
 async function openS3(t: TestContext) {
   const server = await startS3Server({ bucket: 'bucket' })
   t.after(() => server.stop())
   t.after(setEnvironment(server.environment))
   const store = new S3Store({
-    bucket: 'bucket',
+    bucket: server.bucket,
     prefix: 'archive',
     endpoint: server.endpoint,
     region: 'us-east-1',
