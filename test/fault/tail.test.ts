@@ -13,7 +13,16 @@ import { deadline, testVersions } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
 import { Receiving } from './receiving.ts'
-import { assertArchived, clientOf, flushedUpTo, ownSegment, segmentBytes, startServer, write, Writer } from './server.ts'
+import {
+  assertArchived,
+  clientOf,
+  flushedUpTo,
+  ownSegment,
+  segmentBytes,
+  startServer,
+  write,
+  Writer,
+} from './server.ts'
 
 for (const version of await testVersions()) {
   test(`at any moment a reader gets the server's bytes, as many as are shipped (PostgreSQL ${version.major})`, async (t) => {
@@ -32,6 +41,8 @@ for (const version of await testVersions()) {
       config: { shipIntervalMs: 20 },
     })
     await receiving.untilReady()
+    const client = await clientOf(t, cluster)
+    await receiving.untilShipped(await write(client, 1000))
     const writer = new Writer(t, cluster, () => random.pick([100, 3000, 60_000]))
     let most = 0
     let reads = 0
@@ -53,12 +64,8 @@ for (const version of await testVersions()) {
       assert.deepEqual(found.unreachable, [])
       most = Math.max(most, (await archive.listChunks(name, { signal: deadline() })).length)
     }
-    while (store.calls.put < 120 || reads < 40) {
-      if (receiving.positions.shipped > 0n) await read(receiving.positions.shipped)
-      else await receiving.until(() => receiving.positions.shipped > 0n)
-    }
+    while (store.calls.put < 120 || reads < 40) await read(receiving.positions.shipped)
     await writer.stop()
-    const client = await clientOf(t, cluster)
     const end = await flushedUpTo(client)
     await receiving.untilShipped(end)
     await receiving.stop()
