@@ -1,7 +1,7 @@
 /**
  * One stream from a server into the spool: hands bytes on, answers the server, and pauses it while the spool is full.
  *
- * What is reported: *written* as soon as it is written; *flushed* as soon as it is synced, never before; *applied*
+ * What is reported: *written* within 2 ms, or along with its sync; *flushed* as soon as it is synced, never before; *applied*
  * never. A reply never waits for an fsync or an upload: when the server asks, it gets what is true now, and the sync
  * that is under way reports by itself when it is done.
  */
@@ -31,6 +31,8 @@ export interface StreamOptions {
 
 /** How long a server may take to end the stream after we asked. */
 const goodbyeMs = 3000
+/** How long what is written waits for its sync, to be reported along with it. */
+const writtenAfterMs = 2
 /** A reader that is paused and goes on replying holds up a shutdown of the server; one that is gone does not. */
 const maxPauseMs = 5000
 
@@ -59,6 +61,8 @@ class SpoolStream implements WalListener, SpoolListener {
   #hands: WalStream | null = null
   #ticker: NodeJS.Timeout | undefined
   #goodbye: NodeJS.Timeout | undefined
+  /** Runs while something is written that was not reported. */
+  #writtenSoon: NodeJS.Timeout | undefined
   #patience: NodeJS.Timeout | undefined
   #paused = false
   #stopping = false
@@ -105,6 +109,7 @@ class SpoolStream implements WalListener, SpoolListener {
   end(): void {
     clearInterval(this.#ticker)
     clearTimeout(this.#goodbye)
+    clearTimeout(this.#writtenSoon)
     clearTimeout(this.#patience)
     this.#hands = null
   }
@@ -166,7 +171,11 @@ class SpoolStream implements WalListener, SpoolListener {
 
   progress(): void {
     const { written, flushed } = this.#status()
-    if (written !== this.#reportedWritten || flushed !== this.#reportedFlushed) this.#report(false)
+    if (flushed !== this.#reportedFlushed) this.#report(false)
+    else if (written !== this.#reportedWritten) {
+      // On a fast disk the sync ends sooner, and one report tells both: a second one would slow each commit down.
+      this.#writtenSoon ??= setTimeout(() => this.#report(false), writtenAfterMs)
+    }
   }
 
   hasRoom(): void {
@@ -187,6 +196,8 @@ class SpoolStream implements WalListener, SpoolListener {
   }
 
   #report(wantReply: boolean): void {
+    clearTimeout(this.#writtenSoon)
+    this.#writtenSoon = undefined
     if (this.#hands === null) return
     const { written, flushed } = this.#status()
     this.#reportedWritten = written
