@@ -6,14 +6,14 @@ import { open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Archive } from '../archive/archive.ts'
 import { fileAt, piecesOf, type WritableAt } from '../archive/bytes-at.ts'
-import { WalferryError } from '../kit/errors.ts'
-import type { Place, Spool, SpoolListener } from '../spool/spool.ts'
+import { systemCode, WalferryError } from '../kit/errors.ts'
+import { type Place, type Spool, type SpoolListener, spoolError } from '../spool/spool.ts'
 import { bytesBetween } from '../wal/lsn.ts'
 import { offsetIn, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 
 /**
  * Resolves once the spool holds the tail up to `place`, synced. A place on a segment boundary has no tail. Throws
- * SPOOL_CONFLICT if the spool holds other bytes.
+ * SPOOL_CONFLICT if the spool holds other bytes, SPOOL_FAILED if its disk fails, STORE_FAILED if the tail has changed.
  */
 export async function seedSpool(
   spool: Spool,
@@ -28,21 +28,26 @@ export async function seedSpool(
   const name = segmentName(segment, spool.segmentBytes)
   // A crash leaves this file behind: the next seeding begins it anew, and nobody else takes it for a segment.
   const path = join(folder, 'tail-from-archive')
-  const file = await open(path, 'w+', 0o600)
   try {
-    const tail = fileAt(file, path)
-    const read = await archive.readTail(name, spool.segmentBytes, tail, { signal })
-    const bytes = bytesBetween(start, place.lsn)
-    if (read.found === 'whole' || read.bytes < bytes) {
-      throw new WalferryError('STORE_FAILED', `the tail of ${name} changed while it was read`, {
-        retryable: true,
-        hint: 'Another receiver ships into this archive. It goes on by itself when that one stops.',
-      })
+    const file = await open(path, 'w+', 0o600)
+    try {
+      const tail = fileAt(file, path)
+      const read = await archive.readTail(name, spool.segmentBytes, tail, { signal })
+      const bytes = bytesBetween(start, place.lsn)
+      if (read.found === 'whole' || read.bytes < bytes) {
+        throw new WalferryError('STORE_FAILED', `the tail of ${name} changed while it was read`, {
+          retryable: true,
+          hint: 'Another receiver ships into this archive. It goes on by itself when that one stops.',
+        })
+      }
+      await feed(spool, place.timeline, start, tail, bytes)
+    } finally {
+      await file.close()
+      await unlink(path)
     }
-    await feed(spool, place.timeline, start, tail, bytes)
-  } finally {
-    await file.close()
-    await unlink(path)
+  } catch (error) {
+    // The store's errors are its own already; the others are the disk's, or the signal's reason.
+    throw systemCode(error) === undefined ? error : spoolError(error, `bring the tail of ${name} back into ${folder}`)
   }
 }
 

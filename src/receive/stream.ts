@@ -85,6 +85,8 @@ class SpoolStream implements WalListener, SpoolListener {
     this.#options.onStreaming()
     this.#report(false)
     if (this.#stopping) this.#sayGoodbye(hands)
+    // An idle server may say nothing for long.
+    else this.#stopAtEndpos()
   }
 
   /** Stops taking bytes, makes durable what is here, tells the server, and says goodbye. */
@@ -152,6 +154,10 @@ class SpoolStream implements WalListener, SpoolListener {
       this.#report(false)
     }
     if (this.#spool.isFull && !this.#paused) this.#pause()
+    this.#stopAtEndpos()
+  }
+
+  #stopAtEndpos(): void {
     const { endpos } = this.#options
     if (endpos !== null && this.#spool.receivedUpTo >= endpos) this.stop()
   }

@@ -79,10 +79,12 @@ export class Shipper {
         const shipments = this.#look()
         this.#advance(shipments)
         this.#notice(shipments)
-        this.#launch(shipments, signal)
+        // One moment for both: what falls due between two looks at the clock would be neither begun nor waited for.
+        const nowMs = this.#options.clock.monotonicMs()
+        this.#launch(shipments, nowMs, signal)
         // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
         if (this.#draining && this.#tasks.size === 0 && this.#isDrained()) return
-        await this.#wake.after(seen, signal, this.#pauseMs())
+        await this.#wake.after(seen, signal, this.#pauseMs(nowMs))
       }
     } finally {
       await Promise.allSettled(this.#tasks)
@@ -132,8 +134,7 @@ export class Shipper {
     else this.#waitingSinceMs ??= this.#options.clock.monotonicMs()
   }
 
-  #launch(shipments: readonly Shipment[], signal: AbortSignal): void {
-    const nowMs = this.#options.clock.monotonicMs()
+  #launch(shipments: readonly Shipment[], nowMs: number, signal: AbortSignal): void {
     if (nowMs < this.#notBeforeMs) return
     const tasks = nextTasks({
       shipments,
@@ -155,8 +156,7 @@ export class Shipper {
   }
 
   /** How long nothing is to do, unless the bell rings. */
-  #pauseMs(): number | undefined {
-    const nowMs = this.#options.clock.monotonicMs()
+  #pauseMs(nowMs: number): number | undefined {
     if (nowMs < this.#notBeforeMs) return this.#notBeforeMs - nowMs
     if (this.#waitingSinceMs === null) return undefined
     const dueMs = this.#waitingSinceMs + this.#options.shipIntervalMs

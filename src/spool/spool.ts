@@ -410,7 +410,8 @@ function receiving(segment: Segment): Receiving {
   return { segment, file: null, parts: [], bytes: 0 }
 }
 
-function spoolError(error: unknown, doing: string): WalferryError {
+/** Wraps what the disk of the spool has answered. `doing` is a verb phrase. */
+export function spoolError(error: unknown, doing: string): WalferryError {
   if (isError(error)) return error
   const noSpace = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
   return new WalferryError('SPOOL_FAILED', `cannot ${doing}`, {

@@ -95,6 +95,16 @@ describe("a spool that gets the archive's tail", () => {
     await feeder.spool.close()
   })
 
+  test('says what is wrong with its disk', async (t) => {
+    const shipping = await archived(t)
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    const place = { timeline: 1, lsn: at(tailBytes) }
+    const seeding = seedSpool(feeder.spool, join(folder, 'away'), shipping.archive, place, deadline())
+    await assert.rejects(seeding, { code: 'SPOOL_FAILED', retryable: true })
+    await feeder.spool.close()
+  })
+
   test('needs nothing at a segment boundary', async (t) => {
     const shipping = await archived(t)
     const folder = await tempFolder(t)

@@ -13,7 +13,7 @@ import { MemoryStore } from '../support/memory-store.ts'
 import { connect, deadline, rows, testVersions } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { tempFolder } from '../support/temp.ts'
-import { statusesOn } from './messages.ts'
+import { type Status, statusesOn } from './messages.ts'
 
 interface Seen {
   readonly sent: Lsn | null
@@ -87,6 +87,35 @@ for (const version of await testVersions()) {
         flushed = status.flushed
       }
       assert.equal(flushed, receiving.positions.synced)
+    })
+
+    test('is not written before it is, also not where the same bytes were written before', async (t) => {
+      const cluster = await startServer(t, version)
+      const client = await clientOf(t, cluster)
+      const spool = await tempFolder(t)
+      const first = new Receiving(t, { server: cluster.connection, store: new MemoryStore(), spool })
+      await first.untilReady()
+      await first.untilShipped(await write(client, 300_000))
+      await first.stop()
+
+      const disk = deferred()
+      const stepOut = stepIn(t, 'write', async (_, real) => {
+        await disk.promise
+        await real()
+      })
+      const proxy = await TcpProxy.open(t, cluster.connection)
+      // A new archive, from which nothing has to be brought back.
+      const at = { server: proxy, store: new MemoryStore(), spool }
+      const second = new Receiving(t, { ...at, config: { statusIntervalMs: 20 } })
+      await second.untilReady()
+      // The first report of all says where the stream begins.
+      const statuses = (): Status[] => proxy.lines.flatMap(statusesOn)
+      await second.until(() => statuses().length >= 10)
+      assert.equal(new Set(statuses().map((status) => status.written)).size, 1)
+      disk.resolve()
+      stepOut()
+      await second.untilShipped(await write(client, 1000))
+      await second.stop()
     })
 
     test('makes a synchronous commit wait for its fsync, and for nothing else', async (t) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { systemClock } from '../../src/kit/clock.ts'
-import { sleep } from '../../src/kit/abort.ts'
+import { orAbort, sleep } from '../../src/kit/abort.ts'
 import { isError } from '../../src/kit/errors.ts'
 import { ReplicationClient, type StreamEnd } from '../../src/pg/replication-client.ts'
 import { parseTarget } from '../../src/pg/target.ts'
@@ -121,6 +121,16 @@ for (const version of await testVersions()) {
       const slot = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'walferry'"
       const { rows } = await sql.query<{ restart_lsn: string }>(slot)
       assert.equal(rows[0]?.restart_lsn, formatLsn(synced))
+    })
+
+    test('ends at once where its end position is reached already, though the server is idle', async (t) => {
+      const cluster = await startServer(t, version)
+      const sql = await clientOf(t, cluster)
+      // A switch leaves nothing to stream from the next segment.
+      await sql.query('SELECT pg_switch_wal()')
+      const endpos = await flushedUpTo(sql)
+      const streaming = await stream(t, cluster, cluster.connection, { endpos })
+      assert.deepEqual(await orAbort(streaming.ended, deadline(10_000)), { kind: 'stopped' })
     })
 
     test('ends by itself at its end position', async (t) => {

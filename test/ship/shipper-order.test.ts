@@ -32,6 +32,19 @@ describe('a shipper', () => {
     assert.equal(shipping.shipper.problem, null)
   })
 
+  test('misses no byte that falls due between two looks at the clock', async (t) => {
+    let nowMs = 0
+    const clock = { nowMs: () => Date.now(), monotonicMs: () => (nowMs += 20) }
+    const shipping = new Shipping(t, { folder: await tempFolder(t), clock, shipIntervalMs: 30 })
+    await shipping.feeder.begin()
+    shipping.start()
+    // The shipper of an idle server is woken by nothing else.
+    for (let bytes = 1000; bytes <= 5000; bytes += 1000) {
+      await shipping.feeder.mustFeedTo(bytes)
+      await shipping.untilShipped(bytes)
+    }
+  })
+
   test('never tells more as shipped than a reader would find, whatever lands first', async (t) => {
     const random = seededRandom(t)
     const shipping = new Shipping(t, { folder: await tempFolder(t) })

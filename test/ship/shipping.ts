@@ -5,7 +5,7 @@ import { Archive } from '../../src/archive/archive.ts'
 import { memoryAt } from '../../src/archive/bytes-at.ts'
 import { parseChunkKey, parseWalKey } from '../../src/archive/keys.ts'
 import { type Chunk, coveredBytes } from '../../src/archive/tail.ts'
-import { systemClock } from '../../src/kit/clock.ts'
+import { type Clock, systemClock } from '../../src/kit/clock.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import type { Log } from '../../src/kit/log.ts'
 import { Shipper } from '../../src/ship/shipper.ts'
@@ -35,6 +35,7 @@ export interface ShippingOptions {
   readonly scan?: SpoolScan
   readonly shipIntervalMs?: number
   readonly uploadConcurrency?: number
+  readonly clock?: Clock
 }
 
 export class Shipping {
@@ -58,7 +59,7 @@ export class Shipping {
       positions: this.feeder.positions,
       shipIntervalMs: options.shipIntervalMs ?? 0,
       uploadConcurrency: options.uploadConcurrency ?? 4,
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       log,
       metrics: { set: () => undefined, add: () => undefined, observe: () => undefined },
     })
