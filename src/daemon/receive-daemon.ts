@@ -28,10 +28,11 @@ import { checkIdentity } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { Positions, stages } from '../spool/positions.ts'
-import { recoverSpool, type SpoolScan } from '../spool/recover.ts'
-import { type Place, Spool } from '../spool/spool.ts'
+import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
+import { Spool } from '../spool/spool.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface ReceiveConfig {
@@ -79,7 +80,7 @@ export class ReceiveDaemon {
   readonly #cut = new AbortController()
   /** Aborts, with the error, when the archive turns out not to be ours. */
   readonly #refused = new AbortController()
-  #scan: SpoolScan = { identity: null, wholes: [], end: null }
+  #scan: SpoolScan = emptySpool
   #pipeline: Pipeline | null = null
   /** Where the archive ended when we came; null until it was asked. */
   #archived: Place | 'nothing' | null = null

@@ -14,8 +14,9 @@ import { ReplicationClient, type ServerIdentity, type SlotState } from '../pg/re
 import type { WalListener } from '../pg/stream-messages.ts'
 import { describeTarget, type Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
-import type { Place, Spool } from '../spool/spool.ts'
+import type { Spool } from '../spool/spool.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { resumeFrom, type Start } from './start.ts'
 import { streamInto } from './stream.ts'
 

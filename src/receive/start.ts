@@ -15,8 +15,8 @@
  */
 import { WalferryError } from '../kit/errors.ts'
 import type { ServerIdentity, SlotState } from '../pg/replication-client.ts'
-import type { Place } from '../spool/spool.ts'
 import { bytesBetween, formatLsn, type Lsn, laterOf } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface StartFacts {

@@ -7,6 +7,7 @@ import type { Log } from '../../src/kit/log.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { Receiver } from '../../src/receive/receiver.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 
@@ -29,10 +30,7 @@ const receiver = new Receiver({
   log: quiet,
   accept: () => {},
   meet: (server) => {
-    spool ??= new Spool(
-      { folder, segmentBytes: server.segmentBytes, positions },
-      { identity: null, wholes: [], end: null },
-    )
+    spool ??= new Spool({ folder, segmentBytes: server.segmentBytes, positions }, emptySpool)
     return Promise.resolve({ spool, furthest: spool.end, sure: true })
   },
   onReceived: () => {},

@@ -6,6 +6,7 @@ import { isError } from '../../src/kit/errors.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { type Meeting, Receiver } from '../../src/receive/receiver.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { clientOf, segmentBytes, startServer, write } from '../fault/server.ts'
 import { diskError, stepIn } from '../spool/disk.ts'
@@ -35,7 +36,7 @@ async function receive(
 ): Promise<Place> {
   const positions = new Positions(systemClock)
   const folder = await tempFolder(t)
-  const spool = new Spool({ folder, segmentBytes, positions }, { identity: null, wholes: [], end: null })
+  const spool = new Spool({ folder, segmentBytes, positions }, emptySpool)
   const said: Said[] = []
   const saying =
     (level: string) =>
