@@ -31,8 +31,11 @@ const receiver = new Receiver({
   accept: () => {},
   meet: (server) => {
     spool ??= new Spool({ folder, segmentBytes: server.segmentBytes, positions }, emptySpool)
-    return Promise.resolve({ spool, furthest: spool.end, sure: true })
+    return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
   },
+  recordGap: () => Promise.resolve(),
+  onGap: 'halt',
+  requireSlot: false,
   onReceived: () => {},
   onReconnect: () => {},
 })

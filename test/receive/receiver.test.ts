@@ -32,7 +32,7 @@ async function receive(
   t: test.TestContext,
   server: { readonly host: string; readonly port: number },
   meet: (spool: Spool, others: boolean) => Promise<Meeting> = (spool) =>
-    Promise.resolve({ spool, furthest: spool.end, sure: true }),
+    Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true }),
 ): Promise<Place> {
   const positions = new Positions(systemClock)
   const folder = await tempFolder(t)
@@ -51,6 +51,9 @@ async function receive(
     loop: true,
     log: { error: saying('error'), warn: saying('warn'), info: saying('info'), debug: saying('debug') },
     accept: () => undefined,
+    recordGap: () => Promise.resolve(),
+    onGap: 'continue',
+    requireSlot: false,
     meet: (_, others) => meet(spool, others),
     onReceived: () => undefined,
     onReconnect: () => undefined,
@@ -103,7 +106,7 @@ for (const version of await testVersions()) {
       // While the archive is waited for, another receiver fills it.
       const place = await receive(t, cluster.connection, async (spool) => {
         const lsn = await write(sql, 2_200_000)
-        return { spool, furthest: { timeline: 1, lsn }, sure: true }
+        return { spool, furthest: { timeline: 1, lsn }, furthestLine: null, sure: true }
       })
       await until(() => place.receiver.state !== 'connecting')
       assert.equal(place.receiver.state, 'streaming', String(place.receiver.problem))
@@ -117,7 +120,7 @@ for (const version of await testVersions()) {
       const asked: boolean[] = []
       const second = await receive(t, cluster.connection, (spool, others) => {
         asked.push(others)
-        return Promise.resolve({ spool, furthest: spool.end, sure: true })
+        return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
       })
       await until(() => second.receiver.problem !== null)
       assert.ok(isError(second.receiver.problem, 'SLOT_IN_USE'))

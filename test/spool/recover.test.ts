@@ -201,6 +201,11 @@ for (const version of await testVersions()) {
         await writeFile(join(made.folder, `${made.nameOf(n)}.partial`), bytes)
         const lost = firstDifference(bytes, made.segment(n))
         const scan = await recoverSpool(made.folder)
+        // A record that fills the segment before can be verified from nowhere: then nothing is said of this one.
+        if (!made.isProved(n, n - 1)) {
+          assert.equal(scan.end?.proved, false)
+          continue
+        }
         const lsn = made.endBefore(plus(made.startOf(n), lost), n)
         assert.deepEqual(scan.end?.place, { timeline: 1, lsn }, `first lost byte ${lost} of segment ${n}`)
         assert.ok(lsn >= made.endBefore(plus(made.startOf(n), synced), n), 'less than what was synced')
