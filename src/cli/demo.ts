@@ -152,6 +152,8 @@ class Demo {
       statusIntervalMs: 10_000,
       loop: true,
       endpos: null,
+      ack: 'spool',
+      ackStoreTimeoutMs: 30_000,
       onGap: 'continue',
       requireSlot: false,
       shipIntervalMs: 1000,

@@ -118,6 +118,18 @@ export const options = {
     fallback: 'false',
     boolean: true,
   },
+  ack: {
+    group: 'PostgreSQL',
+    help: 'What is acknowledged to the server as flushed: spool (durable here) or store (durable in the archive).',
+    schema: v.picklist(['spool', 'store'], 'spool or store'),
+    fallback: 'spool',
+  },
+  'ack-store-timeout': {
+    group: 'PostgreSQL',
+    help: 'With --ack store: how long shipping may stand still before nothing is acknowledged, so that a server is not hung.',
+    schema: v.pipe(duration, v.minValue(1000, 'at least 1s')),
+    fallback: '30s',
+  },
   'on-gap': {
     group: 'PostgreSQL',
     help: 'When the server has removed WAL that nobody has received: continue behind it, with a note in the archive, or halt.',

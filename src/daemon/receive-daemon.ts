@@ -28,6 +28,7 @@ import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
 import { Shipper } from '../ship/shipper.ts'
+import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
@@ -44,6 +45,8 @@ export interface ReceiveConfig {
   readonly statusIntervalMs: number
   readonly loop: boolean
   readonly endpos: Lsn | null
+  readonly ack: 'spool' | 'store'
+  readonly ackStoreTimeoutMs: number
   readonly onGap: 'continue' | 'halt'
   readonly requireSlot: boolean
   readonly shipIntervalMs: number
@@ -109,6 +112,8 @@ export class ReceiveDaemon {
       accept: (server) => void this.#accept(server),
       meet: (server, others, signal) => this.#meet(server, others, signal),
       recordGap: (gap, signal) => this.#recordGap(gap, signal),
+      ack: config.ack,
+      ackStoreTimeoutMs: config.ackStoreTimeoutMs,
       onGap: config.onGap,
       requireSlot: config.requireSlot,
       onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
@@ -124,6 +129,16 @@ export class ReceiveDaemon {
   async run(stop: AbortSignal): Promise<void> {
     const { spoolFolder } = this.#config
     await prepareFolder(spoolFolder)
+    const lock = await lockSpool(spoolFolder)
+    try {
+      await this.#runLocked(stop)
+    } finally {
+      await lock.close()
+    }
+  }
+
+  async #runLocked(stop: AbortSignal): Promise<void> {
+    const { spoolFolder } = this.#config
     this.#scan = await recoverSpool(spoolFolder)
     for (const { name, as, fault } of this.#scan.setAside) {
       const hint = 'It is not shipped. Look where it comes from, then remove it.'
@@ -197,7 +212,8 @@ export class ReceiveDaemon {
       spool,
       archive: this.#archive,
       positions: this.positions,
-      shipIntervalMs: this.#config.shipIntervalMs,
+      // What commits wait for does not wait for an interval.
+      shipIntervalMs: this.#config.ack === 'store' ? 0 : this.#config.shipIntervalMs,
       uploadConcurrency: this.#config.uploadConcurrency,
       clock: systemClock,
       log: this.#log,

@@ -7,6 +7,7 @@
  * The first retry comes at once, later ones after at most 5 s.
  */
 import { reasonOf, sleep, withDeadline } from '../kit/abort.ts'
+import { systemClock } from '../kit/clock.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
@@ -18,6 +19,7 @@ import type { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
+import { Ack } from './ack.ts'
 import { learnLine } from './learn-line.ts'
 import { type Gap, resumeFrom, type Start } from './start.ts'
 import { streamInto } from './stream.ts'
@@ -42,6 +44,8 @@ export interface ReceiverOptions {
   readonly meet: (server: ServerIdentity, others: boolean, signal: AbortSignal) => Promise<Meeting>
   /** Makes a note of WAL that is lost, durably. */
   readonly recordGap: (gap: Gap, signal: AbortSignal) => Promise<void>
+  readonly ack: 'spool' | 'store'
+  readonly ackStoreTimeoutMs: number
   /** Whether to go on behind WAL that is lost, or to halt. */
   readonly onGap: 'continue' | 'halt'
   /** Never create the slot. */
@@ -157,7 +161,7 @@ export class Receiver {
 
   /** Streams until the timeline ends, or everything does. */
   async #streamOnce(client: ReplicationClient, server: ServerIdentity, signal: AbortSignal): Promise<StreamEnd> {
-    const { positions, log, target } = this.#options
+    const { positions, log, target, ack, ackStoreTimeoutMs } = this.#options
     const meeting = await this.#options.meet(server, !this.#slotWasOurs, signal)
     const { spool } = meeting
     this.#sure = meeting.sure
@@ -173,9 +177,11 @@ export class Receiver {
         start,
         spool,
         positions,
+        ack: new Ack({ ack, timeoutMs: ackStoreTimeoutMs, positions, clock: systemClock, log }),
         statusIntervalMs: Math.min(
           this.#options.statusIntervalMs,
           senderTimeoutMs === 0 ? Infinity : senderTimeoutMs / 3,
+          ack === 'store' ? ackStoreTimeoutMs / 3 : Infinity,
         ),
         silenceMs,
         endpos: this.#options.endpos,

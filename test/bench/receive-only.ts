@@ -34,6 +34,8 @@ const receiver = new Receiver({
     return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
   },
   recordGap: () => Promise.resolve(),
+  ack: 'spool',
+  ackStoreTimeoutMs: 30_000,
   onGap: 'halt',
   requireSlot: false,
   onReceived: () => {},

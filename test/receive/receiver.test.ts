@@ -52,6 +52,8 @@ async function receive(
     log: { error: saying('error'), warn: saying('warn'), info: saying('info'), debug: saying('debug') },
     accept: () => undefined,
     recordGap: () => Promise.resolve(),
+    ack: 'spool',
+    ackStoreTimeoutMs: 30_000,
     onGap: 'continue',
     requireSlot: false,
     meet: (_, others) => meet(spool, others),
