@@ -12,7 +12,7 @@ import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import { ReplicationClient, type ServerIdentity, type SlotState } from '../pg/replication-client.ts'
 import type { WalListener } from '../pg/stream-messages.ts'
-import { describeTarget, type Target } from '../pg/target.ts'
+import type { Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Place, Spool } from '../spool/spool.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
@@ -145,7 +145,7 @@ export class Receiver {
             this.#slotWasOurs = true
             this.#problem = null
             log.info('streaming', {
-              server: describeTarget(target),
+              server: client.host,
               version: client.majorVersion,
               timeline: start.timeline,
               start: formatLsn(start.lsn),
