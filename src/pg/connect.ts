@@ -8,7 +8,7 @@ import { withDeadline } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { serverError } from './server-errors.ts'
 import { openSession, type Session, type SessionOptions } from './session.ts'
-import { misfit, readStanding } from './standing.ts'
+import { type Demand, misfit, readStanding } from './standing.ts'
 import { describeHost, type Host, type SessionAttrs, type Target } from './target.ts'
 
 /** Throws PG_CONNECTION_LOST, PG_REFUSED, PG_PROTOCOL, BAD_INPUT (unreadable certificate files). */
@@ -31,14 +31,14 @@ export async function connect(target: Target, options: SessionOptions, signal: A
 }
 
 /** prefer-standby looks for a standby among all hosts, and then takes what there is. */
-function roundsOf(wanted: SessionAttrs): SessionAttrs[] {
+function roundsOf(wanted: SessionAttrs): Demand[] {
   return wanted === 'prefer-standby' ? ['standby', 'any'] : [wanted]
 }
 
 async function connectTo(
   target: Target,
   host: Host,
-  wanted: SessionAttrs,
+  wanted: Demand,
   options: SessionOptions,
   signal: AbortSignal,
 ): Promise<Session> {
@@ -61,7 +61,7 @@ async function connectTo(
   return await withDeadline(seconds * 1000, signal, late, open)
 }
 
-async function demand(wanted: SessionAttrs, session: Session, signal: AbortSignal): Promise<void> {
+async function demand(wanted: Demand, session: Session, signal: AbortSignal): Promise<void> {
   const reason = misfit(wanted, await readStanding(session, signal))
   if (reason === null) return
   throw new WalferryError('PG_CONNECTION_LOST', `cannot use ${session.host}: ${reason}`, {

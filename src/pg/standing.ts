@@ -8,6 +8,9 @@ import { show } from './commands.ts'
 import type { Session } from './session.ts'
 import type { SessionAttrs } from './target.ts'
 
+/** What can be asked of one server; prefer-standby is a search among several. */
+export type Demand = Exclude<SessionAttrs, 'prefer-standby'>
+
 export interface Standing {
   /** null: a server before 14 whose transactions are read-only by default, too, does not show it. */
   readonly inRecovery: boolean | null
@@ -24,7 +27,7 @@ export async function readStanding(session: Session, signal: AbortSignal): Promi
 }
 
 /** What the server is instead of what is wanted, as a clause; null if it will do. */
-export function misfit(wanted: SessionAttrs, { inRecovery, readOnly }: Standing): string | null {
+export function misfit(wanted: Demand, { inRecovery, readOnly }: Standing): string | null {
   const unclear = 'the server does not show whether it is a standby, because of default_transaction_read_only'
   switch (wanted) {
     case 'any':
@@ -36,7 +39,6 @@ export function misfit(wanted: SessionAttrs, { inRecovery, readOnly }: Standing)
     case 'primary':
       return inRecovery === null ? unclear : inRecovery ? 'the server is a standby' : null
     case 'standby':
-    case 'prefer-standby':
       return inRecovery === null ? unclear : inRecovery ? null : 'the server is a primary'
   }
 }
