@@ -9,7 +9,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { serverError } from './server-errors.ts'
 import { openSession, type Session, type SessionOptions } from './session.ts'
 import { type Demand, misfit, readStanding } from './standing.ts'
-import { describeHost, type Host, type SessionAttrs, type Target } from './target.ts'
+import { describeHost, describeTarget, type Host, type SessionAttrs, type Target } from './target.ts'
 
 /** Throws PG_CONNECTION_LOST, PG_REFUSED, PG_PROTOCOL, BAD_INPUT (unreadable certificate files). */
 export async function connect(target: Target, options: SessionOptions, signal: AbortSignal): Promise<Session> {
@@ -23,11 +23,11 @@ export async function connect(target: Target, options: SessionOptions, signal: A
         signal.throwIfAborted()
         const failure = serverError(error, `connect to ${describeHost(host)}`)
         failures.push(failure)
-        if (!failure.retryable) throw together(failures)
+        if (!failure.retryable) throw together(target, failures)
       }
     }
   }
-  throw together(failures)
+  throw together(target, failures)
 }
 
 /** prefer-standby looks for a standby among all hosts, and then takes what there is. */
@@ -74,13 +74,14 @@ async function demand(wanted: Demand, session: Session, signal: AbortSignal): Pr
  * One error of them all. Its code and hint are those of the host that refused us, because no waiting mends that; it is
  * retryable if a host may come back that was passed over.
  */
-function together(failures: readonly WalferryError[]): WalferryError {
+function together(target: Target, failures: readonly WalferryError[]): WalferryError {
   const [first] = failures
   const chief = failures.find((failure) => !failure.retryable) ?? failures.find((failure) => failure.hint) ?? first
   if (chief === undefined) throw new Error('unreachable: a target has a host')
   if (failures.length === 1) return chief
   const { code, fields, hint } = chief
-  return new WalferryError(code, failures.map((failure) => failure.message).join('; '), {
+  const reasons = failures.map((failure) => failure.message).join('; ')
+  return new WalferryError(code, `found no server among ${describeTarget(target)}: ${reasons}`, {
     fields,
     retryable: failures.some((failure) => failure.retryable),
     ...(hint === undefined ? {} : { hint }),

@@ -66,10 +66,10 @@ export function parseTarget(conninfo: string | undefined, env: Variables): Targe
     hosts: hostsOf(value),
     sessionAttrs: oneOf(sessionAttrs, 'target_session_attrs', value('target_session_attrs') ?? 'any'),
     connectTimeoutSeconds: timeoutOf(value('connect_timeout') ?? '10'),
-    user: value('user') ?? userInfo().username,
+    user: value('user') ?? userName(),
     database: value('dbname') ?? 'postgres',
     password: env['PGPASSWORD'] || null,
-    passFile: value('passfile') ?? join(homedir(), '.pgpass'),
+    passFile: value('passfile') ?? join(homeFolder(), '.pgpass'),
     sslMode,
     sslRootCert: rootCert,
     sslCert: value('sslcert') ?? null,
@@ -87,6 +87,23 @@ export function describeTarget(target: Target): string {
 export function describeHost({ name, port }: Host): string {
   if (name.startsWith('/')) return `${name}/.s.PGSQL.${port}`
   return name.includes(':') ? `[${name}]:${port}` : `${name}:${port}`
+}
+
+/** Of a user that the machine does not know, as a container may run us, and without HOME: the root folder. */
+export function homeFolder(): string {
+  try {
+    return homedir()
+  } catch {
+    return '/'
+  }
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    throw bad('no user is given, and this machine has no name for the one that runs us', 'Set user=, or PGUSER.')
+  }
 }
 
 /** An empty entry of a list has its default. One port is that of every host. */

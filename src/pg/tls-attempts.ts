@@ -6,11 +6,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { systemCode, WalferryError } from '../kit/errors.ts'
-import type { Host, Target } from './target.ts'
+import { type Host, homeFolder, type Target } from './target.ts'
 
 /** One way to try: plain text (null), or TLS with these options. */
 export type TlsAttempt = ConnectionOptions | null
@@ -68,7 +67,7 @@ function clientCertificate(target: Target): ConnectionOptions {
 }
 
 function inHome(name: string): string {
-  return join(homedir(), '.postgresql', name)
+  return join(homeFolder(), '.postgresql', name)
 }
 
 function readIfThere(path: string, name: string): Buffer | undefined {

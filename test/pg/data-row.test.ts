@@ -4,7 +4,7 @@ import { isError } from '../../src/kit/errors.ts'
 import { valuesOf } from '../../src/pg/data-row.ts'
 
 /** A DataRow of two bytes that are no UTF-8, a null, and an empty value. */
-const row = Buffer.from('44000000140003' + '00000002ffe9' + 'ffffffff' + '00000000', 'hex')
+const row = Buffer.from('44000000140003 00000002ffe9 ffffffff 00000000'.replaceAll(' ', ''), 'hex')
 
 test('the values of a row are bytes, null, and nothing at all', () => {
   assert.deepEqual(valuesOf(row), [Buffer.from('ffe9', 'hex'), null, Buffer.alloc(0)])

@@ -202,9 +202,14 @@ async function refusing(t: TestContext, { primary, standby }: Pair): Promise<voi
 async function passwords(t: TestContext, { primary, standby }: Pair): Promise<void> {
   await t.test('each host has its own password in the password file', async (t) => {
     const passFile = join(await tempFolder(t), 'pgpass')
-    const line = (cluster: Cluster, password: string): string =>
-      `127.0.0.1:${cluster.connection.port}:replication:keeper:${password}\n`
-    writeFileSync(passFile, line(primary, 'new') + line(standby, 'old'), { mode: 0o600 })
+    const lines = [
+      [primary, 'new'],
+      [standby, 'old'],
+    ] as const
+    const text = lines.map(
+      ([cluster, password]) => `127.0.0.1:${cluster.connection.port}:replication:keeper:${password}\n`,
+    )
+    writeFileSync(passFile, text.join(''), { mode: 0o600 })
     for (const attrs of ['primary', 'standby']) {
       const where = `${hostsOf(primary, standby)} user=keeper passfile=${passFile}`
       const client = await open(t, `${where} target_session_attrs=${attrs}`)
@@ -248,9 +253,8 @@ async function readOnlyByDefault(t: TestContext, { version, primary, standby, sq
       await client.end()
       return text === 'on'
     })
-    const lost = (about: RegExp) => refusedAs('PG_CONNECTION_LOST', about, { retryable: true, hint: /asks for/ })
     const place = hostsOf(primary)
-    await assert.rejects(open(t, `${place} target_session_attrs=read-write`), lost(/the server is read-only/))
+    await assert.rejects(open(t, `${place} target_session_attrs=read-write`), misfit(/the server is read-only/))
     const client = await open(t, `${hostsOf(primary, standby)} target_session_attrs=read-only`)
     assert.equal(client.host, `127.0.0.1:${primary.connection.port}`)
     if (version.major >= 14) {
@@ -258,9 +262,13 @@ async function readOnlyByDefault(t: TestContext, { version, primary, standby, sq
       await open(t, `${place} target_session_attrs=primary`)
     } else {
       assert.equal(await client.isInRecovery(deadline()), null)
-      await assert.rejects(open(t, `${place} target_session_attrs=primary`), lost(/does not show/))
+      await assert.rejects(open(t, `${place} target_session_attrs=primary`), misfit(/does not show/))
     }
   })
+}
+
+function misfit(about: RegExp): (error: unknown) => boolean {
+  return refusedAs('PG_CONNECTION_LOST', about, { retryable: true, hint: /asks for/ })
 }
 
 async function nobody(): Promise<{ host: string; port: number }> {

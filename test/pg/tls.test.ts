@@ -138,7 +138,7 @@ for (const version of await testVersions()) {
         await assert.rejects(
           connectAs(t, 'host=127.0.0.1 user=sealed sslmode=prefer', 'wrong'),
           (error) =>
-            isError(error, 'PG_REFUSED') && /password authentication failed for user "sealed"$/.test(error.message),
+            isError(error, 'PG_REFUSED') && error.message.endsWith('password authentication failed for user "sealed"'),
         )
       })
 
