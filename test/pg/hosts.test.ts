@@ -21,6 +21,7 @@ import {
   testVersions,
   value,
 } from '../support/postgres.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { tempFolder } from '../support/temp.ts'
 import { eventually, refusedAs, reload } from './replication-server.ts'
 
@@ -220,12 +221,16 @@ async function passwords(t: TestContext, { primary, standby }: Pair): Promise<vo
 
 async function besides(t: TestContext, { version, primary, standby }: Pair): Promise<void> {
   await t.test('what needs an ordinary connection is asked of the server that is connected', async (t) => {
-    const client = await open(t, `${hostsOf(primary, standby)} target_session_attrs=standby`)
+    const first = await TcpProxy.open(t, primary.connection)
+    first.refuses = true
+    const client = await open(t, hostsOf(first, standby))
+    // It would be found now, before the one that we are connected to.
+    first.refuses = false
     await client.createSlot('there', deadline())
     const slot = await client.readSlot('there', deadline())
     assert.ok(slot.state === 'reserved')
     assert.equal(await client.advanceSlot('there', slot.restartLsn, deadline()), true)
-    const other = await open(t, `${hostsOf(primary, standby)} target_session_attrs=primary`)
+    const other = await open(t, hostsOf(primary))
     assert.equal((await other.readSlot('there', deadline())).state, 'missing')
     assert.equal(await other.advanceSlot('there', slot.restartLsn, deadline()), false)
     await client.dropSlot('there', deadline())
