@@ -81,7 +81,7 @@ interface OptionEntry {
 export const options = {
   url: {
     group: 'PostgreSQL',
-    help: "Server, as postgres://user@host:5432/?sslmode=verify-full; libpq's PG* variables fill it up. No password here: use PGPASSFILE.",
+    help: "Server, as postgres://user@host:5432/?sslmode=verify-full (a:5432,b:5432 for several) or 'host=... user=...'; libpq's PG* variables fill it up. No password here: use PGPASSFILE.",
     schema: text,
   },
   slot: {
