@@ -154,6 +154,7 @@ class Demo {
       endpos: null,
       shipIntervalMs: 1000,
       uploadConcurrency: 4,
+      codec: 'lz4',
       drainTimeoutMs: 10_000,
       listen: null,
     } as const

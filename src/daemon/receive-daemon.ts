@@ -10,8 +10,8 @@
 import { setMaxListeners } from 'node:events'
 import { Archive } from '../archive/archive.ts'
 import { archivedUpTo } from '../archive/catalogue.ts'
-import { assertSameCluster, claimIdentity } from '../archive/identity.ts'
-import { findOwner } from '../archive/owner.ts'
+import type { WritableCodec } from '../archive/codec-name.ts'
+import { claimArchive } from '../archive/owner.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
@@ -44,6 +44,7 @@ export interface ReceiveConfig {
   readonly endpos: Lsn | null
   readonly shipIntervalMs: number
   readonly uploadConcurrency: number
+  readonly codec: WritableCodec
   readonly drainTimeoutMs: number
   readonly listen: { readonly host: string; readonly port: number } | null
 }
@@ -188,6 +189,7 @@ export class ReceiveDaemon {
       positions: this.positions,
       shipIntervalMs: this.#config.shipIntervalMs,
       uploadConcurrency: this.#config.uploadConcurrency,
+      codec: this.#config.codec,
       clock: systemClock,
       log: this.#log,
       metrics: this.#metrics,
@@ -210,11 +212,7 @@ export class ReceiveDaemon {
   async #claim(cluster: ClusterOfSpool): Promise<void> {
     const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
     const { store } = this.#archive
-    await this.#untilStoreAnswers(async (signal) => {
-      const owner = await findOwner(store, { signal })
-      if (owner !== null) assertSameCluster(store, owner, mine)
-      await claimIdentity(store, mine, { signal, now: new Date() })
-    }, this.#cut.signal)
+    await this.#untilStoreAnswers((signal) => claimArchive(store, mine, { signal, now: new Date() }), this.#cut.signal)
   }
 
   /** Asks again until there is an answer, or an error that no waiting mends. */

@@ -47,7 +47,7 @@ async function makePlace(t: TestContext): Promise<Place> {
   return {
     store,
     wal,
-    begin: () => ({ carrier: new Carrier({ spool, archive, metrics }), record: new Record() }),
+    begin: () => ({ carrier: new Carrier({ source: spool, archive, codec: 'lz4', metrics }), record: new Record() }),
     tail: async () => {
       const bytes = Buffer.alloc(segmentBytes)
       const read = await archive.readTail(name, segmentBytes, memoryAt(bytes), { signal: deadline() })
