@@ -53,7 +53,7 @@ export interface Pushed {
 }
 
 /** An outage of this length is bridged. PostgreSQL bridges longer ones: it keeps the file and calls again. */
-const retryForMs = 5000
+const retryForMs = 3000
 const backoff: Backoff = { firstMs: 200, maxMs: 1000 }
 
 /**
