@@ -19,24 +19,32 @@ export interface Deposit {
   readonly key: string
 }
 
+/** What the archive has under that name; null if nothing. */
+export async function lookFor(archive: Archive, content: Content, signal: AbortSignal): Promise<Deposit | null> {
+  const found: Deposit[] = []
+  for (const { key } of await archive.findContent(content.name, { signal })) {
+    found.push(await compare(archive, key, content, signal))
+  }
+  return found.find((one) => one.outcome === 'other') ?? found[0] ?? null
+}
+
 /** Resolves once the content is durable, or other content was found in its place. */
 export async function deposit(archive: Archive, content: Content, signal: AbortSignal): Promise<Deposit> {
-  const { name, plain, bytes, codec } = content
-  const compare = async (key: string): Promise<Deposit> => {
-    const same = await archive.sameContent(key, plain, bytes, { signal })
-    return { outcome: same ? 'there' : 'other', key }
-  }
-  const found: Deposit[] = []
-  for (const { key } of await archive.findContent(name, { signal })) found.push(await compare(key))
-  const known = found.find((one) => one.outcome === 'other') ?? found[0]
-  if (known !== undefined) return known
-  const key = name + extensionOf(codec)
+  const known = await lookFor(archive, content, signal)
+  if (known !== null) return known
+  const { plain, bytes, codec } = content
+  const key = content.name + extensionOf(codec)
   try {
     await archive.store.put(key, encode(codec, piecesOf(plain, 0, bytes)), { ifAbsent: true, signal })
     return { outcome: 'stored', key }
   } catch (error) {
     if (!isError(error, 'KEY_EXISTS')) throw error
     // Ours, where an answer was lost or another one pushes the same file; or somebody else's.
-    return await compare(key)
+    return await compare(archive, key, content, signal)
   }
+}
+
+async function compare(archive: Archive, key: string, content: Content, signal: AbortSignal): Promise<Deposit> {
+  const same = await archive.sameContent(key, content.plain, content.bytes, { signal })
+  return { outcome: same ? 'there' : 'other', key }
 }

@@ -1,9 +1,9 @@
 /** The server's side of a push: its files, read and judged, and whose they are. Nothing here writes. */
-import { type FileHandle, open, readdir, readFile } from 'node:fs/promises'
+import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
 import type { ClusterIdentity } from '../archive/identity.ts'
-import { WalferryError } from '../kit/errors.ts'
+import { systemCode, WalferryError } from '../kit/errors.ts'
 import { type SegmentState, SegmentWalk } from '../wal/complete-segment.ts'
 import { longHeaderBytes, readPageHeader } from '../wal/page.ts'
 import { isSegmentName, isSegmentSize, parseSegmentName, type Segment } from '../wal/segment.ts'
@@ -11,7 +11,6 @@ import { firstPageFault } from '../wal/segment-check.ts'
 
 /** A file of pg_wal that holds a segment, or the beginning of one. */
 export interface SegmentFile {
-  readonly path: string
   readonly segment: Segment
   readonly cluster: ClusterIdentity
   readonly state: SegmentState
@@ -35,7 +34,18 @@ export async function readSegmentFile(path: string, name: string): Promise<Segme
     for await (const pages of piecesOf(content, 0, bytes)) walk.push(pages)
     const fault = firstPageFault(await headOf(content), { segment, segmentBytes, systemIdentifier })
     if (fault !== null) throw damaged(path, fault)
-    return { path, segment, cluster, state: walk.end() }
+    return { segment, cluster, state: walk.end() }
+  })
+}
+
+/** Whether a file lies at `path`, and is of that segment. Of its pages only the first one is looked at. */
+export async function isSegmentThere(path: string, segment: Segment, cluster: ClusterIdentity): Promise<boolean> {
+  if (!(await isThere(path))) return false
+  const { segmentBytes } = cluster
+  const systemIdentifier = BigInt(cluster.systemIdentifier)
+  return await withFile(path, async (content, bytes) => {
+    if (bytes !== segmentBytes) return false
+    return firstPageFault(await headOf(content), { segment, segmentBytes, systemIdentifier }) === null
   })
 }
 
@@ -83,6 +93,16 @@ async function headOf(content: ReadableAt): Promise<Buffer> {
   const head = Buffer.alloc(longHeaderBytes)
   await content.read(head, 0)
   return head
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
 }
 
 async function asInput<T>(path: string, read: () => Promise<T>): Promise<T> {

@@ -183,13 +183,15 @@ for (const version of await testVersions()) {
 
     await t.test('once promoted, it pushes its history and the .partial, and its own segments', async () => {
       await copy.promote(deadline())
+      await until(() => Promise.resolve(keys().includes('wal_005/00000002.history.lz4')))
+      assert.equal(chunks().filter((key) => key.startsWith('walferry_001/tail/00000002-')).length, 1)
       const promoted = await connect(copy)
       t.after(() => promoted.end())
       await insert(promoted, 101, 110, 'on timeline 2')
       const name = await switchSegment(promoted)
       assert.match(name, /^00000002/)
       await until(() => Promise.resolve(kindsOf(name).includes('segment')))
-      assert.ok(keys().includes('wal_005/00000002.history.lz4'))
+      await until(() => Promise.resolve(!chunks().some((key) => key.startsWith('walferry_001/tail/00000002-'))))
       assert.ok(kindsOf(open).every((kind) => kind === 'partial'))
     })
   })

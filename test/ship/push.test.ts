@@ -6,7 +6,8 @@ import { describe, test, type TestContext } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import type { WritableCodec } from '../../src/archive/codec-name.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
-import { type Pushed, pushFile } from '../../src/ship/push.ts'
+import { pushFile } from '../../src/ship/push.ts'
+import type { Pushed } from '../../src/ship/push-request.ts'
 import { chunkFolder, MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
 import { MemoryStore } from '../support/memory-store.ts'
@@ -272,6 +273,86 @@ describe('a history file and the note of a backup', () => {
     }
     await assert.rejects(place.push(backup, ''), { code: 'WAL_DAMAGED' })
     isUntouched(place.store)
+  })
+})
+
+describe('the history file of a timeline that was born in a segment', () => {
+  const fork = wal.end % segmentBytes
+  const born = `1\t0/${wal.end.toString(16).toUpperCase()}\tno recovery target specified\n`
+  const second = wal.fork(2).fillTo(5 * segmentBytes, 'on timeline 2')
+  const first = nameOf(2, 4)
+  const folder = 'walferry_001/tail/00000002-00000000-00000004/'
+  const chunk = `${folder}00000000-${fork.toString(16).padStart(8, '0')}.lz4`
+
+  async function promoted(t: TestContext): Promise<Place> {
+    const place = await makePlace(t)
+    await writeFile(join(place.folder, nameOf(1, 3)), wal.segment(3))
+    await writeFile(join(place.folder, first), second.segment(4))
+    return place
+  }
+
+  test('follows what the segment holds before the fork, and the whole segment takes its place', async (t) => {
+    const place = await promoted(t)
+    const put: string[] = []
+    place.store.before = (operation, at) => void (operation === 'put' && put.push(at))
+    await place.push('00000002.history', born)
+    assert.deepEqual(put, ['walferry_001/identity.json', chunk, key('00000002.history.lz4')])
+    assert.ok((await place.read(chunk)).equals(wal.segment(4).subarray(0, fork)))
+    await place.push('00000002.history', born)
+    assert.equal(put.length, 3)
+    await place.push(first, second.segment(4))
+    assert.deepEqual(keysOf(place.store), [key('00000002.history.lz4'), key(`${first}.lz4`)])
+  })
+
+  test('is pushed again with it after a crash between the two', async (t) => {
+    const place = await promoted(t)
+    place.store.before = (operation, at) => {
+      if (operation === 'put' && at.includes('history')) throw new WalferryError('STORE_DENIED', 'injected')
+    }
+    await assert.rejects(place.push('00000002.history', born), { code: 'STORE_DENIED' })
+    assert.deepEqual(keysOf(place.store), [chunk])
+    place.store.before = () => undefined
+    await place.push('00000002.history', born)
+    assert.deepEqual(keysOf(place.store), [chunk, key('00000002.history.lz4')].toSorted())
+  })
+
+  test('goes alone where a receiver has as much or more, or the whole segment', async (t) => {
+    for (const there of ['chunk', 'more', 'whole'] as const) {
+      const place = await promoted(t)
+      const made = new MadeArchive(place.store)
+      made.identity(wal)
+      const bytes = there === 'chunk' ? fork : fork + 8192
+      if (there === 'whole') await made.segment(second, 4, first, 'none')
+      else
+        place.store.set(
+          `${folder}00000000-${bytes.toString(16).padStart(8, '0')}`,
+          second.segment(4).subarray(0, bytes),
+        )
+      const before = keysOf(place.store)
+      await place.push('00000002.history', born)
+      assert.deepEqual(keysOf(place.store), [...before, key('00000002.history.lz4')].toSorted())
+    }
+  })
+
+  test('goes alone where the segment is not there, or the fork lies between two', async (t) => {
+    const place = await makePlace(t)
+    await writeFile(join(place.folder, nameOf(1, 3)), wal.segment(3))
+    await place.push('00000002.history', born)
+    await place.push('00000003.history', '1\t0/500000\tno recovery target specified\n')
+    assert.deepEqual(keysOf(place.store), [key('00000002.history.lz4'), key('00000003.history.lz4')])
+  })
+
+  test('is refused before anything of it is stored where the archive knows another birth', async (t) => {
+    const place = await promoted(t)
+    const made = new MadeArchive(place.store)
+    made.identity(wal)
+    const before = [await made.history(2, history)]
+    await assert.rejects(place.push('00000002.history', born), { code: 'ARCHIVE_CONFLICT' })
+    place.store.delete(before[0] ?? '')
+    before[0] = `${folder}00000000-00000100`
+    place.store.set(before[0], other.segment(3).subarray(0, 256))
+    await assert.rejects(place.push('00000002.history', born), { code: 'ARCHIVE_CONFLICT' })
+    assert.deepEqual(keysOf(place.store), before)
   })
 })
 
