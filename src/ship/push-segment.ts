@@ -2,24 +2,62 @@
 import { createHash } from 'node:crypto'
 import { piecesOf } from '../archive/bytes-at.ts'
 import { oddPartialKey, walKey } from '../archive/keys.ts'
+import { coveredBytes } from '../archive/tail.ts'
 import { deposit } from './deposit.ts'
 import { carrierFor, claim, conflict, type Pushed, type PushRequest } from './push-request.ts'
 import { type SegmentFile, withFile } from './push-source.ts'
 import { Record } from './record.ts'
 
 /**
- * The same steps as a receiver's, in the same order: chunks with other WAL are told before the segment is stored, and are
+ * A segment that is complete. The same steps as a receiver's, in the same order: chunks with other WAL are told before the segment is stored, and are
  * deleted, where they are equal, after.
  */
-export async function pushSegment(request: PushRequest, file: SegmentFile, signal: AbortSignal): Promise<Pushed> {
+export async function pushSegment(
+  request: PushRequest,
+  file: SegmentFile,
+  name: string,
+  signal: AbortSignal,
+): Promise<Pushed> {
   const { segment, cluster } = file
   await claim(request, cluster, signal)
   const carrier = carrierFor(request, request.path, cluster.segmentBytes)
   const record = new Record()
   await carrier.findChunks(segment, record, cluster.segmentBytes, signal)
+  if (await isPaddedTail(request, file, record)) {
+    return await pushIncomplete(request, file, name, "it ends in zeros from where the archive's tail ends", signal)
+  }
   const key = await carrier.putSegment(segment, signal)
   await carrier.deleteChunks(segment, record, signal)
   return { key, warnings: [] }
+}
+
+/**
+ * Whether a segment that looks complete is but the archive's own tail of it, padded. That can be where the tail ends
+ * within a record that runs past the segment's end.
+ */
+async function isPaddedTail(request: PushRequest, file: SegmentFile, record: Record): Promise<boolean> {
+  const { segmentBytes } = file.cluster
+  const covered = coveredBytes(record.chunks ?? [], segmentBytes)
+  if (file.state.kind !== 'complete' || !file.state.runsOn || covered === 0 || covered === segmentBytes) return false
+  return await withFile(request.path, async (plain) => {
+    for await (const piece of piecesOf(plain, covered, segmentBytes)) {
+      if (piece.some((byte) => byte !== 0)) return false
+    }
+    return true
+  })
+}
+
+/** A segment that is not complete is kept as a `.partial`, and told. `why` is a clause of its own. */
+export async function pushIncomplete(
+  request: PushRequest,
+  file: SegmentFile,
+  name: string,
+  why: string,
+  signal: AbortSignal,
+): Promise<Pushed> {
+  const { key, warnings } = await pushPartial(request, file, name, signal)
+  const told = `${request.path} is not complete (${why}): it was not stored under its own name, but as ${key}`
+  return { key, warnings: [told, ...warnings] }
 }
 
 /**

@@ -19,7 +19,7 @@ import { parseHistory, type TimelineHistory } from '../wal/history.ts'
 import { parseWalFileName } from './push-name.ts'
 import { pushNote } from './push-note.ts'
 import type { Pushed, PushRequest } from './push-request.ts'
-import { pushPartial, pushSegment } from './push-segment.ts'
+import { pushIncomplete, pushPartial, pushSegment } from './push-segment.ts'
 import { damaged, readNote, readSegmentFile } from './push-source.ts'
 
 /** An outage of this length is bridged. PostgreSQL bridges longer ones: it keeps the file and calls again. */
@@ -48,12 +48,8 @@ async function prepare(request: PushRequest, signal: AbortSignal): Promise<() =>
   const { state } = file
   if (name.kind === 'partial') return () => pushPartial(request, file, name.segment, signal)
   if (state.kind === 'damaged') throw damaged(path, state.reason)
-  if (state.kind === 'complete') return () => pushSegment(request, file, signal)
-  return async () => {
-    const { key, warnings } = await pushPartial(request, file, name.segment, signal)
-    const why = `${path} is not complete (${state.reason}): it was not stored under its own name, but as ${key}`
-    return { key, warnings: [why, ...warnings] }
-  }
+  if (state.kind === 'complete') return () => pushSegment(request, file, name.segment, signal)
+  return () => pushIncomplete(request, file, name.segment, state.reason, signal)
 }
 
 function readHistory(path: string, timeline: number, content: Uint8Array): TimelineHistory {

@@ -6,7 +6,8 @@
  *     incomplete   its records end before, and no page behind them belongs to the segment: zeros, or a former life's
  *     damaged      a record or a page is wrong, and pages that belong to the segment follow it
  *
- * A record that runs past the end is taken as it is, because its checksum lies in the next segment.
+ * A record that runs past the end cannot be verified, because its checksum lies in the next segment: a tail that ends
+ * within it, in the segment's last page, looks complete when it is padded. Whoever knows where tails end has to ask.
  */
 import { formatLsn, type Lsn, plus } from './lsn.ts'
 import { pageBytes, pageFault, readPageHeader } from './page.ts'
@@ -15,7 +16,8 @@ import { segmentStart } from './segment.ts'
 import type { ExpectedSegment } from './segment-check.ts'
 
 export type SegmentState =
-  | { readonly kind: 'complete' }
+  /** `runsOn`: the last record runs past the end. */
+  | { readonly kind: 'complete'; readonly runsOn: boolean }
   /** `reason` says in words where it ends. */
   | { readonly kind: 'incomplete' | 'damaged'; readonly reason: string }
 
@@ -47,8 +49,9 @@ export class SegmentWalk {
       const reason = `it has ${this.#fed} bytes, and a segment has ${this.#expected.segmentBytes}`
       return { kind: 'damaged', reason }
     }
-    const { stopped } = this.#walker
-    if (stopped === null) return { kind: 'complete' }
+    const { stopped, validEnd, endsInSwitch } = this.#walker
+    const runsOn = !endsInSwitch && validEnd !== this.#address(this.#fed)
+    if (stopped === null) return { kind: 'complete', runsOn }
     if (this.#goesOnAt === null) return { kind: 'incomplete', reason: stopped.reason }
     const reason = `${stopped.reason}, and its WAL goes on at ${formatLsn(this.#address(this.#goesOnAt))}`
     return { kind: 'damaged', reason }

@@ -187,6 +187,28 @@ describe('a segment that is not complete', () => {
     })
   }
 
+  test("that looks complete, because the archive's tail ends within its last record, does not get the name", async (t) => {
+    const place = await makePlace(t)
+    const made = new MadeArchive(place.store)
+    made.identity(wal)
+    const end = segmentBytes - 40
+    const chunks = [await made.chunk(wal, 1, 0, 5000), await made.chunk(wal, 1, 5000, end)]
+    const cut = Buffer.from(wal.segment(1)).fill(0, end)
+    const pushed = await place.push(nameOf(1, 1), cut)
+    assert.match(pushed.warnings.join(), /not complete \(it ends in zeros from where the archive's tail ends\)/)
+    assert.deepEqual(keysOf(place.store), [pushed.key, ...chunks])
+    assert.deepEqual((await place.push(nameOf(1, 1), wal.segment(1))).warnings, [])
+  })
+
+  test('is not one that ends in a switch, of which the archive has the tail', async (t) => {
+    const place = await makePlace(t)
+    const made = new MadeArchive(place.store)
+    made.identity(wal)
+    await made.chunk(wal, 3, 0, 300_000)
+    assert.deepEqual((await place.push(nameOf(1, 3), wal.segment(3))).warnings, [])
+    assert.deepEqual(keysOf(place.store), [key(`${nameOf(1, 3)}.lz4`)])
+  })
+
   test('does not keep the complete one from its name', async (t) => {
     const place = await makePlace(t)
     const name = nameOf(1, 4)

@@ -28,7 +28,14 @@ function recycled(bytes: Buffer): Buffer {
 const full = writerTo(segmentBytes).bytes().subarray(0, segmentBytes)
 
 test('a segment whose last record goes on in the next one is complete', () => {
-  assert.deepEqual(stateOf(full, expected), { kind: 'complete' })
+  assert.deepEqual(stateOf(full, expected), { kind: 'complete', runsOn: true })
+})
+
+test('a segment whose last record ends with it is complete, and nothing runs on', () => {
+  const writer = writerTo(segmentBytes - 5000)
+  const room = segmentBytes - Number(writer.position - start)
+  writer.record(Buffer.alloc(room - 24 - (room > pageBytes ? 24 : 0)))
+  assert.deepEqual(stateOf(writer.bytes(), expected), { kind: 'complete', runsOn: false })
 })
 
 test('a segment that one record fills, begun before and not ended, is complete', () => {
@@ -36,7 +43,7 @@ test('a segment that one record fills, begun before and not ended, is complete',
   writer.record(Buffer.alloc(3 * segmentBytes))
   const second = writer.bytes().subarray(segmentBytes, 2 * segmentBytes)
   const ofSecond = { ...expected, segment: { timeline: 1, segno: 8 } }
-  assert.deepEqual(stateOf(second, ofSecond), { kind: 'complete' })
+  assert.deepEqual(stateOf(second, ofSecond), { kind: 'complete', runsOn: true })
   second.fill(0, segmentBytes - pageBytes)
   assert.equal(stateOf(second, ofSecond).kind, 'incomplete')
 })
@@ -44,9 +51,9 @@ test('a segment that one record fills, begun before and not ended, is complete',
 test('a segment that ends in a switch is complete, whatever lies behind it', () => {
   const writer = writerTo(300_000)
   writer.switchSegment()
-  assert.deepEqual(stateOf(writer.bytes(), expected), { kind: 'complete' })
+  assert.deepEqual(stateOf(writer.bytes(), expected), { kind: 'complete', runsOn: false })
   const used = writer.bytes().subarray(0, 310_000)
-  assert.deepEqual(stateOf(recycled(used), expected), { kind: 'complete' })
+  assert.deepEqual(stateOf(recycled(used), expected), { kind: 'complete', runsOn: false })
 })
 
 test('a tail is incomplete at every length, padded with zeros or lying in a recycled file', (t) => {
@@ -78,6 +85,6 @@ test('pages may come in any portion, and fewer or more than a segment are damage
   walk.push(full.subarray(0, 3 * pageBytes))
   assert.deepEqual(walk.end(), { kind: 'damaged', reason: `it has 24576 bytes, and a segment has ${segmentBytes}` })
   walk.push(full.subarray(3 * pageBytes))
-  assert.deepEqual(walk.end(), { kind: 'complete' })
+  assert.deepEqual(walk.end(), { kind: 'complete', runsOn: true })
   assert.throws(() => walk.push(Buffer.alloc(100)), /100 bytes are no whole pages/)
 })
