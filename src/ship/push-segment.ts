@@ -9,8 +9,8 @@ import { type SegmentFile, withFile } from './push-source.ts'
 import { Record } from './record.ts'
 
 /**
- * A segment that is complete. The same steps as a receiver's, in the same order: chunks with other WAL are told before the segment is stored, and are
- * deleted, where they are equal, after.
+ * A segment that is complete. The same steps as a receiver's, in the same order: chunks that hold other WAL are told
+ * before the segment is stored, and those that are equal are deleted after.
  */
 export async function pushSegment(
   request: PushRequest,

@@ -30,10 +30,11 @@ export async function readSegmentFile(path: string, name: string): Promise<Segme
     if (bytes !== segmentBytes) throw damaged(path, `it has ${bytes} bytes, and says that it has ${segmentBytes}`)
     const segment = parseSegmentName(name, segmentBytes)
     const systemIdentifier = BigInt(cluster.systemIdentifier)
-    const walk = new SegmentWalk({ segment, segmentBytes, systemIdentifier })
-    for await (const pages of piecesOf(content, 0, bytes)) walk.push(pages)
-    const fault = firstPageFault(await headOf(content), { segment, segmentBytes, systemIdentifier })
+    const expected = { segment, segmentBytes, systemIdentifier }
+    const fault = firstPageFault(await headOf(content), expected)
     if (fault !== null) throw damaged(path, fault)
+    const walk = new SegmentWalk(expected)
+    for await (const pages of piecesOf(content, 0, bytes)) walk.push(pages)
     return { segment, cluster, state: walk.end() }
   })
 }
