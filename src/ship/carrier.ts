@@ -5,17 +5,18 @@
  */
 import type { FileHandle } from 'node:fs/promises'
 import type { Archive } from '../archive/archive.ts'
-import { fileAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
+import { fileAt, memoryAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
 import { encode } from '../archive/codec.ts'
 import { codecOfKey, type WritableCodec } from '../archive/codec-name.ts'
-import { chunkKey, segmentKey } from '../archive/keys.ts'
+import { chunkKey, historyKey, segmentKey } from '../archive/keys.ts'
 import type { Chunk, Merge } from '../archive/tail.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
+import type { SpoolSegment } from '../spool/inventory.ts'
 import { type Segment, segmentName } from '../wal/segment.ts'
 import type { Record } from './record.ts'
 
-type Kind = 'segment' | 'chunk' | 'merged_chunk'
+type Kind = 'segment' | 'chunk' | 'merged_chunk' | 'history'
 
 /** Where the bytes of segments are read from: the spool, or pg_wal. */
 export interface SegmentSource {
@@ -63,17 +64,22 @@ export class Carrier {
 
   /**
    * Learns which chunks of a segment the store has, and compares them with our copy. If they reach further than the
-   * `ownBytes` that we have, that is noted, and nothing else: they can be compared once the server has streamed as much.
+   * `syncedBytes` that we have, that is noted, and nothing else: they can be compared once the server has streamed as much.
    * A segment that another receiver has made whole stands for its chunks.
    */
-  async findChunks(segment: Segment, record: Record, ownBytes: number, signal: AbortSignal): Promise<void> {
-    const chunks = await this.#listCompared(segment, (listed) => (furthestOf(listed) > ownBytes ? [] : listed), signal)
-    const furthest = furthestOf(chunks)
-    if (furthest > ownBytes) {
-      record.lookFromBytes = furthest
+  async findChunks(
+    { segment, syncedBytes, left }: Pick<SpoolSegment, 'segment' | 'syncedBytes' | 'left'>,
+    record: Record,
+    signal: AbortSignal,
+  ): Promise<void> {
+    // A segment that was left will never hold more: then what there is has to be the beginning.
+    const isBehind = (listed: readonly Chunk[]): boolean => furthestOf(listed) > syncedBytes && !left
+    const chunks = await this.#listCompared(segment, syncedBytes, (listed) => (isBehind(listed) ? [] : listed), signal)
+    if (isBehind(chunks)) {
+      record.lookFromBytes = furthestOf(chunks)
       return
     }
-    const whole = record.isOld ? await this.#findWhole(segment, ownBytes, signal) : []
+    const whole = record.isOld ? await this.#findWhole(segment, syncedBytes, signal) : []
     record.chunks = [...chunks, ...whole]
   }
 
@@ -82,7 +88,7 @@ export class Carrier {
     const name = this.#name(segment)
     const found: Chunk[] = []
     for (const { key } of await this.#archive.findSegment(name, { signal })) {
-      await this.#withFile(segment, (file) => this.#mustBegin(key, file, syncedBytes, signal))
+      await this.#withFile(segment, (file) => this.#mustBegin(key, file, 0, syncedBytes, signal))
       found.push({ key, segment: name, start: 0, end: this.#source.segmentBytes, codec: codecOfKey(key) })
     }
     return found
@@ -93,6 +99,15 @@ export class Carrier {
     const chunk = this.#chunk(segment, from, to)
     await this.#withFile(segment, (file) => this.#put('chunk', chunk.key, file, from, to, signal))
     record.chunks?.push(chunk)
+  }
+
+  /** Stores a timeline's history file. It is never overwritten: other content is ARCHIVE_CONFLICT. */
+  async putHistory(timeline: number, content: Uint8Array, signal: AbortSignal): Promise<void> {
+    const file = memoryAt(Buffer.from(content))
+    const there = await this.#archive.findHistory(timeline, { signal })
+    for (const object of there) await this.#mustBeSame(object.key, file, 0, content.length, signal)
+    if (there.length === 0)
+      await this.#put('history', historyKey(timeline, this.#codec), file, 0, content.length, signal)
   }
 
   /** Stores one chunk in the place of several, then deletes those. */
@@ -110,7 +125,8 @@ export class Carrier {
   /** Deletes the chunks of a segment that is stored whole, those of earlier runs and other receivers included. */
   async deleteChunks(segment: Segment, record: Record, signal: AbortSignal): Promise<void> {
     const ours = new Set(record.chunks?.map((chunk) => chunk.key))
-    const chunks = await this.#listCompared(segment, (listed) => listed.filter((chunk) => !ours.has(chunk.key)), signal)
+    const others = (listed: readonly Chunk[]): readonly Chunk[] => listed.filter((chunk) => !ours.has(chunk.key))
+    const chunks = await this.#listCompared(segment, this.#source.segmentBytes, others, signal)
     if (chunks.length > 0)
       await this.#archive.store.deleteMany(
         chunks.map((chunk) => chunk.key),
@@ -119,18 +135,19 @@ export class Carrier {
   }
 
   /**
-   * Lists the chunks of a segment, and compares those that `pick` takes with our copy. Where one is gone before it was
+   * Lists the chunks of a segment, and compares those that `pick` takes with the `ownBytes` of it that we have. Where one is gone before it was
    * read, because another one merges or deletes as we do, all starts over.
    */
   async #listCompared(
     segment: Segment,
+    ownBytes: number,
     pick: (listed: readonly Chunk[]) => readonly Chunk[],
     signal: AbortSignal,
   ): Promise<Chunk[]> {
     for (let attempt = 1; ; attempt++) {
       const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
       try {
-        await this.#compareAll(segment, pick(chunks), signal)
+        await this.#compareAll(segment, pick(chunks), ownBytes, signal)
         return chunks
       } catch (error) {
         if (!isError(error, 'KEY_MISSING') || attempt === listAttempts) throw error
@@ -138,10 +155,14 @@ export class Carrier {
     }
   }
 
-  async #compareAll(segment: Segment, chunks: readonly Chunk[], signal: AbortSignal): Promise<void> {
+  /** Compares chunks with the first `bytes` bytes of a segment. */
+  async #compareAll(segment: Segment, chunks: readonly Chunk[], bytes: number, signal: AbortSignal): Promise<void> {
     if (chunks.length === 0) return
     await this.#withFile(segment, async (file) => {
-      for (const chunk of chunks) await this.#mustBeSame(chunk.key, file, chunk.start, chunk.end, signal)
+      for (const { key, start, end } of chunks) {
+        if (end <= bytes) await this.#mustBeSame(key, file, start, end, signal)
+        else if (start < bytes) await this.#mustBegin(key, file, start, bytes, signal)
+      }
     })
   }
 
@@ -166,10 +187,11 @@ export class Carrier {
     if (!(await this.#archive.sameContent(key, part, to - from, { signal }))) throw this.#conflict(key)
   }
 
-  async #mustBegin(key: string, file: ReadableAt, bytes: number, signal: AbortSignal): Promise<void> {
-    let at = 0
+  /** The object has to begin with the bytes [from, to) of the file. */
+  async #mustBegin(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
+    let at = from
     for await (const piece of await this.#archive.readObject(key, this.#source.segmentBytes, { signal })) {
-      const own = Buffer.alloc(Math.min(piece.length, bytes - at))
+      const own = Buffer.alloc(Math.min(piece.length, Math.max(0, to - at)))
       await file.read(own, at)
       if (own.compare(piece, 0, own.length) !== 0) throw this.#conflict(key)
       at += own.length

@@ -64,7 +64,7 @@ async function pushBirth(
   if ((await request.archive.findSegment(name, { signal })).length > 0) return
   const carrier = carrierFor(request, path, segmentBytes)
   const record = new Record()
-  await carrier.findChunks(segment, record, bytes, signal)
+  await carrier.findChunks({ segment, syncedBytes: bytes, left: false }, record, signal)
   // A receiver has come further, or as far.
   if (record.chunks === null || coveredBytes(record.chunks, segmentBytes) >= bytes) return
   await carrier.putChunk(segment, record, 0, bytes, signal)

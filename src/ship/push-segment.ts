@@ -22,7 +22,7 @@ export async function pushSegment(
   await claim(request, cluster, signal)
   const carrier = carrierFor(request, request.path, cluster.segmentBytes)
   const record = new Record()
-  await carrier.findChunks(segment, record, cluster.segmentBytes, signal)
+  await carrier.findChunks({ segment, syncedBytes: cluster.segmentBytes, left: false }, record, signal)
   if (await isPaddedTail(request, file, record)) {
     return await pushIncomplete(request, file, name, "it ends in zeros from where the archive's tail ends", signal)
   }

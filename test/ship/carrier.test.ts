@@ -10,6 +10,7 @@ import { systemClock } from '../../src/kit/clock.ts'
 import { Carrier } from '../../src/ship/carrier.ts'
 import { Record } from '../../src/ship/record.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { segmentName } from '../../src/wal/segment.ts'
 import { MemoryStore } from '../support/memory-store.ts'
@@ -40,10 +41,7 @@ async function makePlace(t: TestContext): Promise<Place> {
   await file.close()
   const store = new MemoryStore()
   const archive = new Archive(store)
-  const spool = new Spool(
-    { folder, segmentBytes, positions: new Positions(systemClock) },
-    { identity: null, wholes: [], end: null },
-  )
+  const spool = new Spool({ folder, segmentBytes, positions: new Positions(systemClock) }, emptySpool)
   const metrics = { set: () => undefined, add: () => undefined, observe: () => undefined }
   return {
     store,
@@ -68,7 +66,7 @@ async function merge({ carrier, record }: ReturnType<Place['begin']>): Promise<v
 test('a merge keeps the tail as it was, in one chunk', async (t) => {
   const place = await makePlace(t)
   const run = place.begin()
-  await run.carrier.findChunks(segment, run.record, 0, deadline())
+  await run.carrier.findChunks({ segment, syncedBytes: 0, left: false }, run.record, deadline())
   for (let n = 0; n < 8; n++) await run.carrier.putChunk(segment, run.record, n * 100, n * 100 + 100, deadline())
   await merge(run)
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
@@ -78,7 +76,7 @@ test('a merge keeps the tail as it was, in one chunk', async (t) => {
 test('a crash between a merge and its deletions, and the merge after it, lose no byte of the tail', async (t) => {
   const place = await makePlace(t)
   const first = place.begin()
-  await first.carrier.findChunks(segment, first.record, 0, deadline())
+  await first.carrier.findChunks({ segment, syncedBytes: 0, left: false }, first.record, deadline())
   for (let n = 0; n < 8; n++) await first.carrier.putChunk(segment, first.record, n * 100, n * 100 + 100, deadline())
   place.store.before = (operation) => {
     if (operation === 'deleteMany') throw new Error('the process is killed')
@@ -88,7 +86,7 @@ test('a crash between a merge and its deletions, and the merge after it, lose no
   assert.equal(place.store.keys.length, 9, 'the merged chunk beside those that it covers')
 
   const second = place.begin()
-  await second.carrier.findChunks(segment, second.record, 800, deadline())
+  await second.carrier.findChunks({ segment, syncedBytes: 800, left: false }, second.record, deadline())
   await merge(second)
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
   await second.carrier.putChunk(segment, second.record, 800, 900, deadline())
@@ -99,11 +97,11 @@ test('a crash between a merge and its deletions, and the merge after it, lose no
 test('a tail goes on, is merged, and gives way to its segment in another compression than it began in', async (t) => {
   const place = await makePlace(t)
   const first = place.begin('lz4')
-  await first.carrier.findChunks(segment, first.record, 0, deadline())
+  await first.carrier.findChunks({ segment, syncedBytes: 0, left: false }, first.record, deadline())
   for (let n = 0; n < 4; n++) await first.carrier.putChunk(segment, first.record, n * 100, n * 100 + 100, deadline())
 
   const second = place.begin('none')
-  await second.carrier.findChunks(segment, second.record, 400, deadline())
+  await second.carrier.findChunks({ segment, syncedBytes: 400, left: false }, second.record, deadline())
   for (let n = 4; n < 8; n++) await second.carrier.putChunk(segment, second.record, n * 100, n * 100 + 100, deadline())
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
   await merge(second)
@@ -118,7 +116,7 @@ test('a tail goes on, is merged, and gives way to its segment in another compres
 test('a chunk that another receiver merges away while chunks are compared is looked for again', async (t) => {
   const place = await makePlace(t)
   const first = place.begin()
-  await first.carrier.findChunks(segment, first.record, 0, deadline())
+  await first.carrier.findChunks({ segment, syncedBytes: 0, left: false }, first.record, deadline())
   for (let n = 0; n < 8; n++) await first.carrier.putChunk(segment, first.record, n * 100, n * 100 + 100, deadline())
 
   const second = place.begin()
@@ -126,7 +124,7 @@ test('a chunk that another receiver merges away while chunks are compared is loo
   place.store.before = async (operation) => {
     if (operation === 'get') await (merging ??= merge(first))
   }
-  await second.carrier.findChunks(segment, second.record, 800, deadline())
+  await second.carrier.findChunks({ segment, syncedBytes: 800, left: false }, second.record, deadline())
   assert.deepEqual(
     second.record.chunks?.map((chunk) => chunk.key),
     place.store.keys,
