@@ -4,6 +4,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { entryOf, type OptionName, variableOf } from './options.ts'
+import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive.ts'
 import { report } from './report.ts'
 import { version } from './version.ts'
@@ -44,6 +45,17 @@ export async function runCommand(args: readonly string[]): Promise<number> {
           hint: "Write restore_command = 'walferry-fetch %f %p --store ...', options last.",
         })
       },
+    )
+    .command(
+      'push <path>',
+      'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
+      (argv) => withOptions(argv, pushOptions).positional('path', { describe: 'The file', type: 'string' }),
+      run(() => {
+        // main.ts runs it, where it comes first.
+        throw new WalferryError('BAD_INPUT', 'push has to be the first word of the command line', {
+          hint: "Write archive_command = 'walferry push %p --store ...', options last.",
+        })
+      }),
     )
     .command(
       'demo',

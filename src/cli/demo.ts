@@ -151,6 +151,7 @@ class Demo {
       requireSlot: false,
       shipIntervalMs: 1000,
       uploadConcurrency: 4,
+      codec: 'lz4',
       drainTimeoutMs: 10_000,
       listen: null,
     } as const

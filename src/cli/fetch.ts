@@ -2,7 +2,6 @@
  * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it parses its few options itself and loads
  * nothing that it does not use.
  */
-import { parseArgs } from 'node:util'
 import { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
@@ -12,7 +11,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { type Flags, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { openStore } from './open-store.ts'
-import { entryOf } from './options.ts'
+import { parseFlags } from './quick-flags.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -101,22 +100,10 @@ function parse(args: readonly string[]): { name: string; dest: string; flags: Fl
     throw usage('NAME and DEST come first, options after')
   }
   try {
-    const options = Object.fromEntries(
-      fetchOptions.map((option) => [
-        option,
-        { type: entryOf(option).boolean === true ? 'boolean' : 'string', multiple: true } as const,
-      ]),
-    )
-    const { values } = parseArgs({ args: [...rest], options, strict: true, allowNegative: true })
-    return { name, dest, flags: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, single(value)])) }
+    return { name, dest, flags: parseFlags(rest, fetchOptions) }
   } catch (error) {
     throw usage(error instanceof Error ? error.message : String(error))
   }
-}
-
-/** A flag that was given twice stays a list, which the configuration refuses. */
-function single(value: unknown): unknown {
-  return Array.isArray(value) && value.length === 1 ? value[0] : value
 }
 
 function usage(message: string): WalferryError {

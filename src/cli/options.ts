@@ -5,6 +5,7 @@
  * boolean is named positively, and `--no-<name>` switches it off. A bare number of a duration is seconds.
  */
 import * as v from 'valibot'
+import type { WritableCodec } from '../archive/codec-name.ts'
 import { parseLsn } from '../wal/lsn.ts'
 
 /** A value that a person writes: how it reads is said in the error, with `hint` as an example. */
@@ -166,6 +167,15 @@ export const options = {
     help: 'How long a synced byte may wait before it is shipped; 0 ships as soon as the previous upload is done.',
     schema: duration,
     fallback: '1s',
+  },
+  compression: {
+    group: 'Store',
+    help: 'Of what is stored: lz4, zstd (from Node.js 22.15 on) or none. What is there already may have any.',
+    schema: v.pipe(
+      v.picklist(['lz4', 'zstd', 'none'], 'lz4, zstd or none'),
+      v.transform((name): WritableCodec => (name === 'zstd' ? 'zst' : name)),
+    ),
+    fallback: 'lz4',
   },
   'upload-concurrency': {
     group: 'Store',

@@ -1,5 +1,6 @@
 /** `walferry receive`: from configuration to a running daemon, and from signals to its end. */
 import { resolve } from 'node:path'
+import { refuseUnwritable } from '../archive/codec.ts'
 import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { parseTarget } from '../pg/target.ts'
@@ -21,6 +22,7 @@ export const receiveOptions = [
   'spool',
   ...storeOptions,
   'ship-interval',
+  'compression',
   'upload-concurrency',
   'drain-timeout',
   'listen',
@@ -31,6 +33,7 @@ export const receiveOptions = [
 /** Resolves once everything is stopped. */
 export async function runReceive(flags: Flags): Promise<void> {
   const config = readConfig(receiveOptions, flags, process.env)
+  await refuseUnwritable(config.compression)
   const target = parseTarget(config.url, process.env)
   const log = openLog(config['log-level'], config['log-format'], (line) => process.stderr.write(line))
   const store = await openStore(config)
@@ -49,6 +52,7 @@ export async function runReceive(flags: Flags): Promise<void> {
       requireSlot: config['require-slot'],
       shipIntervalMs: config['ship-interval'],
       uploadConcurrency: config['upload-concurrency'],
+      codec: config.compression,
       drainTimeoutMs: config['drain-timeout'],
       listen: config.listen,
     },

@@ -29,6 +29,7 @@ export const errorCodes = {
   STORE_DENIED: 'the store refused the credentials or the permission',
   STORE_FAILED: 'the store answered in a way that a retry will not mend',
   STORE_UNREACHABLE: 'the store could not be reached, or did not answer in time',
+  WAL_DAMAGED: 'a WAL file of the server is cut, altered or not what its name says',
   WAL_REMOVED: 'the server has removed WAL that was not received yet',
 } as const
 

@@ -56,6 +56,7 @@ export class Receiving {
       requireSlot: false,
       shipIntervalMs: 0,
       uploadConcurrency: 4,
+      codec: 'lz4',
       drainTimeoutMs: 10_000,
       listen: null,
       ...options.config,
