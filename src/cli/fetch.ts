@@ -38,8 +38,16 @@ export async function runFetch(args: readonly string[]): Promise<number> {
         archive: new Archive(store),
         name,
         dest,
+        standby,
+        tails: config.tail,
+        endAtHole: config['end-at-hole'],
+        ignoreBacklog: config['ignore-backlog'],
         retryForMs: config['retry-for'] ?? (standby ? standbyRetryForMs : retryForMs),
         onRetry: (error) => say(`${name}: ${describe(error)}; trying again`),
+        onStuck: (error) => {
+          report(error, debug)
+          say(`${name}: waiting, because the standby would go on without it`)
+        },
       },
       stopped.signal,
     )

@@ -18,13 +18,13 @@ export interface SegmentWanted {
 
 const largestSegmentBytes = 1024 * 1024 * 1024
 
-/** Throws ARCHIVE_DAMAGED. `into` holds the whole segment, checked, when this resolves. */
+/** Throws ARCHIVE_DAMAGED. `into` holds the whole segment, checked, when this resolves; returns what it is. */
 export async function receiveSegment(
   archive: Archive,
   key: string,
   into: WritableAt,
   wanted: SegmentWanted,
-): Promise<void> {
+): Promise<ExpectedSegment> {
   const size = wanted.segmentBytes ?? { atMost: largestSegmentBytes }
   const plain = await archive.readObject(key, size, { signal: wanted.signal })
   let expected: ExpectedSegment | null = null
@@ -42,12 +42,13 @@ export async function receiveSegment(
   if (expected === null || checker === null) throw damaged(key, 'it is empty')
   if (at !== expected.segmentBytes) throw damaged(key, `it has ${at} bytes, and a segment has ${expected.segmentBytes}`)
   const fault = checker.end()
-  if (fault === null && plain.checked) return
+  if (fault === null && plain.checked) return expected
   // No checksum vouches for it, or its last pages look odd: then its records have to be whole up to its end. (Pages of a
   // file's former life lie behind an XLOG_SWITCH where the server crashed just then; PostgreSQL never reads them.)
   const walker = await walk(into, at, expected)
   const end = plus(segmentStart(expected.segment.segno, expected.segmentBytes), expected.segmentBytes)
   if (walker.completeUpTo !== end) throw damaged(key, fault ?? walker.stopped?.reason ?? 'its records end too early')
+  return expected
 }
 
 /**
