@@ -1,4 +1,4 @@
-/** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code (RULES of restore_command). */
+/** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code. */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
