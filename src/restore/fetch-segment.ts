@@ -3,7 +3,7 @@ import { rename } from 'node:fs/promises'
 import { fileAt } from '../archive/bytes-at.ts'
 import { type ClusterIdentity, readIdentity } from '../archive/identity.ts'
 import { systemIdentifierBeside } from './beside.ts'
-import { fetchTail } from './fetch-tail.ts'
+import { withGoodUpTo } from './good-up-to.ts'
 import { refuseOtherLines } from './page-timelines.ts'
 import { receiveSegment } from './receive-segment.ts'
 import type { FetchAnswer, FetchRequest } from './request.ts'
@@ -19,10 +19,15 @@ export async function fetchSegment(request: FetchRequest, signal: AbortSignal): 
       systemIdentifierBeside(dest),
     ])
     if (identity !== null) refuseForeign(archive, identity, systemIdentifier)
-    if (whole !== undefined) return await serveWhole(request, whole.key, identity, systemIdentifier, signal)
-    const answer = await fetchTail(request, neededBy, signal)
-    if (answer.answer !== 'look again') return answer
-    neededBy = answer.neededBy
+    try {
+      if (whole !== undefined) return await serveWhole(request, whole.key, identity, systemIdentifier, signal)
+      const { fetchTail } = await import('./fetch-tail.ts')
+      const answer = await fetchTail(request, neededBy, signal)
+      if (answer.answer !== 'look again') return answer
+      neededBy = answer.neededBy
+    } catch (error) {
+      throw withGoodUpTo(error, name, identity?.segmentBytes ?? null)
+    }
   }
 }
 

@@ -3,11 +3,12 @@
  *
  * What is served has been checked: its size, its checksums, its page headers, and whose it is. It is written under a
  * temporary name beside DEST and renamed when all is right; PostgreSQL syncs it itself.
+ *
+ * Nearly every call of a recovery serves a whole segment, in a new process: all that needs more is loaded only then.
  */
 import { isError, WalferryError } from '../kit/errors.ts'
 import { retry } from '../kit/retry.ts'
 import { isSegmentName, parseHistoryName } from '../wal/segment.ts'
-import { fetchHistory } from './fetch-history.ts'
 import { fetchSegment } from './fetch-segment.ts'
 import type { FetchAnswer, FetchRequest } from './request.ts'
 
@@ -25,8 +26,11 @@ export async function fetchFile(request: FetchRequest, signal: AbortSignal): Pro
       hint: "Write restore_command = 'walferry-fetch %f %p --store ...'.",
     })
   }
-  const attempt = (): Promise<FetchAnswer> =>
-    timeline === null ? fetchSegment(request, signal) : fetchHistory(request, timeline, signal)
+  const attempt = async (): Promise<FetchAnswer> => {
+    if (timeline === null) return await fetchSegment(request, signal)
+    const { fetchHistory } = await import('./fetch-history.ts')
+    return await fetchHistory(request, timeline, signal)
+  }
   for (let forMs = request.retryForMs; ; forMs = tellAgainMs) {
     try {
       return await retry(attempt, { signal, backoff, forMs, onRetry: request.onRetry })
