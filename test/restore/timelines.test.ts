@@ -264,14 +264,12 @@ describe('the timelines of pages', () => {
     await archive.segment(child, 4, first)
     const data = await server(t)
     const { store } = archive
-    const calls = async (name: string): Promise<typeof store.calls> => {
+    const calls = async (name: string): Promise<number[]> => {
       const before = { ...store.calls }
       assert.equal((await data.ask(store, name)).code, 0)
-      return { ...store.calls, get: store.calls.get - before.get, list: store.calls.list - before.list }
+      return [store.calls.get - before.get, store.calls.head - before.head, store.calls.list - before.list]
     }
-    const usual = await calls(nameOf(1, 2))
-    assert.deepEqual([usual.get, usual.list], [2, 0])
-    const atFork = await calls(first)
-    assert.deepEqual([atFork.get, atFork.list], [3, 0])
+    assert.deepEqual(await calls(nameOf(1, 2)), [2, 0, 0], 'the identity, and the segment')
+    assert.deepEqual(await calls(first), [3, 7, 0], 'and a look for the history file, which is read')
   })
 })
