@@ -55,7 +55,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
       if (fetched.what !== 'the segment' || debug) say(`${name}: served ${fetched.what}`)
       return 0
     }
-    if (debug) say(`${name}: not there: ${fetched.why}`)
+    if (debug || fetched.gaveUp === true) say(`${name}: not there: ${fetched.why}`)
     return absentCode
   } catch (error) {
     if (stopped.exitCode !== null) return stopped.exitCode

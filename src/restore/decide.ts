@@ -63,7 +63,13 @@ export interface OwnCopy {
   readonly complete: boolean
 }
 
-export type Decision = 'serve-tail' | 'serve-full-tail' | 'absent'
+/**
+ * - `serve-tail`, `serve-full-tail`: padded to the full size; a tail of the full size is a whole segment
+ * - `own`: "not there", because the server has it in pg_wal, or more of it
+ * - `end`: "not there", because the archive ends before it
+ * - `end-at-hole`: the same, although it goes on behind a hole
+ */
+export type Decision = 'serve-tail' | 'serve-full-tail' | 'own' | 'end' | 'end-at-hole'
 
 /**
  * Throws ARCHIVE_HOLE and ARCHIVE_LOST_BRANCH (retryable: what is missing may be on its way), and ARCHIVE_CONFLICT.
@@ -75,12 +81,12 @@ export function decide(seen: SegmentSeen): Decision {
   if (isHole || tailBytes === 0) {
     // What is not served the server looks for in its own pg_wal, and then on the ancestors' timelines.
     if (lostBranch !== null && !reaches(own, lostBranch.forkOffset)) throw branch(seen, lostBranch)
-    if (!isHole) return 'absent'
-    if (own.complete && own.compared !== 'differs') return 'absent'
-    throw hole(seen)
+    if (own.complete && own.compared !== 'differs') return 'own'
+    if (isHole) throw hole(seen)
+    return seen.neededBy === null ? 'end' : 'end-at-hole'
   }
   if (lacking !== null && !reaches(own, lacking.forkOffset)) throw tooShort(seen, lacking)
-  if (own.compared === 'has-all') return 'absent'
+  if (own.compared === 'has-all') return 'own'
   if (own.compared === 'differs') throw conflict(seen)
   return 'serve-tail'
 }

@@ -67,8 +67,15 @@ export async function fetchTail(
     const own = await lookAtOwnCopy(join(dirname(dest), name), tail, Math.max(read.bytes, first.tailBytes), expected)
     const decision = decide({ name, start, segmentBytes, neededBy, own, endAtHole: request.endAtHole, ...first })
     if (decision !== 'serve-full-tail') refuseBacklog(name, backlog)
-    if (decision === 'absent') {
-      return { answer: 'absent', why: first.tailBytes === 0 ? 'the archive ends before it' : 'pg_wal has all of it' }
+    switch (decision) {
+      case 'own':
+        return { answer: 'absent', why: 'pg_wal has it, or more of it' }
+      case 'end':
+        return { answer: 'absent', why: 'the archive ends before it' }
+      case 'end-at-hole':
+        return { answer: 'absent', why: `it is a hole, taken for the end; given up is ${neededBy}`, gaveUp: true }
+      case 'serve-tail':
+      case 'serve-full-tail':
     }
     // PostgreSQL takes a segment only at its full size; zeros behind the end are the end of WAL.
     await file.truncate(segmentBytes)

@@ -26,5 +26,5 @@ export interface FetchRequest {
 
 export type FetchAnswer =
   | { readonly answer: 'served'; readonly what: string }
-  /** Proved: the archive does not have it, and has nothing that needs it. */
-  | { readonly answer: 'absent'; readonly why: string }
+  /** Proved: the archive does not have it, and has nothing that needs it. Or what needs it is given up, which is told. */
+  | { readonly answer: 'absent'; readonly why: string; readonly gaveUp?: true }

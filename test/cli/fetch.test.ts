@@ -86,7 +86,9 @@ describe('the exit code of walferry-fetch', () => {
     archive.backlog('walferry')
     const behind = ['--store', await inFolder(t, archive), ...atOnce]
     const data = await DataFolder.make(t, systemIdentifier)
-    assert.equal((await ask(data, hole, [...store, '--end-at-hole'])).code, 1)
+    const ended = await ask(data, hole, [...store, '--end-at-hole'])
+    assert.equal(ended.code, 1)
+    assert.match(ended.stderr, /: not there: it is a hole, taken for the end; given up is wal_005\/0{7}10{15}3\.lz4\n$/)
     assert.equal((await ask(data, tail, [...store, '--no-tail'])).code, 1)
     const refused = await ask(data, absent, behind)
     assert.equal(refused.code, 204)

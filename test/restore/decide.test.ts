@@ -33,11 +33,11 @@ interface Row {
 }
 
 const table: readonly Row[] = [
-  { seen: 'nothing at all', change: {}, decision: 'absent' },
+  { seen: 'nothing at all', change: {}, decision: 'end' },
   { seen: 'nothing, but what needs it', change: { neededBy }, decision: 'ARCHIVE_HOLE' },
   { seen: 'a tail, but what needs all of it', change: { tailBytes, neededBy }, decision: 'ARCHIVE_HOLE' },
   { seen: 'a tail', change: { tailBytes }, decision: 'serve-tail' },
-  { seen: 'a tail, and all of it in pg_wal', change: { tailBytes, own: own('has-all', 8192) }, decision: 'absent' },
+  { seen: 'a tail, and all of it in pg_wal', change: { tailBytes, own: own('has-all', 8192) }, decision: 'own' },
   { seen: 'a tail, and less of it in pg_wal', change: { tailBytes, own: own('shorter', 80) }, decision: 'serve-tail' },
   {
     seen: 'a tail, and other WAL in pg_wal',
@@ -56,7 +56,7 @@ const table: readonly Row[] = [
   {
     seen: 'a hole, and all of the segment in pg_wal',
     change: { neededBy, own: own('has-all', segmentBytes, true) },
-    decision: 'absent',
+    decision: 'own',
   },
   {
     seen: 'a hole, and a segment in pg_wal that is not complete',
@@ -71,11 +71,11 @@ const table: readonly Row[] = [
   {
     seen: 'a hole behind a tail, and all of the segment in pg_wal',
     change: { tailBytes, neededBy, own: own('has-all', segmentBytes, true) },
-    decision: 'absent',
+    decision: 'own',
   },
 
   // A hole that is to be the end.
-  { seen: 'a hole that is to be the end', change: { neededBy, endAtHole: true }, decision: 'absent' },
+  { seen: 'a hole that is to be the end', change: { neededBy, endAtHole: true }, decision: 'end-at-hole' },
   {
     seen: 'a tail before a hole that is to be the end',
     change: { tailBytes, neededBy, endAtHole: true },
@@ -103,7 +103,7 @@ const table: readonly Row[] = [
   {
     seen: 'a lost branch, and a file in pg_wal that reaches the fork',
     change: { lostBranch, own: own('has-all', 0x4000) },
-    decision: 'absent',
+    decision: 'end',
   },
   {
     seen: 'a lost branch from the first byte on, and an empty file in pg_wal',
@@ -124,7 +124,7 @@ const table: readonly Row[] = [
   {
     seen: 'a tail that ends before the fork, and a file in pg_wal that reaches it',
     change: { tailBytes, lacking, own: own('has-all', 0x4000) },
-    decision: 'absent',
+    decision: 'own',
   },
 ]
 

@@ -226,6 +226,21 @@ describe('the first segment of a timeline that is not there at all', () => {
     assert.equal((await data.ask(archive.store, first)).code, 200)
   })
 
+  test('may begin with the fork itself', async (t) => {
+    const switched = new MadeWal().fillTo(3 * segmentBytes - 9000, 'a').switch()
+    const archive = new MadeArchive()
+    archive.identity(switched)
+    for (const segno of [1, 2]) await archive.segment(switched, segno)
+    await archive.history(2, '1\t0/300000\tno recovery target specified\n')
+    const data = await server(t)
+    const name = nameOf(2, 3)
+    assert.equal((await data.ask(archive.store, name)).code, 1)
+    await archive.segment(switched.fork().fillTo(4 * segmentBytes, 'l'), 3)
+    assert.equal((await data.ask(archive.store, name)).code, 200)
+    await archive.chunk(switched.fork(2).fillTo(4 * segmentBytes, 'c'), 3, 0, 8192, 'lz4', 2)
+    assert.equal((await data.ask(archive.store, name)).code, 0)
+  })
+
   test('looks at every timeline that was left in the segment', async (t) => {
     const second = shared.fork(2).fillTo(fork + 50_000, 'c')
     const archive = await forkedArchive()
