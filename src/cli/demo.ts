@@ -152,6 +152,8 @@ class Demo {
       statusIntervalMs: 10_000,
       loop: true,
       endpos: null,
+      onGap: 'continue',
+      requireSlot: false,
       shipIntervalMs: 1000,
       uploadConcurrency: 4,
       drainTimeoutMs: 10_000,

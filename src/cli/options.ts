@@ -111,6 +111,19 @@ export const options = {
     schema: parsed(parseLsn, 'a WAL position such as 16/B374D848'),
     alias: 'E',
   },
+  'require-slot': {
+    group: 'PostgreSQL',
+    help: 'Never create the slot: it is an error if it is not there.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'on-gap': {
+    group: 'PostgreSQL',
+    help: 'When the server has removed WAL that nobody has received: continue behind it, with a note in the archive, or halt.',
+    schema: v.picklist(['continue', 'halt'], 'continue or halt'),
+    fallback: 'continue',
+  },
   spool: {
     group: 'Spool',
     help: 'Folder for WAL that is not shipped yet; created where it is missing. One receiver each.',

@@ -40,6 +40,8 @@ const maxPauseMs = 5000
 export async function streamInto(options: StreamOptions, signal: AbortSignal): Promise<StreamEnd> {
   const stream = new SpoolStream(options)
   await options.spool.beginStream(options.start.timeline, options.start.lsn, stream)
+  // Only now: before, what the spool holds of the old branch would count as shipped once more.
+  if (options.start.fork !== null) options.positions.turnTo(options.start.fork)
   const from = { slot: options.slot, timeline: options.start.timeline, start: options.start.lsn }
   const onAbort = (): void => stream.stop()
   try {

@@ -54,6 +54,8 @@ export class Receiving {
       statusIntervalMs: 10_000,
       loop: true,
       endpos: null,
+      onGap: 'continue',
+      requireSlot: false,
       shipIntervalMs: 0,
       uploadConcurrency: 4,
       drainTimeoutMs: 10_000,

@@ -52,7 +52,7 @@ async function stream(
     {
       client,
       slot: 'walferry',
-      start: { timeline: 1, lsn, acknowledgeFrom: lsn, warning: null },
+      start: { timeline: 1, lsn, acknowledgeFrom: lsn, fork: null, gap: null, warning: null },
       spool,
       positions,
       statusIntervalMs: 10_000,
