@@ -218,6 +218,27 @@ export const options = {
     schema: boolean,
     boolean: true,
   },
+  tail: {
+    group: 'Recovery',
+    help: 'Serve the tail of the newest segment, too; --no-tail leaves it out.',
+    schema: boolean,
+    fallback: 'true',
+    boolean: true,
+  },
+  'end-at-hole': {
+    group: 'Recovery',
+    help: 'Take a hole for the end of the archive: give up all WAL behind it.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'ignore-backlog': {
+    group: 'Recovery',
+    help: 'End the recovery although a receiver still holds WAL that the archive has not.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
   'on-outage': {
     group: 'Recovery',
     help: 'What to answer when the store cannot be reached: fail (the server stops) or absent (as with --standby).',
