@@ -8,5 +8,6 @@ export const fetchOptions = [
   'tail',
   'end-at-hole',
   'ignore-backlog',
+  'prefetch',
   'log-level',
 ] as const

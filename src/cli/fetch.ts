@@ -3,15 +3,13 @@
  * nothing that it does not use.
  */
 import { Archive } from '../archive/archive.ts'
-import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
+import { describe, type ErrorCode, isError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { type Flags, readConfig } from './config.ts'
-import { fetchOptions } from './fetch-options.ts'
+import { readFetchArguments } from './fetch-arguments.ts'
 import { openStore } from './open-store.ts'
-import { parseFlags } from './quick-flags.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -26,15 +24,15 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   let absentInstead: readonly ErrorCode[] = []
   let store: ObjectStore | null = null
   try {
-    const { name, dest, flags } = parse(args)
-    const config = readConfig(fetchOptions, flags, process.env)
+    const { name, dest, config } = readFetchArguments(args)
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
     store = await openStore(config)
+    const archive = new Archive(store)
     const fetched = await fetchFile(
       {
-        archive: new Archive(store),
+        archive,
         name,
         dest,
         standby,
@@ -52,6 +50,11 @@ export async function runFetch(args: readonly string[]): Promise<number> {
     )
     if (fetched.answer === 'served') {
       if (fetched.what !== 'the segment' || debug) say(`${name}: served ${fetched.what}`)
+      const key = process.env['WALFERRY_PREFETCH_FOR']
+      if (fetched.what === 'the segment' && config.prefetch > 0 && key !== undefined) {
+        const { fetchAhead } = await import('./fetch-ahead.ts')
+        await fetchAhead({ archive, name, dest, args, key }, stopped.signal)
+      }
       return 0
     }
     if (debug || fetched.gaveUp === true) say(`${name}: not there: ${fetched.why}`)
@@ -100,24 +103,6 @@ class StopSignals {
   dispose(): void {
     for (const name of stopSignals) process.off(name, this.#onSignal)
   }
-}
-
-function parse(args: readonly string[]): { name: string; dest: string; flags: Flags } {
-  const [name, dest, ...rest] = args
-  if (name === undefined || dest === undefined || name.startsWith('-') || dest.startsWith('-')) {
-    throw usage('NAME and DEST come first, options after')
-  }
-  try {
-    return { name, dest, flags: parseFlags(rest, fetchOptions) }
-  } catch (error) {
-    throw usage(error instanceof Error ? error.message : String(error))
-  }
-}
-
-function usage(message: string): WalferryError {
-  return new WalferryError('BAD_INPUT', message, {
-    hint: "Write restore_command = 'walferry-fetch %f %p --store s3://bucket/prefix'. See walferry fetch --help.",
-  })
 }
 
 function say(text: string): void {

@@ -239,6 +239,12 @@ export const options = {
     fallback: 'false',
     boolean: true,
   },
+  prefetch: {
+    group: 'Recovery',
+    help: 'How many segments to fetch ahead, in the background, at most 1 GiB of them; 0 for none.',
+    schema: v.pipe(v.string(), v.regex(/^(?:[0-9]|[1-5][0-9]|6[0-4])$/, 'a number from 0 to 64'), v.transform(Number)),
+    fallback: '8',
+  },
   'on-outage': {
     group: 'Recovery',
     help: 'What to answer when the store cannot be reached: fail (the server stops) or absent (as with --standby).',

@@ -2,7 +2,7 @@
 import type { Archive } from '../archive/archive.ts'
 import { firstTimeline, parseHistory, type TimelineHistory } from '../wal/history.ts'
 import { historyBeside } from './beside.ts'
-import type { FetchRequest } from './request.ts'
+import type { FileAsked } from './request.ts'
 
 const largestHistoryBytes = 1024 * 1024
 
@@ -24,7 +24,7 @@ export async function readHistory(
 
 /** By the archive's history file, else by that of pg_wal, which the server goes by; null where neither is there. */
 export async function lineOf(
-  { archive, dest }: FetchRequest,
+  { archive, dest }: Pick<FileAsked, 'archive' | 'dest'>,
   timeline: number,
   signal: AbortSignal,
 ): Promise<TimelineHistory | null> {

@@ -10,14 +10,14 @@ import { pageBytes, shortHeaderBytes } from '../wal/page.ts'
 import { historyName } from '../wal/segment.ts'
 import type { ExpectedSegment } from '../wal/segment-check.ts'
 import { lineOf } from './line.ts'
-import type { FetchRequest } from './request.ts'
+import type { FileAsked } from './request.ts'
 
 /**
  * Throws ARCHIVE_DAMAGED if a page is of a timeline that is no ancestor of the name's, where its history is known. The
  * pages have been checked otherwise: their timelines do not go back, and none is later than the name's.
  */
 export async function refuseOtherLines(
-  request: FetchRequest,
+  request: FileAsked,
   source: ReadableAt,
   bytes: number,
   { segment }: ExpectedSegment,

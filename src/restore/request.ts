@@ -2,12 +2,15 @@
 import type { Archive } from '../archive/archive.ts'
 import type { WalferryError } from '../kit/errors.ts'
 
-export interface FetchRequest {
+export interface FileAsked {
   readonly archive: Archive
   /** What PostgreSQL asks for, %f: a segment's name, or a history file's. */
   readonly name: string
   /** Where it wants it, %p. */
   readonly dest: string
+}
+
+export interface FetchRequest extends FileAsked {
   /** The server is a standby: it asks again for ever, so that "absent" ends nothing. */
   readonly standby: boolean
   /** Serve tails, too. Without, a recovery has whole segments only. */

@@ -100,6 +100,11 @@ export function restoreCommand(args: readonly string[], env: Readonly<Record<str
   return [...assignments(env), quoted(program('walferry-fetch')), '%f', '%p', ...args.map(quoted)].join(' ')
 }
 
+/** A recovery_end_command that ends what restore_command has left running. */
+export function cleanupCommand(): string {
+  return `${quoted(program('walferry-fetch'))} --cleanup`
+}
+
 /** An archive_command: `walferry push %p` in the same way. */
 export function archiveCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
   return [...assignments(env), quoted(program('walferry')), 'push', '%p', ...args.map(quoted)].join(' ')

@@ -1,0 +1,36 @@
+/**
+ * The background process of `fetch`, which fetch-ahead.ts starts: prefetch-main.js SEGMENT_BYTES NAME DEST [options]. It says
+ * nothing to anybody. It ends by itself, when its folder is taken away at the latest.
+ */
+import { rmdir } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { Archive } from '../archive/archive.ts'
+import { prefetchFolder } from '../restore/prefetch-folder.ts'
+import { prefetch } from '../restore/prefetch.ts'
+import { readFetchArguments } from './fetch-arguments.ts'
+import { openStore } from './open-store.ts'
+
+const idleMs = 60_000
+
+const [segmentBytes, ...args] = process.argv.slice(2)
+const { dest: relative, config } = readFetchArguments(args)
+const dest = resolve(relative)
+const folder = prefetchFolder(dest)
+const store = await openStore(config)
+// From here on "." is the folder, also when another one has its name.
+process.chdir(folder)
+try {
+  await prefetch({
+    archive: new Archive(store),
+    folder: '.',
+    key: process.env['WALFERRY_PREFETCH_FOR'] ?? '',
+    dest,
+    segmentBytes: Number(segmentBytes),
+    segments: config.prefetch,
+    idleMs,
+  })
+} finally {
+  store.close()
+  // If it is another one by now, it is not empty.
+  await rmdir(folder).catch(() => undefined)
+}
