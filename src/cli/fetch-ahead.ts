@@ -44,7 +44,10 @@ export async function fetchAhead(served: Served, signal: AbortSignal): Promise<v
     await makePrefetchFolder(folder, key, name)
     const command = [process.execPath, program, String(size), ...args]
     // In a session of its own: the server signals all of its own one. Node.js hands on no other file that is open.
-    spawn('/bin/sh', ['-c', shell, 'walferry', ...command], { detached: true, stdio: 'ignore' }).unref()
+    const child = spawn('/bin/sh', ['-c', shell, 'walferry', ...command], { detached: true, stdio: 'ignore' })
+    // It is told later, and nobody listening would end this process, and the recovery with it.
+    child.once('error', () => undefined)
+    child.unref()
   } catch {
     // As it is said above.
   }
