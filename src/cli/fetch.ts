@@ -1,18 +1,15 @@
 /**
- * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it parses its few options itself and loads
- * nothing that it does not use.
+ * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it loads nothing that it does not use.
  */
-import { parseArgs } from 'node:util'
 import { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { type Flags, readConfig } from './config.ts'
+import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { openStore } from './open-store.ts'
-import { entryOf } from './options.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -27,8 +24,8 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   let absentInstead: readonly ErrorCode[] = []
   let store: ObjectStore | null = null
   try {
-    const { name, dest, flags } = parse(args)
-    const config = readConfig(fetchOptions, flags, process.env)
+    const { name, dest, rest } = parse(args)
+    const config = readConfig(fetchOptions, await gather(fetchOptions, rest, process.env))
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
@@ -95,34 +92,14 @@ class StopSignals {
   }
 }
 
-function parse(args: readonly string[]): { name: string; dest: string; flags: Flags } {
+function parse(args: readonly string[]): { name: string; dest: string; rest: readonly string[] } {
   const [name, dest, ...rest] = args
   if (name === undefined || dest === undefined || name.startsWith('-') || dest.startsWith('-')) {
-    throw usage('NAME and DEST come first, options after')
+    throw new WalferryError('BAD_INPUT', 'NAME and DEST come first, options after', {
+      hint: "Write restore_command = 'walferry-fetch %f %p --store s3://bucket/prefix'. See walferry fetch --help.",
+    })
   }
-  try {
-    const options = Object.fromEntries(
-      fetchOptions.map((option) => [
-        option,
-        { type: entryOf(option).boolean === true ? 'boolean' : 'string', multiple: true } as const,
-      ]),
-    )
-    const { values } = parseArgs({ args: [...rest], options, strict: true, allowNegative: true })
-    return { name, dest, flags: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, single(value)])) }
-  } catch (error) {
-    throw usage(error instanceof Error ? error.message : String(error))
-  }
-}
-
-/** A flag that was given twice stays a list, which the configuration refuses. */
-function single(value: unknown): unknown {
-  return Array.isArray(value) && value.length === 1 ? value[0] : value
-}
-
-function usage(message: string): WalferryError {
-  return new WalferryError('BAD_INPUT', message, {
-    hint: "Write restore_command = 'walferry-fetch %f %p --store s3://bucket/prefix'. See walferry fetch --help.",
-  })
+  return { name, dest, rest }
 }
 
 function say(text: string): void {

@@ -1,43 +1,21 @@
 /** From --store to a store. The only place that names concrete stores; S3 is loaded only where it is chosen. */
 import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { WalferryError } from '../kit/errors.ts'
 import { DirectoryStore } from '../store/directory.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Config } from './options.ts'
 
 export const storeOptions = ['store', 's3-endpoint', 's3-region', 's3-path-style'] as const
 
-/** Throws BAD_INPUT for a URL that cannot be read. Does not touch the store. */
+/** Does not touch the store. */
 export async function openStore(config: Config<(typeof storeOptions)[number]>): Promise<ObjectStore> {
-  const url = config.store
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(url)?.[1]
-  if (scheme === undefined) return new DirectoryStore(resolve(url))
-  if (scheme === 'file') return new DirectoryStore(folderOf(url))
-  if (scheme !== 's3') {
-    throw new WalferryError('BAD_INPUT', `--store: "${scheme}://" is not known`, {
-      hint: 'Write s3://bucket/prefix, file:///path, or the path of a folder.',
-    })
-  }
-  const match = /^s3:\/\/([^/]+)(?:\/(.*?))?\/*$/.exec(url)
-  if (match === null) throw new WalferryError('BAD_INPUT', `--store: "${url}" names no bucket`)
+  const place = config.store
+  if (place.kind === 'folder') return new DirectoryStore(resolve(place.path))
   const { S3Store } = await import('../store/s3.ts')
   return new S3Store({
-    bucket: match[1] ?? '',
-    prefix: match[2] ?? '',
+    bucket: place.bucket,
+    prefix: place.prefix,
     ...(config['s3-endpoint'] === undefined ? {} : { endpoint: config['s3-endpoint'] }),
     ...(config['s3-region'] === undefined ? {} : { region: config['s3-region'] }),
     forcePathStyle: config['s3-path-style'] ?? config['s3-endpoint'] !== undefined,
   })
-}
-
-function folderOf(url: string): string {
-  try {
-    return fileURLToPath(url)
-  } catch (cause) {
-    throw new WalferryError('BAD_INPUT', `--store: "${url}" is no file URL`, {
-      cause,
-      hint: 'Write file:///absolute/path.',
-    })
-  }
 }
