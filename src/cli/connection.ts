@@ -52,9 +52,8 @@ function partsOf(sources: Sources, env: Variables): Part[] {
     if (given !== null) parts.push({ ...given, variable })
   }
   const taken = new Set(parts.map((part) => part.variable))
-  for (const [name, text] of Object.entries(env)) {
-    if (/^PG[A-Z]/.test(name) && !taken.has(name) && text !== undefined)
-      parts.push({ from: name, text, variable: name })
+  for (const [name, text = ''] of Object.entries(env)) {
+    if (/^PG[A-Z]/.test(name) && !taken.has(name) && text !== '') parts.push({ from: name, text, variable: name })
   }
   return parts
 }

@@ -6,7 +6,7 @@ const indent = '  '
 /** Where the explanation of an option begins; longer flags get a line of their own. */
 const column = 32
 const widest = 110
-const narrowest = 70
+const narrowest = 80
 
 /** What `walferry --help` (command: null) and `walferry COMMAND --help` print, for a terminal of `columns`. */
 export function helpFor(command: Command | null, commands: readonly Command[], columns: number): string {
