@@ -8,8 +8,8 @@
 import { WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { type Lsn, plus } from '../wal/lsn.ts'
-import { historyName, parseSegmentName, segmentName, segmentStart } from '../wal/segment.ts'
-import { parseChunkKey, parseWalKey, segmentOfKey, tailFolder, tailPrefix, walFolder } from './keys.ts'
+import { historyName, parseSegmentName, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
+import { type GapName, parseChunkKey, parseWalKey, segmentOfKey, tailFolder, tailPrefix, walFolder } from './keys.ts'
 import { type Chunk, planTail } from './tail.ts'
 
 /** How far back a receiver that was killed may have left holes: its uploads in flight, with room to spare. */
@@ -17,6 +17,11 @@ export const holeWindow = 64
 
 export interface SegmentOptions extends CallOptions {
   readonly segmentBytes: number
+}
+
+export interface RunOptions extends NewestOptions {
+  /** Gaps that were noticed: what lies behind them counts. */
+  readonly gaps?: readonly GapName[]
 }
 
 export interface NewestOptions extends SegmentOptions {
@@ -63,13 +68,13 @@ export async function newestSegment(
 }
 
 /**
- * How far a timeline's WAL reaches without a hole, looking back over the last 64 segments; null if there is none.
+ * How far a timeline's WAL reaches without a hole but the `gaps` that are known, looking back over the last 64 segments; null if there is none.
  * Beyond that window no hole is looked for: uploads that a killed receiver left out of order are a few.
  */
 export async function archivedUpTo(
   store: ObjectStore,
   timeline: number,
-  options: NewestOptions,
+  options: RunOptions,
 ): Promise<ArchivedRun | null> {
   const { segmentBytes } = options
   const window = await newestWindow(store, timeline, options)
@@ -83,15 +88,20 @@ export async function archivedUpTo(
   }
   const from = window?.from ?? segno
 
+  const newest = Math.max(window?.newest ?? 0, ...tails.keys())
+  const gaps = (options.gaps ?? []).filter((gap) => gap.timeline === timeline)
   let tail: readonly Chunk[] = []
   let tailBytes = 0
   for (; ; segno++) {
     if (whole.has(segno)) continue
     tail = tails.get(segno) ?? []
     tailBytes = planTail(tail, segmentBytes).bytes
-    if (tailBytes < segmentBytes) break
+    if (tailBytes === segmentBytes) continue
+    const end = plus(segmentStart(segno, segmentBytes), tailBytes)
+    const gap = gaps.find((one) => one.from <= end && end < one.to && segnoOf(one.to, segmentBytes) <= newest)
+    if (gap === undefined) break
+    segno = segnoOf(gap.to, segmentBytes) - 1
   }
-  const newest = Math.max(window?.newest ?? 0, ...tails.keys())
   const name = (number: number): string => segmentName({ timeline, segno: number }, segmentBytes)
   return {
     timeline,

@@ -188,6 +188,27 @@ export const options = {
     value: 'LSN',
     alias: 'E',
   },
+  ack: {
+    group: 'PostgreSQL',
+    help: 'What is acknowledged to the server as flushed: spool (durable here) or store (durable in the archive).',
+    schema: v.picklist(['spool', 'store'], 'spool or store'),
+    value: 'PLACE',
+    fallback: 'spool',
+  },
+  'ack-store-timeout': {
+    group: 'PostgreSQL',
+    help: 'With --ack store: how long shipping may stand still before nothing is acknowledged, so that a server is not hung.',
+    schema: v.pipe(duration, v.minValue(1000, 'at least 1s')),
+    value: 'DURATION',
+    fallback: '30s',
+  },
+  'on-gap': {
+    group: 'PostgreSQL',
+    help: 'When the server has removed WAL that nobody has received: continue behind it, with a note in the archive, or halt.',
+    schema: v.picklist(['continue', 'halt'], 'continue or halt'),
+    value: 'ANSWER',
+    fallback: 'continue',
+  },
   slot: {
     group: 'Replication slot',
     help: 'Replication slot; created where it is missing.',
@@ -195,6 +216,13 @@ export const options = {
     value: 'NAME',
     fallback: 'walferry',
     alias: 'S',
+  },
+  'require-slot': {
+    group: 'Replication slot',
+    help: 'Never create the slot while receiving: it is an error if it is not there.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
   },
   'create-slot': {
     group: 'Replication slot',

@@ -9,7 +9,8 @@
  */
 import { setMaxListeners } from 'node:events'
 import { Archive } from '../archive/archive.ts'
-import { archivedUpTo } from '../archive/catalogue.ts'
+import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
+import { putGap } from '../archive/gaps.ts'
 import { assertSameCluster, claimIdentity } from '../archive/identity.ts'
 import { findOwner } from '../archive/owner.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
@@ -24,14 +25,16 @@ import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
 import { type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
-import { checkIdentity } from '../receive/start.ts'
+import { checkIdentity, type Gap } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
 import { Shipper } from '../ship/shipper.ts'
+import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
-import { recoverSpool, type SpoolScan } from '../spool/recover.ts'
-import { type Place, Spool } from '../spool/spool.ts'
+import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
+import { Spool } from '../spool/spool.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface ReceiveConfig {
@@ -42,6 +45,10 @@ export interface ReceiveConfig {
   readonly statusIntervalMs: number
   readonly loop: boolean
   readonly endpos: Lsn | null
+  readonly ack: 'spool' | 'store'
+  readonly ackStoreTimeoutMs: number
+  readonly onGap: 'continue' | 'halt'
+  readonly requireSlot: boolean
   readonly shipIntervalMs: number
   readonly uploadConcurrency: number
   readonly drainTimeoutMs: number
@@ -79,10 +86,10 @@ export class ReceiveDaemon {
   readonly #cut = new AbortController()
   /** Aborts, with the error, when the archive turns out not to be ours. */
   readonly #refused = new AbortController()
-  #scan: SpoolScan = { identity: null, wholes: [], end: null }
+  #scan: SpoolScan = emptySpool
   #pipeline: Pipeline | null = null
   /** Where the archive ended when we came; null until it was asked. */
-  #archived: Place | 'nothing' | null = null
+  #archived: ArchiveEnd | 'nothing' | null = null
   #storeProblem: WalferryError | null = null
   #isClaimed = false
 
@@ -104,6 +111,11 @@ export class ReceiveDaemon {
       log,
       accept: (server) => void this.#accept(server),
       meet: (server, others, signal) => this.#meet(server, others, signal),
+      recordGap: (gap, signal) => this.#recordGap(gap, signal),
+      ack: config.ack,
+      ackStoreTimeoutMs: config.ackStoreTimeoutMs,
+      onGap: config.onGap,
+      requireSlot: config.requireSlot,
       onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
       onReconnect: (reason) => this.#metrics.add('walferry_reconnects_total', 1, { reason }),
     })
@@ -117,7 +129,21 @@ export class ReceiveDaemon {
   async run(stop: AbortSignal): Promise<void> {
     const { spoolFolder } = this.#config
     await prepareFolder(spoolFolder)
+    const lock = await lockSpool(spoolFolder)
+    try {
+      await this.#runLocked(stop)
+    } finally {
+      await lock.close()
+    }
+  }
+
+  async #runLocked(stop: AbortSignal): Promise<void> {
+    const { spoolFolder } = this.#config
     this.#scan = await recoverSpool(spoolFolder)
+    for (const { name, as, fault } of this.#scan.setAside) {
+      const hint = 'It is not shipped. Look where it comes from, then remove it.'
+      this.#log.error(`set aside a file of the spool: ${name} ${fault}`, { as, hint })
+    }
     const listener = await this.#listen()
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
@@ -186,7 +212,8 @@ export class ReceiveDaemon {
       spool,
       archive: this.#archive,
       positions: this.positions,
-      shipIntervalMs: this.#config.shipIntervalMs,
+      // What commits wait for does not wait for an interval.
+      shipIntervalMs: this.#config.ack === 'store' ? 0 : this.#config.shipIntervalMs,
       uploadConcurrency: this.#config.uploadConcurrency,
       clock: systemClock,
       log: this.#log,
@@ -291,30 +318,40 @@ export class ReceiveDaemon {
     const pipeline = this.#accept(server)
     const { spool } = pipeline
     const before = others ? null : this.#archived
-    const found = before ?? (await this.#lookAtArchive(pipeline, server.timeline, signal))
+    const found = before ?? (await this.#lookAtArchive(pipeline, signal))
     const archived = found === 'nothing' ? null : found
     const sure = before === null && found !== null
-    const isAhead = archived !== null && isBehind(spool.provedEnd, archived)
+    const isAhead = archived !== null && isFurther(archived.place, spool.provedEnd)
     if (isAhead) {
-      this.#log.info('the archive is ahead of the spool', { archive: formatLsn(archived.lsn) })
-      await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived, signal)
+      const { timeline, lsn } = archived.place
+      this.#log.info('the archive is ahead of the spool', { timeline, archive: formatLsn(lsn) })
+      await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived.place, signal)
     }
     // Not before: where seeding fails, the archive may have changed.
     this.#archived = found
-    return { spool, furthest: isAhead ? archived : spool.end, sure }
+    const furthest = isAhead ? archived.place : spool.end
+    const kept = furthest === null ? null : (spool.histories.get(furthest.timeline)?.history ?? null)
+    const line = furthest !== null && archived?.place.timeline === furthest.timeline ? archived.line : null
+    return { spool, furthest, furthestLine: kept ?? line, sure }
+  }
+
+  async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
+    const reason = 'The server had removed this WAL before it was received.'
+    await putGap(this.#archive.store, { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }, { signal })
+    this.#metrics.add('walferry_gaps_total', 1)
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
-  async #lookAtArchive(pipeline: Pipeline, timeline: number, signal: AbortSignal): Promise<Place | 'nothing' | null> {
+  async #lookAtArchive(pipeline: Pipeline, signal: AbortSignal): Promise<ArchiveEnd | 'nothing' | null> {
     const { spool, cluster } = pipeline
-    const look = async (inner: AbortSignal): Promise<Place | 'nothing'> => {
+    const look = async (inner: AbortSignal): Promise<ArchiveEnd | 'nothing'> => {
       await orAbort(pipeline.claimed, inner)
-      const run = await this.#untilStoreAnswers(
-        (asking) => archivedUpTo(this.#archive.store, timeline, { segmentBytes: cluster.segmentBytes, signal: asking }),
+      const end = await this.#untilStoreAnswers(
+        (asking) => archiveEnd(this.#archive, { segmentBytes: cluster.segmentBytes, signal: asking }),
         inner,
       )
-      if (run?.hole) this.#log.warn('the archive has a hole', { missing: run.hole.missing, newest: run.hole.newest })
-      return run === null ? 'nothing' : { timeline, lsn: run.end }
+      if (end?.hole) this.#log.warn('the archive has a hole', { missing: end.hole.missing, newest: end.hole.newest })
+      return end ?? 'nothing'
     }
     if (spool.provedEnd === null) return await look(signal)
     const late = new Error('the store does not answer')
@@ -380,8 +417,10 @@ export class ReceiveDaemon {
   }
 }
 
-function isBehind(here: Place | null, there: Place): boolean {
-  return here === null || (here.timeline === there.timeline && here.lsn < there.lsn)
+/** Whether one place is further than another: a later timeline is, wherever it began. */
+function isFurther(there: Place, here: Place | null): boolean {
+  if (here === null || there.timeline > here.timeline) return true
+  return there.timeline === here.timeline && there.lsn > here.lsn
 }
 
 async function prepareFolder(folder: string): Promise<void> {

@@ -38,6 +38,10 @@ export const catalogue = {
     type: 'gauge',
     help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database; 0 while unknown.",
   },
+  walferry_gaps_total: {
+    type: 'counter',
+    help: 'Times that WAL was lost: the server had removed it before it was received, and nobody else has it.',
+  },
   walferry_received_bytes_total: { type: 'counter', help: 'WAL received, repeated bytes after a reconnect included.' },
   walferry_fsync_duration_seconds: {
     type: 'histogram',
@@ -51,7 +55,7 @@ export const catalogue = {
   },
   walferry_shipped_objects_total: {
     type: 'counter',
-    help: 'Objects that became durable in the store: whole segments, chunks of a tail, and merged chunks.',
+    help: 'Objects that became durable in the store: whole segments, chunks of a tail, merged chunks, and history files.',
     labels: ['kind'],
   },
   walferry_shipped_bytes_total: {

@@ -109,6 +109,16 @@ export class ReplicationClient {
     return found === null ? null : onlyRow(found)['answer'] === 't'
   }
 
+  async timelineHistory(timeline: number, signal: AbortSignal): Promise<Buffer | null> {
+    try {
+      const row = await this.#row(`TIMELINE_HISTORY ${timeline}`, `read the history of timeline ${timeline}`, signal)
+      return Buffer.from(need(row, 'content'))
+    } catch (error) {
+      if (isError(error, 'PG_REFUSED') && error.fields['sqlstate'] === '58P01') return null
+      throw error
+    }
+  }
+
   /** Creates a physical slot that keeps WAL from now on. */
   async createSlot(name: string, signal: AbortSignal): Promise<void> {
     const command = `CREATE_REPLICATION_SLOT ${quoted(name)} PHYSICAL RESERVE_WAL`

@@ -7,16 +7,21 @@
  * The first retry comes at once, later ones after at most 5 s.
  */
 import { reasonOf, sleep, withDeadline } from '../kit/abort.ts'
+import { systemClock } from '../kit/clock.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
-import { ReplicationClient, type ServerIdentity, type SlotState } from '../pg/replication-client.ts'
+import { ReplicationClient, type ServerIdentity, type SlotState, type StreamEnd } from '../pg/replication-client.ts'
 import type { WalListener } from '../pg/stream-messages.ts'
 import { describeTarget, type Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
-import type { Place, Spool } from '../spool/spool.ts'
+import type { Spool } from '../spool/spool.ts'
+import type { TimelineHistory } from '../wal/history.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
-import { resumeFrom, type Start } from './start.ts'
+import type { Place } from '../wal/place.ts'
+import { Ack } from './ack.ts'
+import { learnLine } from './learn-line.ts'
+import { type Gap, resumeFrom, type Start } from './start.ts'
 import { streamInto } from './stream.ts'
 
 export type ReceiverState = 'connecting' | 'streaming' | 'waiting' | 'halted' | 'stopped'
@@ -37,6 +42,14 @@ export interface ReceiverOptions {
    * last time. Rejects where the archive is not ours.
    */
   readonly meet: (server: ServerIdentity, others: boolean, signal: AbortSignal) => Promise<Meeting>
+  /** Makes a note of WAL that is lost, durably. */
+  readonly recordGap: (gap: Gap, signal: AbortSignal) => Promise<void>
+  readonly ack: 'spool' | 'store'
+  readonly ackStoreTimeoutMs: number
+  /** Whether to go on behind WAL that is lost, or to halt. */
+  readonly onGap: 'continue' | 'halt'
+  /** Never create the slot. */
+  readonly requireSlot: boolean
   readonly onReceived: (bytes: number) => void
   readonly onReconnect: (reason: ErrorCode | 'OTHER') => void
 }
@@ -46,6 +59,8 @@ export interface Meeting {
   readonly spool: Spool
   /** How far spool and archive reach; null for nothing. */
   readonly furthest: Place | null
+  /** The history of its timeline, where spool or archive have it. */
+  readonly furthestLine: TimelineHistory | null
   /** The archive was asked just now, and has answered. */
   readonly sure: boolean
 }
@@ -62,6 +77,8 @@ const backoff: Backoff = { firstMs: 100, maxMs: 5000 }
 /** wal_receiver_timeout's default: a server that says nothing for so long, also when asked, is gone. */
 const silenceMs = 60_000
 const tryForSlotMs = 10_000 // it begins a stream and ends it: two round trips
+/** ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE: the slot was invalidated (18 and later say so, slot.c). */
+const slotInvalidated = '55000'
 /** Hears nothing of a stream. */
 const deaf: WalListener = { walBegins() {}, wal() {}, keepalive() {}, batchEnd() {} }
 
@@ -76,6 +93,11 @@ export class Receiver {
   #slotWasOurs = false
   /** What is known of the archive is as of this session. */
   #sure = false
+  /** The start from which nothing came yet, and those whose WAL the server has said is gone since a stream last brought any. */
+  #lastStart: Start | null = null
+  #removed: Place[] = []
+  /** The server does not let us use the slot any more. */
+  #slotIsLost = false
 
   constructor(options: ReceiverOptions) {
     this.#options = options
@@ -114,59 +136,89 @@ export class Receiver {
   }
 
   async #session(signal: AbortSignal): Promise<void> {
-    const { target, log, positions } = this.#options
+    const { target } = this.#options
     const client = await ReplicationClient.connect(target, signal)
     try {
-      const server = await client.identify(signal)
-      this.#options.accept(server)
-      if (!this.#slotWasOurs) await this.#tryForSlot(client, server, signal)
-      const { spool, furthest, sure } = await this.#options.meet(server, !this.#slotWasOurs, signal)
-      this.#sure = sure
-      const start = await this.#findStart(client, server, furthest, signal)
-      const senderTimeoutMs = await client.walSenderTimeoutMs(signal)
-      positions.startAt(start.lsn, start.lsn)
-      const end = await streamInto(
-        {
-          client,
-          slot: this.#options.slot,
-          start,
-          spool,
-          positions,
-          statusIntervalMs: Math.min(
-            this.#options.statusIntervalMs,
-            senderTimeoutMs === 0 ? Infinity : senderTimeoutMs / 3,
-          ),
-          silenceMs,
-          endpos: this.#options.endpos,
-          onReceived: this.#options.onReceived,
-          onStreaming: () => {
-            this.#state = 'streaming'
-            this.#streamingSinceMs = performance.now()
-            this.#slotWasOurs = true
-            this.#problem = null
-            log.info('streaming', {
-              server: describeTarget(target),
-              version: client.majorVersion,
-              timeline: start.timeline,
-              start: formatLsn(start.lsn),
-              slot: this.#options.slot,
-            })
-          },
-        },
-        signal,
-      )
-      if (end.kind === 'timeline-ended') {
-        throw new WalferryError(
-          'SERVER_TIMELINE',
-          `timeline ${start.timeline} ended at ${formatLsn(end.startsAt)}; the server went on as timeline ${end.timeline}`,
-          {
-            hint: 'Following a timeline switch is not supported yet. To follow this server, use a new spool and a new archive.',
-          },
-        )
+      for (let reached = 0; ; ) {
+        const server = await client.identify(signal)
+        if (server.timeline < reached) {
+          const message = `the server does not say yet that timeline ${reached} has begun`
+          throw new WalferryError('SERVER_BEHIND', message, { retryable: true })
+        }
+        this.#options.accept(server)
+        if (!this.#slotWasOurs) await this.#tryForSlot(client, server, signal)
+        const end = await this.#streamOnce(client, server, signal)
+        if (end.kind === 'stopped') return
+        this.#options.log.info(`the timeline ended; the server went on as timeline ${end.timeline}`, {
+          at: formatLsn(end.startsAt),
+        })
+        reached = end.timeline
       }
     } finally {
       await client.close()
     }
+  }
+
+  /** Streams until the timeline ends, or everything does. */
+  async #streamOnce(client: ReplicationClient, server: ServerIdentity, signal: AbortSignal): Promise<StreamEnd> {
+    const { positions, log, target, ack, ackStoreTimeoutMs } = this.#options
+    const meeting = await this.#options.meet(server, !this.#slotWasOurs, signal)
+    const { spool } = meeting
+    this.#sure = meeting.sure
+    const line = await learnLine(client, server, spool, signal)
+    const start = await this.#findStart(client, server, { ...meeting, line }, signal)
+    const senderTimeoutMs = await client.walSenderTimeoutMs(signal)
+    this.#lastStart = start
+    positions.startAt(start.lsn, start.lsn)
+    const streaming = streamInto(
+      {
+        client,
+        slot: this.#options.slot,
+        start,
+        spool,
+        positions,
+        ack: new Ack({ ack, timeoutMs: ackStoreTimeoutMs, positions, clock: systemClock, log }),
+        statusIntervalMs: Math.min(
+          this.#options.statusIntervalMs,
+          senderTimeoutMs === 0 ? Infinity : senderTimeoutMs / 3,
+          ack === 'store' ? ackStoreTimeoutMs / 3 : Infinity,
+        ),
+        silenceMs,
+        endpos: this.#options.endpos,
+        onReceived: (bytes) => {
+          this.#lastStart = null
+          this.#removed = []
+          this.#options.onReceived(bytes)
+        },
+        onStreaming: () => {
+          this.#state = 'streaming'
+          this.#streamingSinceMs = performance.now()
+          this.#slotWasOurs = true
+          this.#problem = null
+          log.info('streaming', {
+            server: describeTarget(target),
+            version: client.majorVersion,
+            timeline: start.timeline,
+            start: formatLsn(start.lsn),
+            slot: this.#options.slot,
+          })
+        },
+      },
+      signal,
+    )
+    return await streaming.catch((error: unknown) => {
+      throw isError(error, 'WAL_REMOVED') ? this.#noteRemoved(error) : error
+    })
+  }
+
+  /**
+   * The server says that WAL is gone. If that is what the stream began with, the next start looks for another way;
+   * behind a fork it is normal: a promoted standby removes the segments of the old timeline that it does not need.
+   */
+  #noteRemoved(error: WalferryError): WalferryError {
+    const start = this.#lastStart
+    if (start !== null) this.#removed.push({ timeline: start.timeline, lsn: start.lsn })
+    return new WalferryError('WAL_REMOVED', error.message, { fields: error.fields, retryable: true })
   }
 
   /**
@@ -191,33 +243,65 @@ export class Receiver {
   async #findStart(
     client: ReplicationClient,
     met: ServerIdentity,
-    furthest: Place | null,
+    meeting: Meeting & { readonly line: TimelineHistory },
     signal: AbortSignal,
   ): Promise<Start> {
+    const { log, slot: name } = this.#options
+    const { furthest, furthestLine, line } = meeting
     const slot = await this.#ensureSlot(client, furthest, signal)
-    const isBehind = (server: ServerIdentity): boolean => furthest !== null && furthest.lsn > server.flushedUpTo
+    const isBehind = (server: ServerIdentity): boolean =>
+      furthest !== null && furthest.timeline === server.timeline && furthest.lsn > server.flushedUpTo
     // The archive may have been waited for, or filled by another receiver, since the server was met.
     const server = isBehind(met) ? await client.identify(signal) : met
-    const behind = isBehind(server)
     const start = resumeFrom({
       server,
-      inRecovery: behind ? await client.isInRecovery(signal) : null,
+      line,
+      inRecovery: isBehind(server) ? await client.isInRecovery(signal) : null,
       slot,
       furthest,
+      furthestLine,
       slotKeepBytes: await client.slotKeepBytes(signal),
+      removed: this.#removed,
     })
-    if (start.warning !== null) this.#options.log.warn(start.warning, { slot: this.#options.slot })
+    if (start.warning !== null) log.warn(start.warning, { slot: name })
+    if (start.gap !== null) await this.#loseWal(start.gap, signal)
     return start
+  }
+
+  /** Goes on behind WAL that is lost, once that is sure and noted. */
+  async #loseWal(gap: Gap, signal: AbortSignal): Promise<void> {
+    const { log, onGap, recordGap } = this.#options
+    const what = `WAL is lost: the server has removed timeline ${gap.timeline} from ${formatLsn(gap.from)} to ${formatLsn(gap.to)}`
+    const fields = { timeline: gap.timeline, from: formatLsn(gap.from), to: formatLsn(gap.to) }
+    // Another receiver may have shipped what the server has removed: that is known only once the archive has answered.
+    if (!this.#sure || onGap === 'halt') {
+      const hint = this.#sure
+        ? 'Nobody has received it. To go on behind the gap: --on-gap continue. Then take a base backup.'
+        : 'Whether somebody else has shipped it is known only once the store answers.'
+      throw new WalferryError('WAL_REMOVED', what, { fields, hint, retryable: !this.#sure })
+    }
+    await recordGap(gap, signal)
+    const hint = 'A recovery cannot pass the gap: take a base backup now, and look why the slot did not keep the WAL.'
+    log.error(what, { ...fields, code: 'WAL_REMOVED', hint })
   }
 
   /** A slot that reserves WAL, made where there is none, before the stream starts: from here on nothing is discarded. */
   async #ensureSlot(client: ReplicationClient, furthest: Place | null, signal: AbortSignal): Promise<SlotState> {
-    const { slot: name, log } = this.#options
+    const { slot: name, log, requireSlot } = this.#options
     const found = await client.readSlot(name, signal)
-    if (found.state === 'reserved') return found
-    // With WAL of our own, streaming itself makes a slot reserve from where we are.
-    if (found.state === 'unreserved' && furthest !== null) return found
-    if (found.state === 'unreserved') await client.dropSlot(name, signal)
+    const removed = this.#removed.at(-1)
+    // A slot that says it reserves what is gone does not keep anything.
+    const isHollow = found.state === 'reserved' && removed !== undefined && found.restartLsn <= removed.lsn
+    if (found.state === 'reserved' && !isHollow && !this.#slotIsLost) return found
+    if (requireSlot && found.state !== 'unreadable') {
+      // With WAL of our own, streaming itself makes a slot reserve from where we are.
+      if (found.state === 'unreserved' && furthest !== null && !this.#slotIsLost) return found
+      const is = found.state === 'missing' ? 'is not there' : 'keeps no WAL'
+      throw new WalferryError('SLOT_MISSING', `the slot "${name}" ${is}, and --require-slot forbids to create it`, {
+        hint: `Create it: SELECT pg_create_physical_replication_slot('${name}', true).`,
+      })
+    }
+    if (found.state === 'unreserved' || found.state === 'reserved') await client.dropSlot(name, signal)
     try {
       await client.createSlot(name, signal)
       log.info('created the slot', { slot: name })
@@ -225,6 +309,7 @@ export class Receiver {
       const exists = isError(error, 'PG_REFUSED') && error.fields['sqlstate'] === '42710'
       if (!exists || found.state !== 'unreadable') throw error
     }
+    this.#slotIsLost = false
     return await client.readSlot(name, signal)
   }
 
@@ -232,7 +317,8 @@ export class Receiver {
     const known = isError(error) ? error : null
     if (known === null) throw error
     this.#problem = known
-    if (!this.#options.loop || this.#halts(known)) throw known
+    this.#slotIsLost ||= isError(known, 'PG_REFUSED') && known.fields['sqlstate'] === slotInvalidated
+    if (!this.#options.loop || halting.includes(known.code) || isGap(known)) throw known
     if (known.code === 'SLOT_IN_USE' || known.code === 'WAL_REMOVED') this.#slotWasOurs = false
     this.#state = 'waiting'
     this.#options.onReconnect(known.code)
@@ -245,12 +331,6 @@ export class Receiver {
     await sleep(waitMs, signal)
   }
 
-  #halts(error: WalferryError): boolean {
-    // Another receiver may have shipped what the server has removed: that is known only once the archive has answered.
-    if (error.code === 'WAL_REMOVED') return this.#sure
-    return halting.includes(error.code)
-  }
-
   #nextWaitMs(): number {
     const sinceMs = this.#streamingSinceMs
     this.#streamingSinceMs = null
@@ -259,4 +339,9 @@ export class Receiver {
     const failures = this.#failures++
     return failures === 0 ? 0 : backoffMs(backoff, failures - 1)
   }
+}
+
+/** WAL is lost, and nothing may go on. */
+function isGap(error: WalferryError): boolean {
+  return error.code === 'WAL_REMOVED' && !error.retryable
 }

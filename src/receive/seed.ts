@@ -7,8 +7,10 @@ import { join } from 'node:path'
 import type { Archive } from '../archive/archive.ts'
 import { fileAt, piecesOf, type WritableAt } from '../archive/bytes-at.ts'
 import { systemCode, WalferryError } from '../kit/errors.ts'
-import { type Place, type Spool, type SpoolListener, spoolError } from '../spool/spool.ts'
+import { spoolError } from '../spool/spool-error.ts'
+import type { Spool, SpoolListener } from '../spool/spool.ts'
 import { bytesBetween } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { offsetIn, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 
 /**

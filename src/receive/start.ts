@@ -1,33 +1,59 @@
 /**
  * Where streaming starts: one pure decision over what the server, its slot, the spool and the archive say.
  *
- * W is the furthest place on one line that is synced in the spool or stored without a hole in the archive. Streaming
- * always starts at the beginning of the segment that holds W, and what comes again is compared with what is here before
- * anything is acknowledged: a receiver that resumed in mid-segment would splice two histories when a server had gone
- * back to a snapshot, and nothing would ever say so.
+ * W is the furthest place that is synced in the spool, or stored without a hole in the archive. Streaming always starts
+ * at the beginning of a segment, and what comes again is compared with what is here before anything is acknowledged: a
+ * receiver that resumed in mid-segment would splice two histories when a server had gone back to a snapshot, and nothing
+ * would ever say so.
  *
- * | case | W | slot | start | acknowledge from |
- * |---|---|---|---|---|
- * | first start | none | reserves WAL | its segment start | at once |
- * | slot behind W | any | at or before W | W's segment start | W, once the overlap was compared |
- * | slot ahead of W | any | after W | W's segment start | at once: it moves the slot back, which keeps that WAL |
- * | the same, too far | any | after W, and the server keeps less than it has since W | W's segment start | the slot's position |
+ * | case | what is known | start |
+ * |---|---|---|
+ * | first start | no W; the slot reserves WAL | the slot's segment, on the timeline that held it |
+ * | the same | no W; the slot reserves none, or cannot be read | where the server is now, with a warning |
+ * | the same line | W on the server's timeline, the server has it | W's segment |
+ * | behind | W on the server's timeline, past a standby | SERVER_BEHIND, until it has caught up |
+ * | lost WAL | W on the server's timeline, past a primary | SERVER_LOST_WAL |
+ * | the past | W on an ancestor, before the line left it | W's segment, on W's timeline |
+ * | the turn | W on an ancestor, where the line left it | the fork's segment, on the timeline that follows |
+ * | lost branch | W on an ancestor, past where the line left it; or on a timeline beside the server's | the same |
+ * | old primary | the server's timeline is W's past, or an older one beside it | SERVER_TIMELINE: not this server |
+ * | removed | the server said that this start's WAL is gone, and the next timeline begins in its segment | there: its copy holds the bytes |
+ * | gap | the same, and no timeline does | the segment from which the slot keeps WAL; what lies between is lost |
+ *
+ * What is acknowledged, with a slot that is
+ * - at or behind W: nothing before W, once the overlap was compared;
+ * - ahead of W: all of it, at once; it moves the slot back, and that makes the server keep the WAL;
+ * - the same, but W is further back than the server keeps WAL for a slot: nothing before the slot's position.
  */
 import { WalferryError } from '../kit/errors.ts'
 import type { ServerIdentity, SlotState } from '../pg/replication-client.ts'
-import type { Place } from '../spool/spool.ts'
+import { isAncestor, leavesAt, partingOf, type TimelineHistory, timelineAt } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn, laterOf } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface StartFacts {
   readonly server: ServerIdentity
+  /** The history of the server's timeline. */
+  readonly line: TimelineHistory
   /** null: it could not be asked. Only looked at when the server is behind us. */
   readonly inRecovery: boolean | null
   readonly slot: SlotState
   /** W, or null if there is nothing yet. */
   readonly furthest: Place | null
+  /** The history of W's timeline, or null if it is not known. Only looked at where that is not on the server's line. */
+  readonly furthestLine: TimelineHistory | null
   /** max_slot_wal_keep_size; null for no limit. */
   readonly slotKeepBytes: number | null
+  /** Starts whose WAL the server has said is gone. */
+  readonly removed: readonly Place[]
+}
+
+/** WAL of a timeline that the server discarded before anybody had it. */
+export interface Gap {
+  readonly timeline: number
+  readonly from: Lsn
+  readonly to: Lsn
 }
 
 export interface Start {
@@ -36,41 +62,121 @@ export interface Start {
   readonly lsn: Lsn
   /** Nothing is reported as flushed before the stream is durable up to here. */
   readonly acknowledgeFrom: Lsn
+  /** Where the server's line left the one that is here, if what is here goes on behind that. */
+  readonly fork: Lsn | null
+  readonly gap: Gap | null
   /** What somebody should know about this start. */
   readonly warning: string | null
 }
 
-/** Throws SERVER_TIMELINE, SERVER_BEHIND or SERVER_LOST_WAL where nothing may be streamed. */
+/** Throws SERVER_TIMELINE, SERVER_BEHIND, SERVER_LOST_WAL or WAL_REMOVED where nothing may be streamed. */
 export function resumeFrom(facts: StartFacts): Start {
-  const { server, furthest } = facts
-  const beginning = (lsn: Lsn): Lsn => segmentStart(segnoOf(lsn, server.segmentBytes), server.segmentBytes)
-  if (furthest === null) return firstStart(facts, beginning)
-  if (furthest.timeline !== server.timeline) {
-    throw otherTimeline(`the server is on timeline ${server.timeline}, and what is here ends on ${furthest.timeline}`)
-  }
-  if (furthest.lsn > server.flushedUpTo) throw serverBehind(facts, furthest)
-  const lsn = beginning(furthest.lsn)
-  return { timeline: server.timeline, lsn, acknowledgeFrom: acknowledgeFrom(facts, furthest.lsn, lsn), warning: null }
+  const start = facts.furthest === null ? firstStart(facts) : startFrom(facts, facts.furthest)
+  if (!isRemoved(facts, start)) return start
+  const copy = startInCopy(facts, start)
+  return copy !== null && !isRemoved(facts, copy) ? copy : startBehindGap(facts, start)
 }
 
-function firstStart(facts: StartFacts, beginning: (lsn: Lsn) => Lsn): Start {
-  const { server, slot } = facts
+function isRemoved(facts: StartFacts, start: Start): boolean {
+  return facts.removed.some(({ timeline, lsn }) => timeline === start.timeline && lsn === start.lsn)
+}
+
+function firstStart(facts: StartFacts): Start {
+  const { server, slot, line } = facts
   if (slot.state !== 'reserved') {
-    const lsn = beginning(server.flushedUpTo)
+    const lsn = beginning(facts, server.flushedUpTo)
     const why = slot.state === 'unreadable' ? 'could not be read' : 'reserves no WAL'
     const warning = `the slot ${why}, so streaming starts where the server is now: WAL before ${formatLsn(lsn)} is not received`
-    return { timeline: server.timeline, lsn, acknowledgeFrom: lsn, warning }
+    return { timeline: server.timeline, lsn, acknowledgeFrom: lsn, fork: null, gap: null, warning }
   }
-  if (slot.restartTimeline !== null && slot.restartTimeline !== server.timeline) {
-    throw otherTimeline(
-      `the slot reserves WAL of timeline ${slot.restartTimeline}, and the server is on ${server.timeline}`,
-    )
-  }
-  const lsn = beginning(slot.restartLsn)
-  return { timeline: server.timeline, lsn, acknowledgeFrom: lsn, warning: null }
+  const lsn = beginning(facts, slot.restartLsn)
+  const timeline = timelineOfSlot(slot.restartTimeline, slot.restartLsn, line)
+  return { timeline, lsn, acknowledgeFrom: lsn, fork: null, gap: null, warning: null }
 }
 
-function acknowledgeFrom(facts: StartFacts, furthest: Lsn, start: Lsn): Lsn {
+function startFrom(facts: StartFacts, furthest: Place): Start {
+  const { server, line, furthestLine } = facts
+  if (furthest.timeline === server.timeline) {
+    if (furthest.lsn > server.flushedUpTo) throw serverBehind(facts, furthest)
+    return startAt(facts, furthest)
+  }
+  const left = leavesAt(line, furthest.timeline)
+  if (left !== null) return furthest.lsn < left ? startAt(facts, furthest) : turn(facts, furthest, left)
+  if (furthestLine === null) {
+    throw otherTimeline(
+      facts,
+      furthest,
+      `Nothing here tells how timeline ${furthest.timeline} came about: its history file is neither in the spool nor in ` +
+        'the archive. Put it back from pg_wal of a server that has it.',
+    )
+  }
+  if (isAncestor(furthestLine, server.timeline) || server.timeline < furthest.timeline) {
+    throw otherTimeline(
+      facts,
+      furthest,
+      'It is an old primary, or was never promoted: its WAL is not streamed, because the archive has the newer line. ' +
+        'Connect to the new primary (--url can name several hosts), or rewind this one.',
+    )
+  }
+  return turn(facts, furthest, partingOf(line, furthestLine).at ?? furthest.lsn)
+}
+
+function startAt(facts: StartFacts, from: Place): Start {
+  const lsn = beginning(facts, from.lsn)
+  const acknowledgeFrom = acknowledgedFrom(facts, from.lsn, lsn)
+  return { timeline: from.timeline, lsn, acknowledgeFrom, fork: null, gap: null, warning: null }
+}
+
+/** Goes on with the timeline that follows at `fork`, from the beginning of its first segment. */
+function turn(facts: StartFacts, furthest: Place, fork: Lsn): Start {
+  const start = startAt(facts, { timeline: timelineAt(facts.line, fork), lsn: fork })
+  if (furthest.lsn === fork) return start
+  const warning =
+    `the server's line left timeline ${furthest.timeline} at ${formatLsn(fork)}: what is here from there to ` +
+    `${formatLsn(furthest.lsn)} is on a branch that was left; it stays in the archive, and is not part of the new line`
+  return { ...start, fork, warning }
+}
+
+/** The next timeline of the line, where it begins in the same segment: its first segment holds the same bytes. */
+function startInCopy(facts: StartFacts, start: Start): Start | null {
+  const fork = leavesAt(facts.line, start.timeline)
+  if (fork === null || beginning(facts, fork) !== start.lsn) return null
+  return { ...start, timeline: timelineAt(facts.line, fork) }
+}
+
+function startBehindGap(facts: StartFacts, start: Start): Start {
+  const { slot, line, furthest } = facts
+  const lsn = slot.state === 'reserved' ? beginning(facts, slot.restartLsn) : null
+  if (slot.state !== 'reserved' || lsn === null || lsn <= start.lsn) {
+    throw new WalferryError('WAL_REMOVED', `the server has removed WAL from ${formatLsn(start.lsn)} on`, {
+      fields: { timeline: start.timeline, lsn: formatLsn(start.lsn) },
+      retryable: true,
+    })
+  }
+  const timeline = timelineOfSlot(slot.restartTimeline, slot.restartLsn, line)
+  const behind = { ...start, timeline, lsn, acknowledgeFrom: lsn }
+  if (isRemoved(facts, behind)) {
+    throw new WalferryError('WAL_REMOVED', `the server lacks WAL that its slot reserves, from ${formatLsn(lsn)} on`, {
+      fields: { timeline, lsn: formatLsn(lsn) },
+      hint: 'Look whether files of pg_wal were deleted by hand.',
+    })
+  }
+  // Without W nothing was promised yet.
+  const gap = furthest === null ? null : { timeline: start.timeline, from: start.fork ?? furthest.lsn, to: lsn }
+  return { ...behind, gap }
+}
+
+function beginning(facts: StartFacts, lsn: Lsn): Lsn {
+  const { segmentBytes } = facts.server
+  return segmentStart(segnoOf(lsn, segmentBytes), segmentBytes)
+}
+
+/** Before 15 a slot tells no timeline. */
+function timelineOfSlot(told: number | null, restartLsn: Lsn, line: TimelineHistory): number {
+  return told !== null && (told === line.timeline || isAncestor(line, told)) ? told : timelineAt(line, restartLsn)
+}
+
+function acknowledgedFrom(facts: StartFacts, furthest: Lsn, start: Lsn): Lsn {
   if (facts.slot.state !== 'reserved' || facts.slot.restartLsn <= furthest) return furthest
   const back = bytesBetween(start, facts.server.flushedUpTo)
   // A slot moved further back than the server keeps WAL for would be invalidated on the spot.
@@ -93,9 +199,11 @@ function serverBehind(facts: StartFacts, furthest: Place): WalferryError {
   })
 }
 
-function otherTimeline(message: string): WalferryError {
+function otherTimeline({ server }: StartFacts, furthest: Place, hint: string): WalferryError {
+  const message = `the server is on timeline ${server.timeline}, and what is here ends on ${furthest.timeline}`
   return new WalferryError('SERVER_TIMELINE', message, {
-    hint: 'Following a timeline switch is not supported yet. To follow this server, use a new spool and a new archive.',
+    fields: { server: server.timeline, here: furthest.timeline },
+    hint,
   })
 }
 

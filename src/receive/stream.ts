@@ -1,9 +1,9 @@
 /**
  * One stream from a server into the spool: hands bytes on, answers the server, and pauses it while the spool is full.
  *
- * What is reported: *written* within 2 ms, or along with its sync; *flushed* as soon as it is synced, never before; *applied*
- * never. A reply never waits for an fsync or an upload: when the server asks, it gets what is true now, and the sync
- * that is under way reports by itself when it is done.
+ * What is reported: *written* within 2 ms, or along with its sync; *flushed* as soon as it is synced, or shipped (ack.ts),
+ * never before; *applied* never. A reply never waits for an fsync or an upload: when the server asks, it gets what is true
+ * now, and the sync that is under way reports by itself when it is done.
  */
 import { WalferryError } from '../kit/errors.ts'
 import type { ReplicationClient, StreamEnd, WalStream } from '../pg/replication-client.ts'
@@ -11,6 +11,7 @@ import type { WalListener } from '../pg/stream-messages.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Spool, SpoolListener } from '../spool/spool.ts'
 import { formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
+import type { Ack } from './ack.ts'
 import type { Start } from './start.ts'
 
 export interface StreamOptions {
@@ -19,6 +20,7 @@ export interface StreamOptions {
   readonly start: Start
   readonly spool: Spool
   readonly positions: Positions
+  readonly ack: Ack
   /** How often to report when nothing else makes us. */
   readonly statusIntervalMs: number
   /** A server that is silent for this long, also when asked, is gone. */
@@ -40,8 +42,12 @@ const maxPauseMs = 5000
 export async function streamInto(options: StreamOptions, signal: AbortSignal): Promise<StreamEnd> {
   const stream = new SpoolStream(options)
   await options.spool.beginStream(options.start.timeline, options.start.lsn, stream)
+  // Only now: before, what the spool holds of the old branch would count as shipped once more.
+  if (options.start.fork !== null) options.positions.turnTo(options.start.fork)
   const from = { slot: options.slot, timeline: options.start.timeline, start: options.start.lsn }
   const onAbort = (): void => stream.stop()
+  const ended = new AbortController()
+  if (options.ack.isOfStore) void stream.reportShipped(ended.signal)
   try {
     signal.throwIfAborted()
     signal.addEventListener('abort', onAbort, { once: true })
@@ -49,6 +55,7 @@ export async function streamInto(options: StreamOptions, signal: AbortSignal): P
   } finally {
     signal.removeEventListener('abort', onAbort)
     stream.end()
+    ended.abort(new Error('the stream has ended'))
     // Where the stream broke, the next one waits for it.
     if (signal.aborted) await options.spool.settle()
   }
@@ -108,6 +115,15 @@ class SpoolStream implements WalListener, SpoolListener {
     })
   }
 
+  /** Reports whenever more is shipped, until `signal` aborts. */
+  async reportShipped(signal: AbortSignal): Promise<void> {
+    const { bell } = this.#positions
+    while (!signal.aborted) {
+      await bell.after(bell.count, signal).catch(() => undefined)
+      if (this.#status().flushed !== this.#reportedFlushed) this.#report(false)
+    }
+  }
+
   end(): void {
     clearInterval(this.#ticker)
     clearTimeout(this.#goodbye)
@@ -138,7 +154,10 @@ class SpoolStream implements WalListener, SpoolListener {
 
   keepalive(serverPosition: Lsn, sentAtMs: number, replyRequested: boolean): void {
     this.#positions.noteServer(serverPosition, sentAtMs)
-    if (replyRequested) this.#askedFor = true
+    if (!replyRequested) return
+    this.#askedFor = true
+    const { writtenUpTo } = this.#spool
+    this.#options.ack.replyRequested(writtenUpTo >= serverPosition && writtenUpTo === this.#spool.receivedUpTo)
   }
 
   batchEnd(): void {
@@ -198,7 +217,8 @@ class SpoolStream implements WalListener, SpoolListener {
 
   #status(): { written: Lsn; flushed: Lsn } {
     const { writtenUpTo, syncedUpTo } = this.#spool
-    return { written: writtenUpTo, flushed: syncedUpTo >= this.#options.start.acknowledgeFrom ? syncedUpTo : lsnZero }
+    const { ack, start } = this.#options
+    return { written: writtenUpTo, flushed: syncedUpTo >= start.acknowledgeFrom ? ack.flushed(syncedUpTo) : lsnZero }
   }
 
   #report(wantReply: boolean): void {

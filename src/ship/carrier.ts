@@ -4,20 +4,21 @@
  * and only those that this process put, or compared byte by byte with the spool.
  */
 import type { Archive } from '../archive/archive.ts'
-import { fileAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
+import { fileAt, memoryAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
 import { encode } from '../archive/codec.ts'
 import { codecOfKey } from '../archive/codec-name.ts'
-import { chunkKey, segmentKey } from '../archive/keys.ts'
+import { chunkKey, historyKey, segmentKey } from '../archive/keys.ts'
 import type { Chunk, Merge } from '../archive/tail.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
+import type { SpoolSegment } from '../spool/inventory.ts'
 import type { Spool } from '../spool/spool.ts'
 import { type Segment, segmentName } from '../wal/segment.ts'
 import type { Record } from './record.ts'
 
 const codec = 'lz4'
 
-type Kind = 'segment' | 'chunk' | 'merged_chunk'
+type Kind = 'segment' | 'chunk' | 'merged_chunk' | 'history'
 
 export class Carrier {
   readonly #spool: Spool
@@ -48,14 +49,19 @@ export class Carrier {
    * is synced here, that is noted, and nothing else: they can be compared once the server has streamed as much. A
    * segment that another receiver has made whole stands for its chunks.
    */
-  async findChunks(segment: Segment, record: Record, syncedBytes: number, signal: AbortSignal): Promise<void> {
+  async findChunks(
+    { segment, syncedBytes, left }: Pick<SpoolSegment, 'segment' | 'syncedBytes' | 'left'>,
+    record: Record,
+    signal: AbortSignal,
+  ): Promise<void> {
     const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
     const furthest = Math.max(0, ...chunks.map((chunk) => chunk.end))
-    if (furthest > syncedBytes) {
+    // A segment that was left will never hold more: then what there is has to be the beginning.
+    if (furthest > syncedBytes && !left) {
       record.lookFromBytes = furthest
       return
     }
-    await this.#compareAll(segment, chunks, signal)
+    await this.#compareAll(segment, chunks, syncedBytes, signal)
     const whole = record.isOld ? await this.#findWhole(segment, syncedBytes, signal) : []
     record.chunks = [...chunks, ...whole]
   }
@@ -65,7 +71,7 @@ export class Carrier {
     const name = this.#name(segment)
     const found: Chunk[] = []
     for (const { key } of await this.#archive.findSegment(name, { signal })) {
-      await this.#withFile(segment, (file) => this.#mustBegin(key, file, syncedBytes, signal))
+      await this.#withFile(segment, (file) => this.#mustBegin(key, file, 0, syncedBytes, signal))
       found.push({ key, segment: name, start: 0, end: this.#spool.segmentBytes, codec: codecOfKey(key) })
     }
     return found
@@ -76,6 +82,14 @@ export class Carrier {
     const chunk = this.#chunk(segment, from, to)
     await this.#withFile(segment, (file) => this.#put('chunk', chunk.key, file, from, to, signal))
     record.chunks?.push(chunk)
+  }
+
+  /** Stores a timeline's history file. It is never overwritten: other content is ARCHIVE_CONFLICT. */
+  async putHistory(timeline: number, content: Uint8Array, signal: AbortSignal): Promise<void> {
+    const file = memoryAt(Buffer.from(content))
+    const there = await this.#archive.findHistory(timeline, { signal })
+    for (const object of there) await this.#mustBeSame(object.key, file, 0, content.length, signal)
+    if (there.length === 0) await this.#put('history', historyKey(timeline, codec), file, 0, content.length, signal)
   }
 
   /** Stores one chunk in the place of several, then deletes those. */
@@ -97,6 +111,7 @@ export class Carrier {
     await this.#compareAll(
       segment,
       chunks.filter((chunk) => !ours.has(chunk.key)),
+      this.#spool.segmentBytes,
       signal,
     )
     if (chunks.length > 0)
@@ -106,10 +121,14 @@ export class Carrier {
       )
   }
 
-  async #compareAll(segment: Segment, chunks: readonly Chunk[], signal: AbortSignal): Promise<void> {
+  /** Compares chunks with the first `bytes` bytes of a segment. */
+  async #compareAll(segment: Segment, chunks: readonly Chunk[], bytes: number, signal: AbortSignal): Promise<void> {
     if (chunks.length === 0) return
     await this.#withFile(segment, async (file) => {
-      for (const chunk of chunks) await this.#mustBeSame(chunk.key, file, chunk.start, chunk.end, signal)
+      for (const { key, start, end } of chunks) {
+        if (end <= bytes) await this.#mustBeSame(key, file, start, end, signal)
+        else if (start < bytes) await this.#mustBegin(key, file, start, bytes, signal)
+      }
     })
   }
 
@@ -134,10 +153,11 @@ export class Carrier {
     if (!(await this.#archive.sameContent(key, part, to - from, { signal }))) throw this.#conflict(key)
   }
 
-  async #mustBegin(key: string, file: ReadableAt, bytes: number, signal: AbortSignal): Promise<void> {
-    let at = 0
+  /** The object has to begin with the bytes [from, to) of the file. */
+  async #mustBegin(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
+    let at = from
     for await (const piece of await this.#archive.readObject(key, this.#spool.segmentBytes, { signal })) {
-      const own = Buffer.alloc(Math.min(piece.length, bytes - at))
+      const own = Buffer.alloc(Math.min(piece.length, Math.max(0, to - at)))
       await file.read(own, at)
       if (own.compare(piece, 0, own.length) !== 0) throw this.#conflict(key)
       at += own.length

@@ -1,5 +1,5 @@
 /**
- * What to ship next: one pure decision over the segments that lie in the spool, oldest first.
+ * What to ship next: one pure decision over the segments and history files that lie in the spool, by timeline.
  *
  * Three lanes run beside each other:
  * - *whole*: whole segments, the oldest first, several at once; they may land in any order;
@@ -7,11 +7,17 @@
  *   that a chunk never lies behind a hole;
  * - *merge*: several chunks of the open segment's tail into one, so that there are never many.
  *
+ * A timeline is born in order: the bytes of its first segment up to the fork, then its history file, then all others. A
+ * server that saw the history sooner would follow the new timeline without these bytes, or replay those of the line
+ * that was left.
+ *
  * A segment that became whole while it had chunks gets its last chunk at once, beside its upload as a whole: a few
  * hundred kilobytes cover it, and the next segment's tail does not wait for 16 MB.
  */
 import { type Chunk, type Merge, planMerge } from '../archive/tail.ts'
-import type { SpoolSegment } from '../spool/spool.ts'
+import type { SpoolSegment } from '../spool/inventory.ts'
+import type { Lsn } from '../wal/lsn.ts'
+import { offsetIn, segnoOf } from '../wal/segment.ts'
 
 /** A segment of the spool, and what the store has of it. */
 export interface Shipment extends SpoolSegment {
@@ -28,6 +34,15 @@ export interface Shipment extends SpoolSegment {
   readonly busy: ReadonlySet<Lane>
 }
 
+/** A history file of the spool. */
+export interface HistoryShipment {
+  readonly timeline: number
+  /** The first byte that is the timeline's own. */
+  readonly fork: Lsn
+  readonly stored: boolean
+  readonly busy: boolean
+}
+
 export type Lane = 'whole' | 'chunk' | 'merge'
 
 export type Task = { readonly shipment: Shipment } & (
@@ -40,6 +55,7 @@ export type Task = { readonly shipment: Shipment } & (
 
 export interface PlanInput {
   readonly shipments: readonly Shipment[]
+  readonly histories: readonly HistoryShipment[]
   readonly segmentBytes: number
   readonly uploadConcurrency: number
   /** The oldest synced byte of the tail has waited for as long as it may. */
@@ -51,11 +67,12 @@ export function nextTasks(input: PlanInput): Task[] {
   return [...wholeTasks(input), ...chunkTasks(input), ...mergeTasks(input)]
 }
 
-function wholeTasks({ shipments, uploadConcurrency }: PlanInput): Task[] {
+function wholeTasks(input: PlanInput): Task[] {
+  const { shipments, uploadConcurrency } = input
   const busy = shipments.filter((one) => one.busy.has('whole')).length
   return (
     shipments
-      .filter((one) => one.whole && !one.settled && !one.busy.has('whole'))
+      .filter((one) => one.whole && !one.settled && !one.busy.has('whole') && !waitsForHistory(one, input))
       // Its chunks are deleted next: one that is still on its way would be left behind.
       .filter((one) => !(one.stored && one.busy.size > 0))
       .slice(0, Math.max(0, uploadConcurrency - busy))
@@ -66,26 +83,60 @@ function wholeTasks({ shipments, uploadConcurrency }: PlanInput): Task[] {
 function chunkTasks(input: PlanInput): Task[] {
   if (input.shipments.some((one) => one.busy.has('chunk'))) return []
   const front = frontOf(input.shipments, input.segmentBytes)
-  if (front === null || front.syncedBytes === 0) return []
+  if (front === null || front.syncedBytes === 0 || waitsForHistory(front, input)) return []
   // A whole segment without chunks is covered soonest as a whole.
   if (front.whole && front.coveredBytes === 0) return []
   if (front.chunks === null) {
     return front.syncedBytes < front.lookFromBytes ? [] : [{ lane: 'chunk', shipment: front, to: null }]
   }
-  if (front.syncedBytes <= front.coveredBytes || !(input.tailIsDue || front.whole)) return []
+  if (front.syncedBytes <= front.coveredBytes || !(input.tailIsDue || front.whole || front.left)) return []
+  if (front.syncedBytes < bytesBeforeFork(front, input)) return []
   return [{ lane: 'chunk', shipment: front, from: front.coveredBytes, to: front.syncedBytes }]
 }
 
 function mergeTasks({ shipments }: PlanInput): Task[] {
   const open = shipments.at(-1)
-  if (open === undefined || open.whole || open.chunks === null || open.busy.has('merge')) return []
+  if (open === undefined || open.whole || open.left || open.chunks === null || open.busy.has('merge')) return []
   const merge = planMerge(open.chunks)
   return merge === null ? [] : [{ lane: 'merge', shipment: open, merge }]
 }
 
-/** The first segment that the store does not cover whole, or null. */
+/** The first segment that the store does not cover to its end, or null. */
 export function frontOf(shipments: readonly Shipment[], segmentBytes: number): Shipment | null {
-  return shipments.find((one) => !one.stored && one.coveredBytes < segmentBytes) ?? null
+  return shipments.find((one) => !isCovered(one, segmentBytes)) ?? null
+}
+
+/** The store has all of the segment that there will ever be. */
+export function isCovered(one: Shipment, segmentBytes: number): boolean {
+  return one.stored || one.coveredBytes >= (one.left ? one.syncedBytes : segmentBytes)
+}
+
+/** The history files to put now: those whose timeline has come as far as its fork. */
+export function nextHistories(input: PlanInput): number[] {
+  const newest = input.shipments.at(-1)?.segment.timeline ?? 0
+  return input.histories
+    .filter((one) => !one.stored && !one.busy && one.timeline <= newest && isBorn(one, input))
+    .map((one) => one.timeline)
+}
+
+/** Its first segment reaches up to the fork in the store; or it was never ours to ship. */
+function isBorn(history: HistoryShipment, { shipments, segmentBytes }: PlanInput): boolean {
+  const segno = segnoOf(history.fork, segmentBytes)
+  const first = shipments.find(({ segment }) => segment.timeline === history.timeline && segment.segno === segno)
+  return first === undefined || first.stored || first.coveredBytes >= Math.max(1, offsetIn(history.fork, segmentBytes))
+}
+
+/** Of a timeline whose history is not stored, only the first segment may be. */
+function waitsForHistory({ segment }: Shipment, { histories, segmentBytes }: PlanInput): boolean {
+  const history = histories.find((one) => one.timeline === segment.timeline)
+  return history !== undefined && !history.stored && segnoOf(history.fork, segmentBytes) !== segment.segno
+}
+
+/** Bytes at the beginning of a timeline's first segment that are its parent's: they are shipped at once, or not yet. */
+function bytesBeforeFork({ segment }: Shipment, { histories, segmentBytes }: PlanInput): number {
+  const history = histories.find((one) => one.timeline === segment.timeline)
+  if (history === undefined || segnoOf(history.fork, segmentBytes) !== segment.segno) return 0
+  return offsetIn(history.fork, segmentBytes)
 }
 
 /** Bytes of the first uncovered segment that no chunk carries, neither stored nor under way (up to `chunkTo`). */

@@ -16,11 +16,22 @@ import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { Positions } from '../spool/positions.ts'
-import type { Spool, SpoolSegment } from '../spool/spool.ts'
-import { type Lsn, laterOf, plus } from '../wal/lsn.ts'
-import { segmentStart } from '../wal/segment.ts'
+import type { SpoolSegment } from '../spool/inventory.ts'
+import type { Spool } from '../spool/spool.ts'
+import { forkOf } from '../wal/history.ts'
+import { earlierOf, type Lsn, laterOf, lsnZero, plus } from '../wal/lsn.ts'
+import { historyName, segmentStart } from '../wal/segment.ts'
 import { Carrier } from './carrier.ts'
-import { nextTasks, type Shipment, type Task, unshippedTail } from './plan.ts'
+import {
+  frontOf,
+  isCovered,
+  nextHistories,
+  nextTasks,
+  type PlanInput,
+  type Shipment,
+  type Task,
+  unshippedTail,
+} from './plan.ts'
 import { Record } from './record.ts'
 
 export interface ShipperOptions {
@@ -43,6 +54,9 @@ export class Shipper {
   /** Rings when a task has ended, and when draining begins. */
   readonly #wake: Bell
   #records = new Map<string, Record>()
+  /** Timelines whose history file is in the store, and those for which it is on its way. */
+  readonly #historiesStored = new Set<number>()
+  readonly #historiesBusy = new Set<number>()
   #isFirstLook = true
   #tasks = new Set<Promise<void>>()
   /** Since when bytes of the tail wait that no chunk under way carries. */
@@ -83,7 +97,7 @@ export class Shipper {
         const nowMs = this.#options.clock.monotonicMs()
         this.#launch(shipments, nowMs, signal)
         // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
-        if (this.#draining && this.#tasks.size === 0 && this.#isDrained()) return
+        if (this.#draining && this.#tasks.size === 0 && this.#isDrained(shipments)) return
         await this.#wake.after(seen, signal, this.#pauseMs(nowMs))
       }
     } finally {
@@ -97,9 +111,12 @@ export class Shipper {
     this.#wake.ring()
   }
 
-  #isDrained(): boolean {
-    const { positions } = this.#options
-    return positions.shipped >= positions.synced
+  #isDrained(shipments: readonly Shipment[]): boolean {
+    const { positions, spool, clock } = this.#options
+    if (nextHistories(this.#planInput(shipments, clock.monotonicMs())).length > 0) return false
+    // The first that is not covered is the open one, unless something of another line still waits.
+    const front = frontOf(shipments, spool.segmentBytes)
+    return positions.shipped >= positions.synced && (front === null || front.coveredBytes >= front.syncedBytes)
   }
 
   /** What lies in the spool, each with what the store has of it. */
@@ -120,10 +137,13 @@ export class Shipper {
     const { spool, positions } = this.#options
     let shipped: Lsn = positions.shipped
     for (const one of shipments) {
+      const upTo = spool.onLine(one.segment.timeline)
+      // A branch that was left is shipped as well, and says nothing of how far the line is.
+      if (upTo === null) continue
       const covered = one.stored ? spool.segmentBytes : one.coveredBytes
-      const start = segmentStart(one.segment.segno, spool.segmentBytes)
-      shipped = laterOf(shipped, plus(start, Math.min(covered, one.syncedBytes)))
-      if (covered < spool.segmentBytes) break
+      const end = plus(segmentStart(one.segment.segno, spool.segmentBytes), Math.min(covered, one.syncedBytes))
+      shipped = laterOf(shipped, upTo === 'all' ? end : earlierOf(end, upTo))
+      if (!isCovered(one, spool.segmentBytes)) break
     }
     positions.noteShipped(shipped)
   }
@@ -136,23 +156,47 @@ export class Shipper {
 
   #launch(shipments: readonly Shipment[], nowMs: number, signal: AbortSignal): void {
     if (nowMs < this.#notBeforeMs) return
-    const tasks = nextTasks({
-      shipments,
-      segmentBytes: this.#options.spool.segmentBytes,
-      uploadConcurrency: this.#options.uploadConcurrency,
-      tailIsDue:
-        this.#draining ||
-        (this.#waitingSinceMs !== null && nowMs - this.#waitingSinceMs >= this.#options.shipIntervalMs),
-    })
-    for (const task of tasks) {
-      const running: Promise<void> = this.#run(task, signal).finally(() => {
-        this.#tasks.delete(running)
-        this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
-        this.#wake.ring()
-      })
-      this.#tasks.add(running)
-    }
+    const input = this.#planInput(shipments, nowMs)
+    for (const timeline of nextHistories(input)) this.#track(this.#runHistory(timeline, signal))
+    for (const task of nextTasks(input)) this.#track(this.#run(task, signal))
     this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
+  }
+
+  #planInput(shipments: readonly Shipment[], nowMs: number): PlanInput {
+    const { spool, uploadConcurrency, shipIntervalMs } = this.#options
+    const histories = [...spool.histories].map(([timeline, { history }]) => ({
+      timeline,
+      fork: forkOf(history)?.switchPoint ?? lsnZero,
+      stored: this.#historiesStored.has(timeline),
+      busy: this.#historiesBusy.has(timeline),
+    }))
+    const waitedFor = this.#waitingSinceMs !== null && nowMs - this.#waitingSinceMs >= shipIntervalMs
+    const tailIsDue = this.#draining || waitedFor
+    return { shipments, histories, segmentBytes: spool.segmentBytes, uploadConcurrency, tailIsDue }
+  }
+
+  #track(task: Promise<void>): void {
+    const running: Promise<void> = task.finally(() => {
+      this.#tasks.delete(running)
+      this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
+      this.#wake.ring()
+    })
+    this.#tasks.add(running)
+  }
+
+  async #runHistory(timeline: number, signal: AbortSignal): Promise<void> {
+    const file = this.#options.spool.histories.get(timeline)
+    if (file === undefined) return
+    this.#historiesBusy.add(timeline)
+    try {
+      await this.#carrier.putHistory(timeline, file.content, signal)
+      this.#historiesStored.add(timeline)
+      this.#succeeded()
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error, `ship ${historyName(timeline)}`)
+    } finally {
+      this.#historiesBusy.delete(timeline)
+    }
   }
 
   /** How long nothing is to do, unless the bell rings. */
@@ -179,8 +223,9 @@ export class Shipper {
           await this.#carryWhole(task.shipment, record, signal)
           break
         case 'chunk':
-          if (task.to === null) await this.#carrier.findChunks(segment, record, task.shipment.syncedBytes, signal)
+          if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
           else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
+          if (task.shipment.left) await this.#prune()
           break
         case 'merge':
           await this.#carrier.merge(segment, record, task.merge, signal)
@@ -188,7 +233,7 @@ export class Shipper {
       }
       this.#succeeded()
     } catch (error) {
-      if (!signal.aborted) this.#failed(error, task)
+      if (!signal.aborted) this.#failed(error, `ship ${name} (${task.lane})`)
       if (task.lane === 'chunk') this.#waitingSinceMs = waitedSinceMs
     } finally {
       record.busy.delete(task.lane)
@@ -211,14 +256,21 @@ export class Shipper {
   }
 
   /**
-   * Removes what is settled from the spool: that is its mark. The newest whole segment stays, because a start needs it
-   * to verify the first record of the open one.
+   * Removes what is settled from the spool: that is its mark. A whole segment before an open one stays, and so does the
+   * newest: a start needs it to verify the first record of the one behind it.
    */
   async #prune(): Promise<void> {
     const { spool } = this.#options
-    const wholes = spool.segments().filter((one) => one.whole)
-    for (const one of wholes.slice(0, -1)) {
-      if (this.#records.get(one.name)?.settled === true) await spool.remove(one.segment)
+    for (const one of this.#look()) {
+      if (one.left && isCovered(one, spool.segmentBytes)) await spool.remove(one.segment)
+    }
+    const segments = spool.segments()
+    const newest = segments.findLast((one) => one.whole)
+    for (const [i, one] of segments.entries()) {
+      const next = segments[i + 1]
+      const leads = next?.segment.timeline === one.segment.timeline && !next.whole
+      if (one === newest || leads || this.#records.get(one.name)?.settled !== true) continue
+      await spool.remove(one.segment)
     }
   }
 
@@ -230,9 +282,8 @@ export class Shipper {
     this.#notBeforeMs = 0
   }
 
-  #failed(error: unknown, task: Task): void {
+  #failed(error: unknown, doing: string): void {
     const { log, metrics, clock } = this.#options
-    const doing = `ship ${task.shipment.name} (${task.lane})`
     const known = isError(error)
       ? error
       : new WalferryError('STORE_FAILED', `cannot ${doing}`, {

@@ -3,12 +3,12 @@
  *
  *     server >= received >= written >= synced >= shipped
  *
- * Each position is set by the one room that knows it, and moves forward only; the one exception is `dropUnsynced`,
- * when the spool gives up what it could not make durable.
+ * Each position is set by the one room that knows it, and moves forward only. There are two exceptions: `dropUnsynced`,
+ * when the spool gives up what it could not make durable, and `turnTo`, when the server's line has left ours.
  */
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
-import { asLsn, bytesBetween, laterOf, type Lsn, lsnZero } from '../wal/lsn.ts'
+import { asLsn, bytesBetween, earlierOf, laterOf, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { Trail } from './trail.ts'
 
 export const stages = ['receive', 'sync', 'ship'] as const
@@ -24,8 +24,8 @@ export class Positions {
   /** Rings when `synced` or `shipped` has changed: those are what somebody waits for. */
   readonly bell = new Bell()
   readonly #clock: Clock
-  readonly #sent = new Trail()
-  readonly #existed = new Trail()
+  #sent = new Trail()
+  #existed = new Trail()
   #server: Lsn = lsnZero
   #received: Lsn = lsnZero
   #written: Lsn = lsnZero
@@ -73,6 +73,21 @@ export class Positions {
     this.#written = laterOf(this.#written, at)
     this.#received = laterOf(this.#received, at)
     this.#server = laterOf(this.#server, at)
+    this.bell.ring()
+  }
+
+  /** The server's line left ours at `fork`: what is here behind it is on a branch that does not count any more. */
+  turnTo(fork: Lsn): void {
+    if (fork >= this.#server) return
+    this.#server = fork
+    this.#received = earlierOf(this.#received, fork)
+    this.#written = earlierOf(this.#written, fork)
+    this.#synced = earlierOf(this.#synced, fork)
+    this.#shipped = earlierOf(this.#shipped, fork)
+    // Their positions will be passed a second time.
+    this.#sent = new Trail()
+    this.#existed = new Trail()
+    this.#hadAllMs = null
     this.bell.ring()
   }
 

@@ -8,36 +8,61 @@
  *
  * Several `.partial` files in a row are normal: the next one is begun while the one before is still being synced. One
  * whose records are verified up to its end and past it is whole, and gets its final name here.
+ *
+ * The newest of them are the end of the spool. Those of older timelines, and those before the newest whole segment, were
+ * left, and are shipped as far as their WAL is right.
  */
-import { open, type FileHandle, readdir, rename } from 'node:fs/promises'
+import { access, open, type FileHandle, readdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../kit/durable-fs.ts'
-import { WalferryError } from '../kit/errors.ts'
+import { renameDurably, syncFolder } from '../kit/durable-fs.ts'
+import { isError, systemCode } from '../kit/errors.ts'
 import { type Lsn, plus } from '../wal/lsn.ts'
 import { longHeaderBytes, pageFault, readPageHeader } from '../wal/page.ts'
 import { RecordWalker } from '../wal/record-walker.ts'
 import {
   isSegmentName,
   isSegmentSize,
+  offsetIn,
+  parseHistoryName,
   parseSegmentName,
   type Segment,
   segmentName,
   segmentStart,
+  segnoOf,
 } from '../wal/segment.ts'
 import { firstPageFault } from '../wal/segment-check.ts'
+import { type HistoryFile, readHistory } from './histories.ts'
+import type { LeftSegment, SpoolContents, SpoolEnd } from './inventory.ts'
 import { partialSuffix } from './segment-file.ts'
-import type { Place } from './spool.ts'
+import { spoolError } from './spool-error.ts'
 
-export interface SpoolScan {
-  /** Whose WAL it is; null if nothing in the spool says so, and then there is nothing in it. */
-  readonly identity: { readonly systemIdentifier: bigint; readonly segmentBytes: number } | null
-  /** Whole segments, oldest first. */
-  readonly wholes: readonly Segment[]
-  /**
-   * The furthest place up to which the WAL is right. `proved` is false if the beginning of its segment could not be
-   * verified: such bytes are neither shipped nor held against the server's, only received again.
-   */
-  readonly end: { readonly place: Place; readonly proved: boolean } | null
+export interface SpoolScan extends SpoolContents {
+  /** Whose WAL it is; null if nothing in the spool says so, and then there is no WAL in it. */
+  readonly identity: Identity | null
+  readonly setAside: readonly SetAside[]
+}
+
+/** A file that has the name of a segment, and is none of this spool. */
+export interface SetAside {
+  readonly name: string
+  /** The name that it has now. */
+  readonly as: string
+  /** What is wrong with it, as the end of a sentence that begins with its name. */
+  readonly fault: string
+}
+
+interface Identity {
+  readonly systemIdentifier: bigint
+  readonly segmentBytes: number
+}
+
+export const emptySpool: SpoolScan = {
+  identity: null,
+  wholes: [],
+  left: [],
+  end: null,
+  histories: new Map(),
+  setAside: [],
 }
 
 interface Found {
@@ -48,49 +73,89 @@ interface Found {
 const readBytes = 1024 * 1024
 
 /**
- * Looks through the spool, makes durable what is right, and gives whole segments their names. Touches nothing else.
- * Throws SPOOL_FAILED for a file that is no segment of this spool: somebody has to look.
+ * Looks through the spool, makes durable what is right, gives whole segments their names, and sets aside what is no
+ * segment of this spool. Throws SPOOL_FAILED where the folder cannot be read.
  */
 export async function recoverSpool(folder: string): Promise<SpoolScan> {
-  const names = (await readdir(folder)).filter((name) => isSegmentName(name.replace(partialSuffix, ''))).sort()
+  try {
+    return await recover(folder)
+  } catch (error) {
+    throw spoolError(error, `read the spool ${folder}`)
+  }
+}
+
+async function recover(folder: string): Promise<SpoolScan> {
+  const files = (await readdir(folder)).toSorted()
+  const names = files.filter((name) => isSegmentName(name.replace(partialSuffix, '')))
   const identity = await readIdentity(folder, names)
-  if (identity === null) return { identity, wholes: [], end: null }
   // A kill may have come between a whole segment's rename and its sync.
-  await syncFolder(folder)
+  if (names.length > 0) await syncFolder(folder)
   const found: Found[] = []
+  const asides: SetAside[] = []
   for (const name of names) {
     const bare = name.replace(partialSuffix, '')
     const partial = name !== bare
+    const is = await inspect(folder, name, identity)
+    if (typeof is === 'object') asides.push(await setAside(folder, name, is.fault))
     // Beside a whole segment, a partial one of that name is an older copy.
-    if (!(await checkFile(folder, name, identity)) || (partial && names.includes(bare))) continue
-    found.push({ segment: parseSegmentName(bare, identity.segmentBytes), partial })
+    else if (is === 'segment' && identity !== null && !(partial && names.includes(bare))) {
+      found.push({ segment: parseSegmentName(bare, identity.segmentBytes), partial })
+    }
   }
   found.sort((a, b) => a.segment.timeline - b.segment.timeline || a.segment.segno - b.segment.segno)
-  const wholes = found.filter((one) => !one.partial).map((one) => one.segment)
-  const scan = { identity, wholes, end: endOf(wholes.at(-1), identity.segmentBytes) }
-  const chain = openChain(found)
-  return chain.length === 0 ? scan : await walkChain(folder, chain, scan, identity)
+  const histories = new Map<number, HistoryFile>()
+  for (const name of files) {
+    const timeline = parseHistoryName(name)
+    if (timeline === null) continue
+    try {
+      histories.set(timeline, await readHistory(folder, timeline))
+    } catch (error) {
+      if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
+      asides.push(await setAside(folder, name, `cannot be used: ${error.message}`))
+    }
+  }
+  const contents = identity === null ? emptySpool : await walkAll(folder, found, identity)
+  return { ...contents, identity, histories, setAside: asides }
 }
 
-/** From the first file that begins as a segment does. Throws SPOOL_FAILED if none does, and not all are empty. */
-async function readIdentity(folder: string, names: readonly string[]): Promise<SpoolScan['identity']> {
-  let stranger: string | null = null
-  for (const name of names) {
-    const head = await readHead(join(folder, name))
-    const header = readPageHeader(head, 0)
-    const long = header?.long
-    if (
-      header !== null &&
-      long &&
-      isSegmentSize(long.segmentBytes) &&
-      pageFault(header, { ...header, ...long }) === null
-    ) {
-      return { systemIdentifier: long.systemIdentifier, segmentBytes: long.segmentBytes }
-    }
-    if (!name.endsWith(partialSuffix) || head.some((byte) => byte !== 0)) stranger ??= name
+async function walkAll(
+  folder: string,
+  found: readonly Found[],
+  identity: Identity,
+): Promise<Pick<SpoolContents, 'wholes' | 'left' | 'end'>> {
+  const rows = rowsOf(found)
+  const last = lastRow(found, rows)
+  const wholes = found.filter((one) => !one.partial).map((one) => one.segment)
+  const left: LeftSegment[] = []
+  let end = endOf(lastWhole(found)?.segment, identity.segmentBytes)
+  for (const row of rows) {
+    if (row !== last && isBehind(row, last, found)) continue
+    const walked = await walkRow(folder, row, identity)
+    wholes.push(...walked.wholes)
+    if (row === last) end = walked.end
+    else left.push(...leftOf(walked.end, identity.segmentBytes))
   }
-  if (stranger !== null) throw foreign(join(folder, stranger), 'does not begin as a segment does')
-  return null
+  await syncFolder(folder)
+  wholes.sort((a, b) => a.timeline - b.timeline || a.segno - b.segno)
+  return { wholes, left, end }
+}
+
+/** Whose segments most of the files are; null if none of them begins as a segment does. */
+async function readIdentity(folder: string, names: readonly string[]): Promise<Identity | null> {
+  const votes = new Map<string, { readonly identity: Identity; count: number }>()
+  for (const name of names) {
+    const header = readPageHeader(await readHead(join(folder, name)), 0)
+    const long = header?.long
+    if (!header || !long || !isSegmentSize(long.segmentBytes)) continue
+    if (pageFault(header, { ...header, ...long }) !== null) continue
+    const identity = { systemIdentifier: long.systemIdentifier, segmentBytes: long.segmentBytes }
+    const key = `${identity.systemIdentifier} ${identity.segmentBytes}`
+    const vote = votes.get(key) ?? { identity, count: 0 }
+    vote.count++
+    votes.set(key, vote)
+  }
+  const [most] = [...votes.values()].toSorted((a, b) => b.count - a.count)
+  return most?.identity ?? null
 }
 
 async function readHead(path: string): Promise<Buffer> {
@@ -103,67 +168,105 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-/** False for a `.partial` that was created and never written to. */
-async function checkFile(folder: string, name: string, identity: NonNullable<SpoolScan['identity']>): Promise<boolean> {
-  const path = join(folder, name)
-  const file = await open(path, 'r')
-  let size: number
-  try {
-    size = (await file.stat()).size
-  } finally {
-    await file.close()
-  }
-  const partial = name.endsWith(partialSuffix)
-  if (size !== identity.segmentBytes && !(partial && size === 0)) {
-    throw foreign(path, `has ${size} bytes, where a segment has ${identity.segmentBytes}`)
-  }
-  const head = await readHead(path)
-  if (partial && head.every((byte) => byte === 0)) return false
-  const segment = parseSegmentName(name.replace(partialSuffix, ''), identity.segmentBytes)
-  const fault = firstPageFault(head, { segment, ...identity })
-  if (fault !== null) throw foreign(path, `is not the segment that its name says: ${fault}`)
-  return true
-}
-
-function foreign(path: string, what: string): WalferryError {
-  return new WalferryError('SPOOL_FAILED', `${path} ${what}`, {
-    hint: 'Nothing was changed. Look where it comes from, and move it out of the spool.',
-  })
-}
-
 /**
- * The open segments of the newest timeline to walk, each following the one before, led by the whole one before them
- * where it is there. What lies behind a gap does not count: it would hide what is missing.
+ * `segment`, `empty` (a `.partial` that was created and never written to), or what is wrong with the file. `identity` is
+ * null where no file begins as a segment does.
  */
-function openChain(found: readonly Found[]): Found[] {
-  const timeline = found.at(-1)?.segment.timeline
-  const ours = found.filter((one) => one.segment.timeline === timeline)
-  const newest = ours.findLastIndex((one) => !one.partial)
-  const chain: Found[] = []
-  for (const one of ours.slice(Math.max(0, newest))) {
-    const last = chain.at(-1)
-    if (last !== undefined && last.segment.segno + 1 !== one.segment.segno) break
-    chain.push(one)
+async function inspect(
+  folder: string,
+  name: string,
+  identity: Identity | null,
+): Promise<'segment' | 'empty' | { readonly fault: string }> {
+  const path = join(folder, name)
+  const { size } = await stat(path)
+  const partial = name.endsWith(partialSuffix)
+  const head = await readHead(path)
+  if (identity !== null && size !== identity.segmentBytes && !(partial && size === 0)) {
+    return { fault: `has ${size} bytes, where a segment has ${identity.segmentBytes}` }
   }
-  return chain.some((one) => one.partial) ? chain : []
+  if (partial && head.every((byte) => byte === 0)) return 'empty'
+  if (identity === null) return { fault: 'does not begin as a segment does' }
+  const { systemIdentifier, segmentBytes } = identity
+  try {
+    const segment = parseSegmentName(name.replace(partialSuffix, ''), segmentBytes)
+    const fault = firstPageFault(head, { segment, systemIdentifier, segmentBytes })
+    return fault === null ? 'segment' : { fault: `is not the segment that its name says: ${fault}` }
+  } catch (error) {
+    if (isError(error, 'BAD_INPUT')) return { fault: error.message }
+    throw error
+  }
 }
 
-async function walkChain(
-  folder: string,
-  chain: readonly Found[],
-  scan: SpoolScan,
-  identity: NonNullable<SpoolScan['identity']>,
-): Promise<SpoolScan> {
+/** Gives a file that is no segment of this spool a name under which nobody takes it for one. */
+async function setAside(folder: string, name: string, fault: string): Promise<SetAside> {
+  let as = `${name}.set-aside`
+  for (let n = 2; await exists(join(folder, as)); n++) as = `${name}.set-aside-${n}`
+  await renameDurably(join(folder, name), join(folder, as))
+  return { name, as, fault }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    (error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return false
+      throw error
+    },
+  )
+}
+
+/** Open segments, each following the one before, led by the whole one before them where it is there. */
+type Row = readonly Found[]
+
+function rowsOf(found: readonly Found[]): Row[] {
+  const rows: Found[][] = []
+  for (const [i, one] of found.entries()) {
+    const before = found[i - 1]
+    const follows = before?.segment.timeline === one.segment.timeline && before.segment.segno + 1 === one.segment.segno
+    if (one.partial && follows) rows.at(-1)?.push(one)
+    else rows.push([one])
+  }
+  return rows.filter((row) => row.some((one) => one.partial))
+}
+
+/** The newest whole segment of the newest timeline. */
+function lastWhole(found: readonly Found[]): Found | undefined {
+  const timeline = found.at(-1)?.segment.timeline
+  return found.findLast((one) => !one.partial && one.segment.timeline === timeline)
+}
+
+/** The row that the spool ends with: that of the newest whole segment, or the newest timeline's first where it has none. */
+function lastRow(found: readonly Found[], rows: readonly Row[]): Row | undefined {
+  const whole = lastWhole(found)
+  if (whole !== undefined) return rows.find((row) => row[0] === whole)
+  const timeline = found.at(-1)?.segment.timeline
+  return rows.find((row) => row[0]?.segment.timeline === timeline)
+}
+
+/** What lies behind a gap does not count: it would hide what is missing. */
+function isBehind(row: Row, last: Row | undefined, found: readonly Found[]): boolean {
+  const begin = row[0]?.segment
+  const end = last?.[0] ?? lastWhole(found)
+  return begin?.timeline === end?.segment.timeline && (begin?.segno ?? 0) > (end?.segment.segno ?? 0)
+}
+
+/** What a walk along a row found: those that turned out to be whole, and where it ends. */
+interface Walked {
+  readonly wholes: readonly Segment[]
+  readonly end: SpoolEnd
+}
+
+async function walkRow(folder: string, row: Row, identity: Identity): Promise<Walked> {
   const { segmentBytes } = identity
-  const [head] = chain
+  const [head] = row
   const walker = RecordWalker.ofSegment({ ...identity, segment: head?.segment ?? { timeline: 0, segno: 0 } })
-  for (const one of chain) {
+  for (const one of row) {
     await walkFile(folder, one, segmentBytes, walker)
     if (walker.stopped !== null) break
   }
-  const wholes = [...scan.wholes]
-  let end = scan.end
-  for (const { segment, partial } of chain) {
+  const wholes: Segment[] = []
+  let end: SpoolEnd | null = null
+  for (const { segment, partial } of row) {
     if (!partial) continue
     const start = segmentStart(segment.segno, segmentBytes)
     const validEnd = walker.validEnd !== null && walker.validEnd > start ? walker.validEnd : start
@@ -178,8 +281,15 @@ async function walkChain(
     wholes.push(segment)
     end = endOf(segment, segmentBytes)
   }
-  await syncFolder(folder)
-  return { identity, wholes, end }
+  if (end === null) throw new Error('a row of open segments has none')
+  return { wholes, end }
+}
+
+/** What was left, as far as it may be shipped: nothing where its beginning could not be verified. */
+function leftOf({ place, proved }: SpoolEnd, segmentBytes: number): LeftSegment[] {
+  const segno = segnoOf(place.lsn, segmentBytes)
+  const bytes = offsetIn(place.lsn, segmentBytes)
+  return proved && bytes > 0 ? [{ segment: { timeline: place.timeline, segno }, bytes }] : []
 }
 
 /** Every byte from a segment's start up to the walk's valid end belongs to a record that was verified. */
@@ -187,7 +297,7 @@ function isVerifiedFrom(walker: RecordWalker, start: Lsn): boolean {
   return walker.firstRecord !== null && walker.firstRecord <= plus(start, longHeaderBytes)
 }
 
-function endOf(whole: Segment | undefined, segmentBytes: number): SpoolScan['end'] {
+function endOf(whole: Segment | undefined, segmentBytes: number): SpoolEnd | null {
   if (whole === undefined) return null
   const lsn = segmentStart(whole.segno + 1, segmentBytes)
   return { place: { timeline: whole.timeline, lsn }, proved: true }

@@ -14,12 +14,17 @@
 import { open as openFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncFolder } from '../kit/durable-fs.ts'
-import { isError, systemCode, WalferryError } from '../kit/errors.ts'
+import { systemCode, type WalferryError } from '../kit/errors.ts'
+import type { TimelineHistory } from '../wal/history.ts'
 import { type Lsn, lsnZero, plus } from '../wal/lsn.ts'
+import type { Place } from '../wal/place.ts'
 import { offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
+import { type Histories, mustBeSameHistory, writeHistory } from './histories.ts'
+import { Inventory, type SpoolSegment } from './inventory.ts'
 import type { Positions } from './positions.ts'
 import type { SpoolScan } from './recover.ts'
 import { partialSuffix, SegmentFile } from './segment-file.ts'
+import { spoolError } from './spool-error.ts'
 
 export interface SpoolOptions {
   readonly folder: string
@@ -27,21 +32,6 @@ export interface SpoolOptions {
   readonly positions: Positions
   /** How long each fdatasync took. */
   readonly onSync?: (seconds: number) => void
-}
-
-/** A place in the history: a position on a timeline. */
-export interface Place {
-  readonly timeline: number
-  readonly lsn: Lsn
-}
-
-/** A segment that lies in the spool. */
-export interface SpoolSegment {
-  readonly segment: Segment
-  readonly name: string
-  readonly whole: boolean
-  /** Bytes from its beginning that are durable, and proved to be the server's. */
-  readonly syncedBytes: number
 }
 
 /** Who feeds the spool hears of it. */
@@ -82,12 +72,8 @@ export class Spool {
   readonly #folder: string
   readonly #positions: Positions
   readonly #onSync: (seconds: number) => void
+  readonly #inventory: Inventory
   #listener: SpoolListener | null = null
-
-  /** Whole segments, oldest first. */
-  #wholes: Segment[] = []
-  /** The furthest synced place, and how many bytes of its segment are proved; null while the spool has nothing. */
-  #end: { place: Place; proved: boolean } | null
 
   #timeline = 0
   #queue: Receiving[] = []
@@ -109,22 +95,44 @@ export class Spool {
     this.#folder = options.folder
     this.#positions = options.positions
     this.#onSync = options.onSync ?? (() => undefined)
-    this.#wholes = [...scan.wholes]
-    this.#end = scan.end
+    this.#inventory = new Inventory(scan, options.segmentBytes)
     this.#receivedUpTo = options.positions.received
   }
 
   /** The furthest place that is durable here, or null for an empty spool. */
   get end(): Place | null {
-    return this.#end?.place ?? null
+    return this.#inventory.end
   }
 
   /** The same, but for what could not be verified at the start: that is neither shipped nor compared. */
   get provedEnd(): Place | null {
-    const end = this.#end
-    if (end === null || end.proved) return end?.place ?? null
-    const segno = segnoOf(end.place.lsn, this.segmentBytes)
-    return this.#wholes.length === 0 ? null : { ...end.place, lsn: segmentStart(segno, this.segmentBytes) }
+    return this.#inventory.provedEnd
+  }
+
+  /** The history files that are kept here, by timeline. */
+  get histories(): Histories {
+    return this.#inventory.histories
+  }
+
+  /** Keeps a history file, durably. Throws SPOOL_CONFLICT if another one is here, ARCHIVE_DAMAGED if it is none. */
+  async keepHistory(timeline: number, content: Uint8Array): Promise<TimelineHistory> {
+    const here = this.histories.get(timeline)
+    if (here !== undefined) {
+      mustBeSameHistory(this.#folder, timeline, here.content, content)
+      return here.history
+    }
+    const kept = await writeHistory(this.#folder, timeline, content)
+    this.#inventory.keepHistory(timeline, kept)
+    this.#positions.bell.ring()
+    return kept.history
+  }
+
+  /**
+   * How far a timeline's WAL belongs to the line that is being received: up to a position, all of it ('all'), or not at
+   * all (null): then another line has it, one that was left.
+   */
+  onLine(timeline: number): Lsn | 'all' | null {
+    return this.#inventory.onLine(timeline)
   }
 
   /** True while `append` asks for a pause. */
@@ -132,21 +140,16 @@ export class Spool {
     return this.#full
   }
 
-  /** Segments that lie here, oldest first; the open one last. */
+  /** Segments that lie here, by timeline and position. */
   segments(): SpoolSegment[] {
-    const found: SpoolSegment[] = this.#wholes.map((segment) => this.#describe(segment, true, this.segmentBytes))
-    const end = this.#end
-    const bytes = end === null ? 0 : offsetIn(end.place.lsn, this.segmentBytes)
-    if (end !== null && bytes > 0) {
-      const segment = { timeline: end.place.timeline, segno: segnoOf(end.place.lsn, this.segmentBytes) }
-      found.push(this.#describe(segment, false, end.proved ? bytes : 0))
-    }
-    return found
+    return this.#inventory.segments()
   }
 
   /**
    * Begins to take WAL at a segment's start. Bytes up to `end`, where that lies in this segment and is proved, are
-   * compared with what comes; what is not proved is forgotten. Waits until what an earlier stream left has been settled.
+   * compared with what comes; what is not proved is received again. Where `start` is not in the segment of `end`, that
+   * one is left once the first bytes of the new stream are durable. Waits until what an earlier stream left has been
+   * settled.
    */
   async beginStream(timeline: number, start: Lsn, listener: SpoolListener): Promise<void> {
     if (offsetIn(start, this.segmentBytes) !== 0) throw new RangeError('a stream begins at a segment start')
@@ -155,7 +158,7 @@ export class Spool {
     this.#failure = null
     this.#listener = listener
     this.#timeline = timeline
-    if (this.#end?.proved === false) this.#end = { place: { timeline, lsn: start }, proved: true }
+    this.#inventory.beginStream({ timeline, lsn: start })
     this.#receivedUpTo = start
     this.#writtenUpTo = start
     this.#syncedUpTo = start
@@ -231,17 +234,17 @@ export class Spool {
   }
 
   /**
-   * Removes a whole segment that is durable elsewhere. Not synced: if a crash undoes it, the segment is compared with
-   * the archive's once more and removed again.
+   * Removes a whole or left segment that is durable elsewhere. Not synced: if a crash undoes it, the segment is compared
+   * with the archive's once more and removed again.
    */
   async remove(segment: Segment): Promise<void> {
-    const path = join(this.#folder, segmentName(segment, this.segmentBytes))
+    const path = join(this.#folder, this.#inventory.fileOf(segment))
     try {
       await unlink(path)
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw spoolError(error, `remove ${path}`)
     }
-    this.#wholes = this.#wholes.filter((one) => one.segno !== segment.segno || one.timeline !== segment.timeline)
+    this.#inventory.remove(segment)
   }
 
   /** Bytes that the spool's files take, as far as they are filled. */
@@ -253,10 +256,6 @@ export class Spool {
   async close(): Promise<void> {
     await this.settle()
     await this.#closeFiles()
-  }
-
-  #describe(segment: Segment, whole: boolean, syncedBytes: number): SpoolSegment {
-    return { segment, name: segmentName(segment, this.segmentBytes), whole, syncedBytes }
   }
 
   // The writer.
@@ -296,21 +295,22 @@ export class Spool {
 
   #fileOf(head: Receiving): SegmentFile {
     if (head.file !== null) return head.file
-    head.file = SegmentFile.open(this.#folder, head.segment, this.segmentBytes, this.#knownBytes(head.segment))
+    head.file = SegmentFile.open(
+      this.#folder,
+      head.segment,
+      this.segmentBytes,
+      this.#inventory.knownBytes(head.segment),
+    )
     this.#files.push(head.file)
     return head.file
-  }
-
-  #knownBytes(segment: Segment): number {
-    const end = this.#end
-    if (end === null || !end.proved || end.place.timeline !== segment.timeline) return 0
-    return segnoOf(end.place.lsn, this.segmentBytes) === segment.segno ? offsetIn(end.place.lsn, this.segmentBytes) : 0
   }
 
   #wrote(file: SegmentFile, bytes: number): void {
     this.#unwrittenBytes -= bytes
     if (file.isFull) this.#queue.shift()
     this.#writtenUpTo = plus(segmentStart(file.segment.segno, this.segmentBytes), file.written)
+    // Also what came after the batch that is being written: it may be written along with it.
+    this.#positions.noteReceived(this.#writtenUpTo)
     this.#positions.noteWritten(this.#writtenUpTo)
     this.#sync()
     // In a backlog the next write follows at once, and a report for each would only cost.
@@ -368,15 +368,13 @@ export class Spool {
       file.nameIsNew = false
       if (!full) continue
       this.#files.shift()
-      this.#wholes.push(file.segment)
+      this.#inventory.addWhole(file.segment)
     }
     const last = round.at(-1)
     if (last === undefined) return
     const lsn = plus(segmentStart(last.file.segment.segno, this.segmentBytes), last.written)
     this.#syncedUpTo = lsn
-    if (this.#end === null || lsn >= this.#end.place.lsn) {
-      this.#end = { place: { timeline: last.file.segment.timeline, lsn }, proved: true }
-    }
+    this.#inventory.moveEnd({ timeline: last.file.segment.timeline, lsn })
     this.#positions.noteSynced(lsn)
     // The writer failed while this round was under way: what it had received is still given up.
     if (this.#failure !== null) this.#positions.dropUnsynced()
@@ -408,17 +406,4 @@ export class Spool {
 
 function receiving(segment: Segment): Receiving {
   return { segment, file: null, parts: [], bytes: 0 }
-}
-
-/** Wraps what the disk of the spool has answered. `doing` is a verb phrase. */
-export function spoolError(error: unknown, doing: string): WalferryError {
-  if (isError(error)) return error
-  const noSpace = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
-  return new WalferryError('SPOOL_FAILED', `cannot ${doing}`, {
-    cause: error,
-    retryable: true,
-    hint: noSpace
-      ? 'The disk of the spool is full. Make room; the slot keeps the WAL until then.'
-      : 'Look at the disk of the spool, and at the permissions of its folder.',
-  })
 }

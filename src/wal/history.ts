@@ -75,6 +75,16 @@ export function switchPointOf(history: TimelineHistory, timeline: number): Lsn |
   return history.ancestors.find((ancestor) => ancestor.timeline === timeline)?.switchPoint ?? null
 }
 
+/**
+ * Where the line leaves `timeline` for good: a later switch may lie before the one that left it, and then what is
+ * between the two is on no timeline of the line. Null if it never leaves it, or was never on it.
+ */
+export function leavesAt(history: TimelineHistory, timeline: number): Lsn | null {
+  const from = history.ancestors.findIndex((ancestor) => ancestor.timeline === timeline)
+  if (from === -1) return null
+  return history.ancestors.slice(from).reduce<Lsn | null>((end, { switchPoint }) => earlierEnd(end, switchPoint), null)
+}
+
 /** Where the line's own timeline begins, and on which one it lay before; null for a timeline without ancestors. */
 export function forkOf(history: TimelineHistory): Ancestor | null {
   return history.ancestors.at(-1) ?? null
@@ -110,7 +120,7 @@ export function partingOf(a: TimelineHistory, b: TimelineHistory): Parting {
       return { timeline, at: stretch(a, n - 1)?.end ?? lsnZero }
     }
     timeline = ours.timeline
-    if (ours.end !== theirs.end) return { timeline, at: earlierOf(ours.end, theirs.end) }
+    if (ours.end !== theirs.end) return { timeline, at: earlierEnd(ours.end, theirs.end) }
     if (ours.end === null) return { timeline, at: null }
   }
 }
@@ -127,7 +137,8 @@ function stretch(history: TimelineHistory, n: number): Stretch | null {
   return n === history.ancestors.length ? { timeline: history.timeline, end: null } : null
 }
 
-function earlierOf(a: Lsn | null, b: Lsn | null): Lsn | null {
+/** null: it has no end. */
+function earlierEnd(a: Lsn | null, b: Lsn | null): Lsn | null {
   if (a === null) return b
   return b === null || a < b ? a : b
 }

@@ -46,3 +46,8 @@ export function bytesBetween(from: Lsn, to: Lsn): number {
 export function laterOf(a: Lsn, b: Lsn): Lsn {
   return a > b ? a : b
 }
+
+/** The earlier of two positions. */
+export function earlierOf(a: Lsn, b: Lsn): Lsn {
+  return a < b ? a : b
+}

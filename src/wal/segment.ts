@@ -12,6 +12,10 @@ export interface Segment {
   readonly segno: number
 }
 
+export function isSameSegment(a: Segment, b: Segment): boolean {
+  return a.segno === b.segno && a.timeline === b.timeline
+}
+
 const minSegmentBytes = 1024 * 1024
 const maxSegmentBytes = 1024 * 1024 * 1024
 const bytesPerGroup = 4 * 1024 * 1024 * 1024

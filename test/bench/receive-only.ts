@@ -7,6 +7,7 @@ import type { Log } from '../../src/kit/log.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { Receiver } from '../../src/receive/receiver.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 
@@ -29,12 +30,14 @@ const receiver = new Receiver({
   log: quiet,
   accept: () => {},
   meet: (server) => {
-    spool ??= new Spool(
-      { folder, segmentBytes: server.segmentBytes, positions },
-      { identity: null, wholes: [], end: null },
-    )
-    return Promise.resolve({ spool, furthest: spool.end, sure: true })
+    spool ??= new Spool({ folder, segmentBytes: server.segmentBytes, positions }, emptySpool)
+    return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
   },
+  recordGap: () => Promise.resolve(),
+  ack: 'spool',
+  ackStoreTimeoutMs: 30_000,
+  onGap: 'halt',
+  requireSlot: false,
   onReceived: () => {},
   onReconnect: () => {},
 })

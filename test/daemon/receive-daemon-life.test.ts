@@ -1,12 +1,11 @@
 /** From start to end: waiting for a store, halting, draining, and what is left in the process afterwards. */
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { parseChunkKey, segmentKey } from '../../src/archive/keys.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
-import { Receiving } from '../fault/receiving.ts'
+import { filesIn, Receiving } from '../fault/receiving.ts'
 import {
   archivedWal,
   assertArchived,
@@ -49,7 +48,7 @@ for (const version of await testVersions()) {
       const receiving = new Receiving(t, { server: cluster.connection, store, spool })
       await receiving.until(() => receiving.reasons.includes('STORE_DENIED'))
       // With an empty spool nothing is known: where to begin, and whose archive it is.
-      assert.deepEqual(await readdir(spool), [])
+      assert.deepEqual(await filesIn(spool), [])
       assert.equal(receiving.count(/ERROR the store does not answer/), 1)
       store.before = () => undefined
       await receiving.untilReady()

@@ -1,6 +1,6 @@
 /** What a receiver must not mix up, and what it waits for: other clusters, other receivers, refusals. */
 import assert from 'node:assert/strict'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { formatIdentity } from '../../src/archive/identity.ts'
@@ -8,7 +8,7 @@ import { identityKey, segmentKey } from '../../src/archive/keys.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
-import { Receiving } from '../fault/receiving.ts'
+import { filesIn, Receiving } from '../fault/receiving.ts'
 import {
   archivedWal,
   assertArchived,
@@ -27,7 +27,7 @@ function contentOf(store: MemoryStore): [string, string][] {
 }
 
 async function spoolContent(folder: string): Promise<[string, string][]> {
-  const names = (await readdir(folder)).toSorted()
+  const names = await filesIn(folder)
   return await Promise.all(
     names.map(async (name) => [name, await readFile(join(folder, name), 'base64')] as [string, string]),
   )
@@ -47,7 +47,7 @@ for (const version of versions) {
       await first.untilShipped(await write(client, 1_200_000))
       await first.stop()
       const content = contentOf(store)
-      const files = await readdir(spool)
+      const files = await filesIn(spool)
       const slotsOfOther = async (): Promise<string> => {
         const there = await clientOf(t, other)
         return await value(there, 'SELECT count(*) FROM pg_replication_slots')
@@ -56,13 +56,13 @@ for (const version of versions) {
       // Its spool's server is another one.
       const wrongServer = new Receiving(t, { server: other.connection, store, spool })
       await assert.rejects(wrongServer.ended, { code: 'SERVER_FOREIGN' })
-      assert.deepEqual(await readdir(spool), files)
+      assert.deepEqual(await filesIn(spool), files)
 
       // It has no spool yet, and the archive is another cluster's.
       const empty = await tempFolder(t)
       const wrongArchive = new Receiving(t, { server: other.connection, store, spool: empty })
       await assert.rejects(wrongArchive.ended, { code: 'ARCHIVE_FOREIGN' })
-      assert.deepEqual(await readdir(empty), [])
+      assert.deepEqual(await filesIn(empty), [])
 
       // The archive is another cluster's, which shows only once the store answers.
       const strangers = new MemoryStore()
@@ -108,7 +108,7 @@ for (const version of versions) {
       const end = await write(client, 3_300_000)
       await first.untilShipped(end)
       assert.equal(second.count(/ERROR/), 0, second.lines.join(''))
-      assert.deepEqual(await readdir(b.spool), [])
+      assert.deepEqual(await filesIn(b.spool), [])
       await first.stop()
 
       await second.untilReady()

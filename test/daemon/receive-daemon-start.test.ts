@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type pg from 'pg'
+import type { ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
+import { listGaps } from '../../src/archive/gaps.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
-import { segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
+import { offsetIn, segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
 import { Receiving } from '../fault/receiving.ts'
 import {
   archivedWal,
@@ -16,7 +18,7 @@ import {
   write,
 } from '../fault/server.ts'
 import { MemoryStore } from '../support/memory-store.ts'
-import { rows, testVersions, value } from '../support/postgres.ts'
+import { deadline, rows, testVersions, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 
 interface Place {
@@ -39,8 +41,12 @@ async function place(t: test.TestContext, cluster: Cluster, client: pg.Client): 
   return { cluster, client, slot, store: new MemoryStore(), spool: await tempFolder(t) }
 }
 
-function receive(t: test.TestContext, { cluster, store, spool, slot }: Place, loop = true): Receiving {
-  return new Receiving(t, { server: cluster.connection, store, spool, config: { slot, loop } })
+function receive(
+  t: test.TestContext,
+  { cluster, store, spool, slot }: Place,
+  config: Partial<ReceiveConfig> = {},
+): Receiving {
+  return new Receiving(t, { server: cluster.connection, store, spool, config: { slot, ...config } })
 }
 
 async function restartLsn({ client, slot }: Place): Promise<Lsn | null> {
@@ -168,16 +174,44 @@ for (const version of await testVersions()) {
         })
       }
 
-      await t.test('says what was removed when nobody has it, and stays for whoever looks', async (t) => {
+      await t.test('told to halt at a gap says what was removed, and stays for whoever looks', async (t) => {
         const at = await place(t, cluster, client)
         const furthest = await receiveSome(t, at)
         await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
         await removeWal(client, furthest)
-        const receiving = receive(t, at)
+        const receiving = receive(t, at, { onGap: 'halt' })
         await receiving.until(() => receiving.reasons.includes('WAL_REMOVED'))
         await receiving.until(() => receiving.count(/receiving halted/) === 1)
+        assert.deepEqual(await listGaps(at.store, { signal: deadline() }), [])
         receiving.askToStop()
         await assert.rejects(receiving.ended, { code: 'WAL_REMOVED' })
+      })
+
+      await t.test('goes on behind a gap, says so once, and leaves a note', async (t) => {
+        const at = await place(t, cluster, client)
+        const furthest = await receiveSome(t, at)
+        await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
+        await removeWal(client, furthest)
+        const receiveMore = async (spool: string): Promise<Receiving> => {
+          const receiving = receive(t, { ...at, spool })
+          await receiving.untilShipped(await write(client, 1_300_000))
+          await receiving.untilReady()
+          return receiving
+        }
+        const first = await receiveMore(at.spool)
+        assert.equal(first.count(/ERROR WAL is lost: the server has removed timeline 1 from/), 1)
+        await first.stop()
+        const [gap, ...others] = await listGaps(at.store, { signal: deadline() })
+        assert.ok(gap !== undefined && others.length === 0)
+        assert.equal(gap.from, furthest)
+        assert.ok(gap.to > furthest && offsetIn(gap.to, segmentBytes) === 0)
+        // With the spool or without it, what lies behind the gap is what counts from here on.
+        for (const spool of [at.spool, await tempFolder(t)]) {
+          const next = await receiveMore(spool)
+          assert.equal(next.count(/ERROR/), 0)
+          await next.stop()
+        }
+        assert.equal((await listGaps(at.store, { signal: deadline() })).length, 1)
       })
 
       await t.test('from an old spool goes on where another receiver came to', async (t) => {

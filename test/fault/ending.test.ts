@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { formatLsn } from '../../src/wal/lsn.ts'
+import { formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
-import { deadline, testVersions } from '../support/postgres.ts'
+import { deadline, testVersions, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { startReceive } from '../support/walferry.ts'
 import { assertArchived, clientOf, segmentBytes, startServer, write } from './server.ts'
@@ -15,7 +15,7 @@ const never = ['--ship-interval', '1h']
 for (const version of await testVersions()) {
   test(`receive ends as it is told (PostgreSQL ${version.major})`, async (t) => {
     const cluster = await startServer(t, version)
-    const client = await clientOf(t, cluster)
+    let client = await clientOf(t, cluster)
     const archive = join(await tempFolder(t), 'archive')
     await mkdir(archive)
     const spool = await tempFolder(t)
@@ -74,15 +74,36 @@ for (const version of await testVersions()) {
       await assertArchived(cluster, store, end)
     })
 
-    await t.test('the server stops fast with a receiver attached, also while the store is away', async () => {
-      const receive = begin(never)
+    for (const ack of ['spool', 'store']) {
+      await t.test(`the server stops fast with the store away and --ack ${ack}, and loses nothing`, async () => {
+        const receive = begin([...never, '--ack', ack])
+        await receive.waitForReady(deadline())
+        await rename(archive, `${archive}.away`)
+        const end = await write(client, segmentBytes / 3)
+        await cluster.stop('fast', deadline(10_000))
+        await rename(`${archive}.away`, archive)
+        await cluster.start(deadline())
+        client = await clientOf(t, cluster)
+        await receive.waitForReady(deadline())
+        await receive.terminate(deadline())
+        await assertArchived(cluster, store, end)
+      })
+    }
+
+    await t.test('--ack store acknowledges what is in the store, and nothing else', async () => {
+      const receive = begin(['--ack', 'store', '--ship-interval', '1h'])
       await receive.waitForReady(deadline())
+      const flush = async (): Promise<Lsn> =>
+        parseLsn(await value(client, "SELECT coalesce(min(flush_lsn), '0/0') FROM pg_stat_replication"))
+      const end = await write(client, segmentBytes / 3)
+      await receive.waitUntil(async () => (await flush()) >= end, deadline())
+      await assertArchived(cluster, store, end)
       await rename(archive, `${archive}.away`)
-      await write(client, segmentBytes / 3)
-      await cluster.stop('fast', deadline(10_000))
+      const unshipped = await write(client, segmentBytes / 3)
+      await receive.waitUntil(async () => (await receive.positions(deadline())).synced >= unshipped, deadline())
+      assert.ok((await flush()) < unshipped)
       await rename(`${archive}.away`, archive)
-      await cluster.start(deadline())
-      await receive.waitForReady(deadline())
+      await receive.waitUntil(async () => (await flush()) >= unshipped, deadline())
       await receive.terminate(deadline())
     })
 

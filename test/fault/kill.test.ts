@@ -3,13 +3,14 @@
  * byte is the server's.
  */
 import assert from 'node:assert/strict'
-import { readdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { sleep } from '../../src/kit/abort.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { deadline, testVersions } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
+import { filesIn } from './receiving.ts'
 import { tempFolder } from '../support/temp.ts'
 import { type Receive, startReceive } from '../support/walferry.ts'
 import { archivedWal, assertArchived, clientOf, flushedUpTo, startServer, Writer } from './server.ts'
@@ -49,7 +50,7 @@ for (const version of await testVersions()) {
     const leftovers = withChunks.filter((segno) => wholes.includes(segno))
     assert.ok(leftovers.length <= rounds / 2, `chunks of whole segments: ${leftovers.join(', ')}`)
     // The spool keeps the neighbour of the open segment, no more.
-    assert.ok((await readdir(join(folder, 'spool'))).length <= 2)
+    assert.ok((await filesIn(join(folder, 'spool'))).length <= 2)
   })
 
   test(`kill -9 of the server is followed without a hand (PostgreSQL ${version.major})`, async (t) => {

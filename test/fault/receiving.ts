@@ -5,6 +5,7 @@
  *     await receiving.untilShipped(await flushedUpTo(client))
  *     await receiving.stop()
  */
+import { readdir } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
 import type { Connection } from '../../src/cluster/query.ts'
 import { openLog } from '../../src/daemon/log.ts'
@@ -23,6 +24,11 @@ export interface ReceivingOptions {
 }
 
 const pollMs = 5
+
+/** The files of a spool, without the one that is locked. */
+export async function filesIn(spool: string): Promise<string[]> {
+  return (await readdir(spool)).filter((name) => name !== 'lock').toSorted()
+}
 
 export class Receiving {
   readonly daemon: ReceiveDaemon
@@ -54,6 +60,10 @@ export class Receiving {
       statusIntervalMs: 10_000,
       loop: true,
       endpos: null,
+      ack: 'spool',
+      ackStoreTimeoutMs: 30_000,
+      onGap: 'continue',
+      requireSlot: false,
       shipIntervalMs: 0,
       uploadConcurrency: 4,
       drainTimeoutMs: 10_000,

@@ -111,32 +111,37 @@ export interface ArchivedWal {
   readonly withChunks: readonly number[]
 }
 
-/** What lies in an archive, by segment number. */
-export async function archivedWal(store: ObjectStore): Promise<ArchivedWal> {
+/** What lies in an archive of a timeline, by segment number. */
+export async function archivedWal(store: ObjectStore, timeline = 1): Promise<ArchivedWal> {
   const wholes = new Set<number>()
   const withChunks = new Set<number>()
   for await (const { key } of store.list({ prefix: walFolder, signal: deadline() })) {
     const object = parseWalKey(key)
-    if (object?.kind === 'segment') wholes.add(parseSegmentName(object.segment, segmentBytes).segno)
+    const segment = object?.kind === 'segment' ? parseSegmentName(object.segment, segmentBytes) : null
+    if (segment?.timeline === timeline) wholes.add(segment.segno)
   }
   for await (const { key } of store.list({ prefix: 'walferry_001/tail/', signal: deadline() })) {
     const chunk = parseChunkKey(key)
-    if (chunk !== null) withChunks.add(parseSegmentName(chunk.segment, segmentBytes).segno)
+    const segment = chunk === null ? null : parseSegmentName(chunk.segment, segmentBytes)
+    if (segment?.timeline === timeline) withChunks.add(segment.segno)
   }
   return { wholes: [...wholes].toSorted((a, b) => a - b), withChunks: [...withChunks].toSorted((a, b) => a - b) }
 }
 
-/** Every byte from the archive's first segment up to `upTo` is in it, and is the server's. Returns how many segments. */
-export async function assertArchived(cluster: Cluster, store: ObjectStore, upTo: Lsn): Promise<number> {
+/**
+ * Every byte from the archive's first segment of a timeline up to `upTo` is in it, and is the server's. Returns how many
+ * segments.
+ */
+export async function assertArchived(cluster: Cluster, store: ObjectStore, upTo: Lsn, timeline = 1): Promise<number> {
   const archive = new Archive(store)
-  const { wholes, withChunks } = await archivedWal(store)
+  const { wholes, withChunks } = await archivedWal(store, timeline)
   const first = Math.min(...wholes, ...withChunks)
   assert.ok(Number.isFinite(first), 'the archive is empty')
   let count = 0
   for (let segno = first; segmentStart(segno, segmentBytes) < upTo; segno++) {
     count++
-    const name = segmentName({ timeline: 1, segno }, segmentBytes)
-    const own = await ownSegment(cluster, segno)
+    const name = segmentName({ timeline, segno }, segmentBytes)
+    const own = await ownSegment(cluster, segno, timeline)
     assert.ok(own !== null, `the server has removed ${name}`)
     const bytes = Math.min(segmentBytes, Number(upTo - segmentStart(segno, segmentBytes)))
     const read = Buffer.alloc(segmentBytes)

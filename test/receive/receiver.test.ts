@@ -6,6 +6,7 @@ import { isError } from '../../src/kit/errors.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { type Meeting, Receiver } from '../../src/receive/receiver.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { clientOf, segmentBytes, startServer, write } from '../fault/server.ts'
 import { diskError, stepIn } from '../spool/disk.ts'
@@ -31,11 +32,11 @@ async function receive(
   t: test.TestContext,
   server: { readonly host: string; readonly port: number },
   meet: (spool: Spool, others: boolean) => Promise<Meeting> = (spool) =>
-    Promise.resolve({ spool, furthest: spool.end, sure: true }),
+    Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true }),
 ): Promise<Place> {
   const positions = new Positions(systemClock)
   const folder = await tempFolder(t)
-  const spool = new Spool({ folder, segmentBytes, positions }, { identity: null, wholes: [], end: null })
+  const spool = new Spool({ folder, segmentBytes, positions }, emptySpool)
   const said: Said[] = []
   const saying =
     (level: string) =>
@@ -50,6 +51,11 @@ async function receive(
     loop: true,
     log: { error: saying('error'), warn: saying('warn'), info: saying('info'), debug: saying('debug') },
     accept: () => undefined,
+    recordGap: () => Promise.resolve(),
+    ack: 'spool',
+    ackStoreTimeoutMs: 30_000,
+    onGap: 'continue',
+    requireSlot: false,
     meet: (_, others) => meet(spool, others),
     onReceived: () => undefined,
     onReconnect: () => undefined,
@@ -102,7 +108,7 @@ for (const version of await testVersions()) {
       // While the archive is waited for, another receiver fills it.
       const place = await receive(t, cluster.connection, async (spool) => {
         const lsn = await write(sql, 2_200_000)
-        return { spool, furthest: { timeline: 1, lsn }, sure: true }
+        return { spool, furthest: { timeline: 1, lsn }, furthestLine: null, sure: true }
       })
       await until(() => place.receiver.state !== 'connecting')
       assert.equal(place.receiver.state, 'streaming', String(place.receiver.problem))
@@ -116,7 +122,7 @@ for (const version of await testVersions()) {
       const asked: boolean[] = []
       const second = await receive(t, cluster.connection, (spool, others) => {
         asked.push(others)
-        return Promise.resolve({ spool, furthest: spool.end, sure: true })
+        return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
       })
       await until(() => second.receiver.problem !== null)
       assert.ok(isError(second.receiver.problem, 'SLOT_IN_USE'))

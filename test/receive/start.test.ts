@@ -3,7 +3,9 @@ import { test } from 'node:test'
 import { type ErrorCode, isError } from '../../src/kit/errors.ts'
 import type { SlotState } from '../../src/pg/replication-client.ts'
 import { checkIdentity, resumeFrom, type StartFacts } from '../../src/receive/start.ts'
+import type { TimelineHistory } from '../../src/wal/history.ts'
 import { formatLsn, parseLsn } from '../../src/wal/lsn.ts'
+import type { Place } from '../../src/wal/place.ts'
 
 const megabyte = 1024 * 1024
 
@@ -19,6 +21,12 @@ interface Case {
   /** W, with `@timeline` where that is not 1. */
   readonly here?: string
   readonly keepBytes?: number
+  /** The line of the server's timeline: `timeline:position where it was left`, oldest first. */
+  readonly line?: string
+  /** That of W's timeline, where it is known. */
+  readonly hereLine?: string
+  /** Starts that were removed: `position@timeline`. */
+  readonly removed?: readonly string[]
 }
 
 function factsOf(given: Case): StartFacts {
@@ -35,7 +43,26 @@ function factsOf(given: Case): StartFacts {
     slot: slotOf(given.slot),
     furthest: here === undefined ? null : { timeline: Number(hereTimeline), lsn: parseLsn(here) },
     slotKeepBytes: given.keepBytes ?? null,
+    line: lineOf(server.timeline, given.line ?? ''),
+    furthestLine: given.hereLine === undefined ? null : lineOf(Number(hereTimeline), given.hereLine),
+    removed: (given.removed ?? []).map(placeOf),
   }
+}
+
+function lineOf(timeline: number, text: string): TimelineHistory {
+  const ancestors = text.split(' ').filter((one) => one !== '')
+  return {
+    timeline,
+    ancestors: ancestors.map((one) => {
+      const [number = '', at = ''] = one.split(':')
+      return { timeline: Number(number), switchPoint: parseLsn(at), reason: '' }
+    }),
+  }
+}
+
+function placeOf(text: string): Place {
+  const [lsn = '', timeline = '1'] = text.split('@')
+  return { timeline: Number(timeline), lsn: parseLsn(lsn) }
 }
 
 function slotOf(text: string): SlotState {
@@ -209,8 +236,217 @@ for (const [name, given, [start, acknowledgeFrom, warning]] of starts) {
     assert.equal(formatLsn(told.lsn), start)
     assert.equal(formatLsn(told.acknowledgeFrom), acknowledgeFrom)
     assert.equal(told.timeline, given.timeline ?? 1)
+    assert.equal(told.fork, null)
+    assert.equal(told.gap, null)
     if (warning === null) assert.equal(told.warning, null)
     else assert.match(told.warning ?? '', warning)
+  })
+}
+
+/** On several timelines: where it starts, from where on it is acknowledged, the fork behind which W lies, the gap. */
+const turns: readonly (readonly [
+  name: string,
+  given: Case,
+  start: string,
+  ack: string,
+  fork: string | null,
+  gap: string | null,
+])[] = [
+  // The server is on timeline 2, which left timeline 1 at 0/5000100.
+  ...(
+    [
+      ["W is before the fork: on W's own timeline", '0/4000100', '0/4000000@1', '0/4000100', null],
+      ['W is in the segment of the fork, before it', '0/5000080', '0/5000000@1', '0/5000080', null],
+      ['W is exactly the fork: on the next timeline', '0/5000100', '0/5000000@2', '0/5000100', null],
+      ['W is behind the fork: a branch was left', '0/5000101', '0/5000000@2', '0/5000100', '0/5000100'],
+      ['W is segments behind the fork', '0/8000000', '0/5000000@2', '0/5000100', '0/5000100'],
+    ] as const
+  ).map(
+    ([name, here, start, ack, fork]) =>
+      [
+        name,
+        { flush: '0/6000060', timeline: 2, line: '1:0/5000100', slot: '0/3000000', here },
+        start,
+        ack,
+        fork,
+        null,
+      ] as const,
+  ),
+  [
+    'the fork is exactly on a boundary, and W is there',
+    { flush: '0/6000060', timeline: 2, line: '1:0/5000000', slot: '0/3000000', here: '0/5000000' },
+    '0/5000000@2',
+    '0/5000000',
+    null,
+    null,
+  ],
+  [
+    'the fork is exactly on a boundary, and W is in the segment before',
+    { flush: '0/6000060', timeline: 2, line: '1:0/5000000', slot: '0/3000000', here: '0/4FFFFFF' },
+    '0/4000000@1',
+    '0/4FFFFFF',
+    null,
+    null,
+  ],
+  [
+    'W is two timelines back: the next one of the line comes first',
+    { flush: '0/9000000', timeline: 3, line: '1:0/5000100 2:0/7000100', slot: '0/3000000', here: '0/5000100' },
+    '0/5000000@2',
+    '0/5000100',
+    null,
+    null,
+  ],
+  [
+    'numbers are skipped',
+    { flush: '0/9000000', timeline: 7, line: '1:0/5000100', slot: '0/3000000', here: '0/5000100' },
+    '0/5000000@7',
+    '0/5000100',
+    null,
+    null,
+  ],
+  [
+    'a timeline of the line was left before it began: nothing of it counts',
+    { flush: '0/9000000', timeline: 3, line: '1:0/6000100 2:0/5000100', slot: '0/3000000', here: '0/6000100' },
+    '0/5000000@3',
+    '0/5000100',
+    '0/5000100',
+    null,
+  ],
+  [
+    "W is on a branch beside the server's newer line",
+    {
+      flush: '0/9000000',
+      timeline: 3,
+      line: '1:0/5000100',
+      slot: '0/3000000',
+      here: '0/7000000@2',
+      hereLine: '1:0/5500000',
+    },
+    '0/5000000@3',
+    '0/5000100',
+    '0/5000100',
+    null,
+  ],
+  [
+    'the same, and that branch began earlier: the old timeline goes on a little',
+    {
+      flush: '0/9000000',
+      timeline: 3,
+      line: '1:0/5500000',
+      slot: '0/3000000',
+      here: '0/7000000@2',
+      hereLine: '1:0/5000100',
+    },
+    '0/5000000@1',
+    '0/5000100',
+    '0/5000100',
+    null,
+  ],
+  [
+    'first start on a slot that reserves WAL of an earlier timeline',
+    { flush: '0/6000060', timeline: 2, line: '1:0/5000100', slot: '0/4000010@1' },
+    '0/4000000@1',
+    '0/4000000',
+    null,
+    null,
+  ],
+  [
+    'the same before 15, where the slot tells no timeline',
+    { flush: '0/6000060', timeline: 2, line: '1:0/5000100', slot: '0/4000010' },
+    '0/4000000@1',
+    '0/4000000',
+    null,
+    null,
+  ],
+  // The server has said that the WAL is gone.
+  [
+    "W's segment is gone, and the next timeline has a copy of it",
+    {
+      flush: '0/6000060',
+      timeline: 2,
+      line: '1:0/5000100',
+      slot: '0/5000100',
+      here: '0/5000080',
+      removed: ['0/5000000@1'],
+    },
+    '0/5000000@2',
+    '0/5000000',
+    null,
+    null,
+  ],
+  [
+    'that copy is gone, too: a gap',
+    {
+      flush: '0/9000060',
+      timeline: 2,
+      line: '1:0/5000100',
+      slot: '0/8000100',
+      here: '0/5000080',
+      removed: ['0/5000000@1', '0/5000000@2'],
+    },
+    '0/8000000@2',
+    '0/8000000',
+    null,
+    '1 0/5000080 0/8000000',
+  ],
+  [
+    "W's segment is gone, and no other has it: a gap up to what the slot keeps",
+    { flush: '0/9000060', slot: '0/8000100@1', here: '0/5000080', removed: ['0/5000000'] },
+    '0/8000000@1',
+    '0/8000000',
+    null,
+    '1 0/5000080 0/8000000',
+  ],
+  [
+    'the gap reaches over a fork',
+    {
+      flush: '0/9000060',
+      timeline: 2,
+      line: '1:0/7000100',
+      slot: '0/8000100@2',
+      here: '0/5000080',
+      removed: ['0/5000000@1'],
+    },
+    '0/8000000@2',
+    '0/8000000',
+    null,
+    '1 0/5000080 0/8000000',
+  ],
+  [
+    'behind a branch that was left, the gap begins at the fork',
+    {
+      flush: '0/9000060',
+      timeline: 2,
+      line: '1:0/5000100',
+      slot: '0/8000100@2',
+      here: '0/6000080',
+      removed: ['0/5000000@2'],
+    },
+    '0/8000000@2',
+    '0/8000000',
+    '0/5000100',
+    '2 0/5000100 0/8000000',
+  ],
+  [
+    'nothing was received yet: no gap, only a later start',
+    { flush: '0/9000060', slot: '0/8000100@1', removed: ['0/5000000'] },
+    '0/8000000@1',
+    '0/8000000',
+    null,
+    null,
+  ],
+]
+
+for (const [name, given, start, ack, fork, gap] of turns) {
+  test(`starts on several timelines: ${name}`, () => {
+    const told = resumeFrom(factsOf(given))
+    assert.equal(`${formatLsn(told.lsn)}@${told.timeline}`, start)
+    assert.equal(formatLsn(told.acknowledgeFrom), ack)
+    assert.equal(told.fork === null ? null : formatLsn(told.fork), fork)
+    assert.equal(told.warning !== null, fork !== null, 'a branch that was left is told')
+    const words =
+      told.gap === null ? null : `${told.gap.timeline} ${formatLsn(told.gap.from)} ${formatLsn(told.gap.to)}`
+    assert.equal(words, gap)
   })
 }
 
@@ -239,25 +475,46 @@ const refusals: readonly (readonly [name: string, given: Case, code: ErrorCode, 
       /0\/5000061/,
     ],
     [
-      'the server is on a later timeline than W',
-      { flush: '0/5000060', timeline: 2, slot: '0/4000000@2', here: '0/4000100' },
-      'SERVER_TIMELINE',
-      false,
-      /timeline 2, .* ends on 1/,
-    ],
-    [
-      'the server is on an earlier timeline than W',
-      { flush: '0/9000060', slot: '0/4000000@1', here: '0/4000100@2' },
+      'the old primary came back',
+      { flush: '0/9000060', slot: '0/4000000@1', here: '0/4000100@2', hereLine: '1:0/4000080' },
       'SERVER_TIMELINE',
       false,
       /timeline 1, .* ends on 2/,
     ],
     [
-      'nothing is here, and the slot is on another timeline',
-      { flush: '0/5000060', timeline: 2, slot: '0/4000000@1' },
+      'the server is an old one, beside the line that is here',
+      {
+        flush: '0/9000060',
+        timeline: 2,
+        line: '1:0/3000000',
+        slot: 'missing',
+        here: '0/6000000@3',
+        hereLine: '1:0/5000000',
+      },
       'SERVER_TIMELINE',
       false,
-      /timeline 1, .* on 2/,
+      /timeline 2, .* ends on 3/,
+    ],
+    [
+      'nobody knows how the timeline that is here came about',
+      { flush: '0/9000060', timeline: 3, line: '1:0/5000000', slot: 'missing', here: '0/6000000@2' },
+      'SERVER_TIMELINE',
+      false,
+      /timeline 3, .* ends on 2/,
+    ],
+    [
+      'the WAL is gone, and the slot reserves no later one',
+      { flush: '0/9000060', slot: '0/4000010@1', here: '0/4000100', removed: ['0/4000000'] },
+      'WAL_REMOVED',
+      true,
+      /from 0\/4000000 on/,
+    ],
+    [
+      'what the slot reserves is gone, too',
+      { flush: '0/9000060', slot: '0/6000010@1', here: '0/4000100', removed: ['0/4000000', '0/6000000'] },
+      'WAL_REMOVED',
+      false,
+      /slot reserves, from 0\/6000000/,
     ],
   ]
 

@@ -5,8 +5,10 @@ import type { Cluster } from '../../src/cluster/cluster.ts'
 import { systemClock } from '../../src/kit/clock.ts'
 import { orAbort, sleep } from '../../src/kit/abort.ts'
 import { isError } from '../../src/kit/errors.ts'
+import type { Log } from '../../src/kit/log.ts'
 import { ReplicationClient, type StreamEnd } from '../../src/pg/replication-client.ts'
 import { parseTarget } from '../../src/pg/target.ts'
+import { Ack } from '../../src/receive/ack.ts'
 import { streamInto, type StreamOptions } from '../../src/receive/stream.ts'
 import { Positions } from '../../src/spool/positions.ts'
 import { recoverSpool } from '../../src/spool/recover.ts'
@@ -30,6 +32,8 @@ interface Streaming {
 }
 
 /** Streams from the segment that the server is in, without a slot of its own. */
+const silent: Log = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} }
+
 async function stream(
   t: test.TestContext,
   cluster: Cluster,
@@ -52,9 +56,10 @@ async function stream(
     {
       client,
       slot: 'walferry',
-      start: { timeline: 1, lsn, acknowledgeFrom: lsn, warning: null },
+      start: { timeline: 1, lsn, acknowledgeFrom: lsn, fork: null, gap: null, warning: null },
       spool,
       positions,
+      ack: new Ack({ ack: 'spool', timeoutMs: 30_000, positions, clock: systemClock, log: silent }),
       statusIntervalMs: 10_000,
       silenceMs: 60_000,
       endpos: null,

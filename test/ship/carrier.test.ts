@@ -9,6 +9,7 @@ import { systemClock } from '../../src/kit/clock.ts'
 import { Carrier } from '../../src/ship/carrier.ts'
 import { Record } from '../../src/ship/record.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { segmentName } from '../../src/wal/segment.ts'
 import { MemoryStore } from '../support/memory-store.ts'
@@ -39,10 +40,7 @@ async function makePlace(t: TestContext): Promise<Place> {
   await file.close()
   const store = new MemoryStore()
   const archive = new Archive(store)
-  const spool = new Spool(
-    { folder, segmentBytes, positions: new Positions(systemClock) },
-    { identity: null, wholes: [], end: null },
-  )
+  const spool = new Spool({ folder, segmentBytes, positions: new Positions(systemClock) }, emptySpool)
   const metrics = { set: () => undefined, add: () => undefined, observe: () => undefined }
   return {
     store,
@@ -64,7 +62,7 @@ async function merge({ carrier, record }: ReturnType<Place['begin']>): Promise<v
 test('a merge keeps the tail as it was, in one chunk', async (t) => {
   const place = await makePlace(t)
   const run = place.begin()
-  await run.carrier.findChunks(segment, run.record, 0, deadline())
+  await run.carrier.findChunks({ segment, syncedBytes: 0, left: false }, run.record, deadline())
   for (let n = 0; n < 8; n++) await run.carrier.putChunk(segment, run.record, n * 100, n * 100 + 100, deadline())
   await merge(run)
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
@@ -74,7 +72,7 @@ test('a merge keeps the tail as it was, in one chunk', async (t) => {
 test('a crash between a merge and its deletions, and the merge after it, lose no byte of the tail', async (t) => {
   const place = await makePlace(t)
   const first = place.begin()
-  await first.carrier.findChunks(segment, first.record, 0, deadline())
+  await first.carrier.findChunks({ segment, syncedBytes: 0, left: false }, first.record, deadline())
   for (let n = 0; n < 8; n++) await first.carrier.putChunk(segment, first.record, n * 100, n * 100 + 100, deadline())
   place.store.before = (operation) => {
     if (operation === 'deleteMany') throw new Error('the process is killed')
@@ -84,7 +82,7 @@ test('a crash between a merge and its deletions, and the merge after it, lose no
   assert.equal(place.store.keys.length, 9, 'the merged chunk beside those that it covers')
 
   const second = place.begin()
-  await second.carrier.findChunks(segment, second.record, 800, deadline())
+  await second.carrier.findChunks({ segment, syncedBytes: 800, left: false }, second.record, deadline())
   await merge(second)
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
   await second.carrier.putChunk(segment, second.record, 800, 900, deadline())

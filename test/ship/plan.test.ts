@@ -12,6 +12,7 @@ const segmentBytes = 1024 * 1024
 interface Given {
   /** Whole, or synced up to this byte. */
   readonly synced: 'whole' | number
+  readonly left?: boolean
   readonly stored?: boolean
   readonly settled?: boolean
   /** Ends of the chunks that follow each other from byte 0; null: it was not looked. */
@@ -35,6 +36,7 @@ function spoolOf(...all: readonly Given[]): Shipment[] {
       segment,
       name,
       whole: given.synced === 'whole',
+      left: given.left ?? false,
       syncedBytes: given.synced === 'whole' ? segmentBytes : given.synced,
       stored: settled || (given.stored ?? false),
       settled,
@@ -48,7 +50,7 @@ function spoolOf(...all: readonly Given[]): Shipment[] {
 
 /** The tasks in words: `whole 1`, `look 2`, `chunk 2 100-300`, `merge 3 0-800`. */
 function planned(shipments: readonly Shipment[], due = true, uploadConcurrency = 4): string[] {
-  return nextTasks({ shipments, segmentBytes, uploadConcurrency, tailIsDue: due }).map(inWords)
+  return nextTasks({ shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: due }).map(inWords)
 }
 
 function inWords(task: Task): string {
@@ -255,7 +257,13 @@ test('whatever lies in the spool: no chunk behind a hole, nothing twice, no more
   for (let round = 0; round < 3000; round++) {
     const shipments = spoolOf(...randomSpool(random))
     const uploadConcurrency = 1 + random.below(4)
-    const tasks = nextTasks({ shipments, segmentBytes, uploadConcurrency, tailIsDue: random.below(2) === 0 })
+    const tasks = nextTasks({
+      shipments,
+      histories: [],
+      segmentBytes,
+      uploadConcurrency,
+      tailIsDue: random.below(2) === 0,
+    })
     const told = `round ${round}: ${tasks.map(inWords).join(', ')}`
     const inLane = (lane: Lane): number => tasks.filter((task) => task.lane === lane).length
     const underWay = shipments.filter((one) => one.busy.has('whole')).length
@@ -282,7 +290,7 @@ test('a segment that is not covered is always worked on, as long as something of
   const random = seededRandom(t)
   for (let round = 0; round < 3000; round++) {
     const shipments = spoolOf(...randomSpool(random))
-    const tasks = nextTasks({ shipments, segmentBytes, uploadConcurrency: 64, tailIsDue: true })
+    const tasks = nextTasks({ shipments, histories: [], segmentBytes, uploadConcurrency: 64, tailIsDue: true })
     const front = frontOf(shipments, segmentBytes)
     if (front === null || front.syncedBytes <= front.coveredBytes) continue
     const chunksElsewhere = shipments.some((one) => one !== front && one.busy.has('chunk'))

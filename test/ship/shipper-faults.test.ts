@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { chunkKey, parseChunkKey, segmentKey } from '../../src/archive/keys.ts'
 import { isError, WalferryError } from '../../src/kit/errors.ts'
-import type { SpoolScan } from '../../src/spool/recover.ts'
+import { emptySpool, type SpoolScan } from '../../src/spool/recover.ts'
 import { at, begin, bytesOf, firstSegno, nameOf, segmentBytes } from '../spool/feeder.ts'
 import { deferred } from '../support/deferred.ts'
 import { seededRandom } from '../support/random.ts'
@@ -17,7 +17,7 @@ function scanUpTo(bytes: number): SpoolScan {
     segno: firstSegno + n,
   }))
   const place = { timeline: 1, lsn: at(bytes) }
-  return { identity: { systemIdentifier: 1n, segmentBytes }, wholes, end: { place, proved: true } }
+  return { ...emptySpool, identity: { systemIdentifier: 1n, segmentBytes }, wholes, end: { place, proved: true } }
 }
 
 /** A segment's object as a shipper stores it. */

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/kit/clock.ts'
 import { sleep } from '../../src/kit/abort.ts'
 import { Shipper } from '../../src/ship/shipper.ts'
 import { Positions } from '../../src/spool/positions.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { segmentName, segmentStart } from '../../src/wal/segment.ts'
 import { deferred } from '../support/deferred.ts'
@@ -29,10 +30,7 @@ test('a merge that is still on its way when its segment becomes whole leaves no 
   const positions = new Positions(systemClock)
   const start = segmentStart(segno, segmentBytes)
   positions.startAt(start, start)
-  const spool = new Spool(
-    { folder: await tempFolder(t), segmentBytes, positions },
-    { identity: null, wholes: [], end: null },
-  )
+  const spool = new Spool({ folder: await tempFolder(t), segmentBytes, positions }, emptySpool)
   const store = new MemoryStore()
   const shipper = new Shipper({
     spool,

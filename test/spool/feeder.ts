@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Bell } from '../../src/kit/bell.ts'
 import type { WalferryError } from '../../src/kit/errors.ts'
 import { Positions } from '../../src/spool/positions.ts'
-import type { SpoolScan } from '../../src/spool/recover.ts'
+import { emptySpool, type SpoolScan } from '../../src/spool/recover.ts'
 import { Spool, type SpoolListener } from '../../src/spool/spool.ts'
 import { asLsn, type Lsn } from '../../src/wal/lsn.ts'
 import { segmentName } from '../../src/wal/segment.ts'
@@ -17,8 +17,6 @@ export const segmentBytes = 1024 * 1024
 /** The spools of these tests begin here: segment 3 of timeline 1. */
 export const firstSegno = 3
 export const begin = asLsn(firstSegno * segmentBytes)
-
-export const nothing: SpoolScan = { identity: null, wholes: [], end: null }
 
 export function at(offset: number): Lsn {
   return asLsn(begin + BigInt(offset))
@@ -53,7 +51,7 @@ export class Feeder implements SpoolListener {
   onProgress: () => void = () => undefined
   readonly #news = new Bell()
 
-  constructor(folder: string, scan: SpoolScan = nothing) {
+  constructor(folder: string, scan: SpoolScan = emptySpool) {
     this.folder = folder
     this.spool = new Spool({ folder, segmentBytes, positions: this.positions }, scan)
   }

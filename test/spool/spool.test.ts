@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { isError } from '../../src/kit/errors.ts'
+import { emptySpool } from '../../src/spool/recover.ts'
 import { deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
@@ -67,6 +68,7 @@ describe('a spool', () => {
       segment: { timeline: 1, segno: firstSegno },
       name: nameOf(0),
       whole: false,
+      left: false,
       syncedBytes: 100,
     })
     await feeder.spool.close()
@@ -196,8 +198,8 @@ describe('a spool', () => {
   test('a difference behind what was synced is none: those bytes were never told as durable', async (t) => {
     const folder = await tempFolder(t)
     const scan = {
+      ...emptySpool,
       identity: { systemIdentifier: 1n, segmentBytes },
-      wholes: [],
       end: { place: { timeline: 1, lsn: at(5000) }, proved: true },
     }
     const before = new Feeder(folder)
@@ -221,8 +223,8 @@ describe('a spool', () => {
     before.spool.batchEnd()
     await before.spool.close()
     const feeder = new Feeder(folder, {
+      ...emptySpool,
       identity: { systemIdentifier: 1n, segmentBytes },
-      wholes: [],
       end: { place: { timeline: 1, lsn: at(9000) }, proved: false },
     })
     assert.deepEqual(

@@ -1,0 +1,29 @@
+import { parseHistory, type TimelineHistory } from '../wal/history.ts'
+import type { Place } from '../wal/place.ts'
+import type { Archive } from './archive.ts'
+import { type ArchivedRun, archivedUpTo, type SegmentOptions, timelinesAbove } from './catalogue.ts'
+import { listGaps } from './gaps.ts'
+
+/** The furthest place that the archive reaches without a hole, but for the gaps that were noticed. */
+export interface ArchiveEnd {
+  readonly place: Place
+  /** How its timeline came about; null where the archive does not say. */
+  readonly line: TimelineHistory | null
+  readonly hole: ArchivedRun['hole']
+}
+
+const largestHistoryBytes = 1024 * 1024
+
+/** On the newest timeline that has WAL. Null if there is none. */
+export async function archiveEnd(archive: Archive, options: SegmentOptions): Promise<ArchiveEnd | null> {
+  const { store } = archive
+  const [timelines, gaps] = await Promise.all([timelinesAbove(store, 0, options), listGaps(store, options)])
+  for (const { timeline, historyKey } of timelines.filter((one) => one.hasWal).toReversed()) {
+    const run = await archivedUpTo(store, timeline, { ...options, gaps })
+    if (run === null) continue
+    const content = historyKey === null ? null : await archive.readSmall(historyKey, largestHistoryBytes, options)
+    const line = content === null ? null : parseHistory(timeline, content)
+    return { place: { timeline, lsn: run.end }, line, hole: run.hole }
+  }
+  return null
+}

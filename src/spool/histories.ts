@@ -1,0 +1,60 @@
+/**
+ * Timeline history files in the spool, under the names and with the content that the server has for them, as
+ * pg_receivewal keeps them:
+ *
+ *     00000002.history
+ *
+ * They are there before the first byte of their timeline is, and stay: they are small, and without them nobody knows
+ * how the segments beside them belong together.
+ */
+import { open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { renameDurably } from '../kit/durable-fs.ts'
+import { WalferryError } from '../kit/errors.ts'
+import { parseHistory, type TimelineHistory } from '../wal/history.ts'
+import { historyName } from '../wal/segment.ts'
+import { spoolError } from './spool-error.ts'
+
+/** A history file, and what it says. */
+export interface HistoryFile {
+  readonly content: Uint8Array
+  readonly history: TimelineHistory
+}
+
+export type Histories = ReadonlyMap<number, HistoryFile>
+
+/** Reads a history file of a folder. Throws ARCHIVE_DAMAGED for one that cannot be read as such. */
+export async function readHistory(folder: string, timeline: number): Promise<HistoryFile> {
+  const content = await readFile(join(folder, historyName(timeline)))
+  return { content, history: parseHistory(timeline, content) }
+}
+
+/** Writes a history file durably. A crash leaves all of it or nothing under its name. */
+export async function writeHistory(folder: string, timeline: number, content: Uint8Array): Promise<HistoryFile> {
+  const history = parseHistory(timeline, content)
+  const path = join(folder, historyName(timeline))
+  try {
+    const file = await open(`${path}.new`, 'w', 0o600)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await renameDurably(`${path}.new`, path)
+  } catch (error) {
+    throw spoolError(error, `write ${path}`)
+  }
+  return { content, history }
+}
+
+/** Throws SPOOL_CONFLICT if two servers tell different things of one timeline. */
+export function mustBeSameHistory(folder: string, timeline: number, here: Uint8Array, told: Uint8Array): void {
+  if (Buffer.compare(here, told) === 0) return
+  throw new WalferryError('SPOOL_CONFLICT', `the server's ${historyName(timeline)} differs from the one in ${folder}`, {
+    fields: { timeline },
+    hint:
+      'Two servers have chosen the same timeline number: both were promoted. Decide which of them counts; to follow the ' +
+      'other one, start with a new spool and a new archive.',
+  })
+}
