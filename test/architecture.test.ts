@@ -30,8 +30,8 @@ const ranks: Readonly<Record<string, number>> = {
   cli: 7,
 }
 
-/** `fetch` starts with every segment of a recovery: what it loads before it has looked is paid each time. */
-const fastEntries = ['cli/main.ts', 'cli/fetch.ts']
+/** `fetch` and `push` start with every segment: what they load before they have looked is paid each time. */
+const fastEntries = ['cli/main.ts', 'cli/fetch.ts', 'cli/push.ts']
 const slowPackages = /^(?:@aws-sdk\/.*|@smithy\/.*|fzstd|sodium-native|libsodium.*|js-yaml|pino|prom-client|pg)$/
 
 const concreteStore = /^store\/(?:s3|directory)(?:-[a-z-]+)?\.ts$/
@@ -110,7 +110,7 @@ function wrongOwner({ file, to, specifier }: Edge): string[] {
   return found
 }
 
-/** Walks what loads together with the entries of `fetch`. */
+/** Walks what loads together with the entries of `fetch` and `push`. */
 function slowStarts(edges: readonly Edge[]): string[] {
   const statics = edges.filter((edge) => edge.kind === 'static')
   const reached = new Set(fastEntries)
@@ -119,7 +119,7 @@ function slowStarts(edges: readonly Edge[]): string[] {
     for (const edge of statics.filter((one) => one.file === file)) {
       if (edge.to !== null) reached.add(edge.to)
       else if (slowPackages.test(packageOf(edge)))
-        found.push(`${file} loads ${packageOf(edge)} with every start of fetch`)
+        found.push(`${file} loads ${packageOf(edge)} with every start of fetch or push`)
     }
   }
   return found

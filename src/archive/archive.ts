@@ -58,21 +58,19 @@ export class Archive {
 
   /** The objects that hold a segment, under whatever extension, the likeliest first; none if it is not there. */
   findSegment(segment: string, options: CallOptions): Promise<ObjectInfo[]> {
-    return this.#find(walFolder + segment, options)
+    return this.findContent(walFolder + segment, options)
   }
 
   /** The objects that hold a timeline's history file; none if it is not there. */
   findHistory(timeline: number, options: CallOptions): Promise<ObjectInfo[]> {
-    return this.#find(walFolder + historyName(timeline), options)
+    return this.findContent(walFolder + historyName(timeline), options)
   }
 
-  /** The objects that hold a `.partial`, by its segment's name. */
-  findPartial(segment: string, options: CallOptions): Promise<ObjectInfo[]> {
-    return this.#find(`${walFolder}${segment}.partial`, options)
-  }
-
-  /** One round trip, and its cost does not grow with the archive: a listing of a folder's does. */
-  async #find(content: string, options: CallOptions): Promise<ObjectInfo[]> {
+  /**
+   * The objects whose key is `content` with an extension that names a compression, or none. One round trip, and its cost
+   * does not grow with the archive: a listing of a folder's does.
+   */
+  async findContent(content: string, options: CallOptions): Promise<ObjectInfo[]> {
     const found = await Promise.all(knownEnds.map((end) => this.store.head(content + end, options)))
     return found.filter((info) => info !== null)
   }

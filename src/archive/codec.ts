@@ -40,6 +40,11 @@ export async function* encode(
   }
 }
 
+/** Throws BAD_INPUT if this Node.js cannot write `codec`. To be called at the start: not with the first segment. */
+export async function refuseUnwritable(codec: WritableCodec): Promise<void> {
+  if (codec === 'zst') (await import('./codecs/zst-encode.ts')).requireZstd()
+}
+
 /** Throws BAD_INPUT if what lies under `key` cannot be decompressed. To be called before an object is opened. */
 export function refuseUnreadable(key: string): void {
   if (codecOfKey(key) === 'lzma') throw unreadable(key)

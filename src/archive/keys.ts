@@ -25,7 +25,7 @@ export const walFolder = 'wal_005/'
 export const identityKey = 'walferry_001/identity.json'
 const tailRoot = 'walferry_001/tail/'
 export const gapFolder = 'walferry_001/gaps/'
-const backlogFolder = 'walferry_001/backlog/'
+export const backlogFolder = 'walferry_001/backlog/'
 
 /** What lies below `wal_005/`. `segment` is a segment's name, 24 upper-case hexadecimal digits. */
 export type WalObject =

@@ -1,8 +1,9 @@
-/** The commands. What a command needs is loaded when it runs: `fetch` starts with every segment of a recovery. */
+/** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
 import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import type { OptionName } from './options.ts'
+import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
 
@@ -32,6 +33,13 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./fetch.ts')).runFetch(args),
   },
   {
+    name: 'push',
+    operands: ['PATH'],
+    summary: 'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
+    options: pushOptions,
+    run: async (args) => (await import('./push.ts')).runPush(args),
+  },
+  {
     name: 'demo',
     operands: [],
     summary: 'See it work: a throw-away server, a crash, a recovery, every row compared',
@@ -47,19 +55,22 @@ const exitNoCommand = 126
 export async function runCommand(args: readonly string[]): Promise<number> {
   const [word, ...rest] = args
   const command = commands.find((one) => one.name === word)
-  if (args.includes('--help')) {
+  // Behind the operands of `fetch` and `push` it is a slip: PostgreSQL must not take the help for a file that is done.
+  const isAsked = (flag: string): boolean => (command?.operands.length ? rest[0] === flag : args.includes(flag))
+  if (isAsked('--help')) {
     const { helpFor } = await import('./help.ts')
     process.stdout.write(helpFor(command ?? null, commands, process.stdout.columns ?? 100))
     return 0
   }
-  if (args.includes('--version')) {
+  if (isAsked('--version')) {
     const { version } = await import('./version.ts')
     process.stdout.write(`${version()}\n`)
     return 0
   }
   if (command !== undefined) return await command.run(rest)
   report(noCommand(word), false)
-  return exitNoCommand
+  // `push` behind its options comes from archive_command, where a code of 126 or more ends the archiver process.
+  return args.includes('push') ? 1 : exitNoCommand
 }
 
 function noCommand(word: string | undefined): WalferryError {

@@ -15,6 +15,7 @@ import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { sleep } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
+import { parseTarget } from '../pg/target.ts'
 import { parseHistory, switchPointOf } from '../wal/history.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { openStore } from './open-store.ts'
@@ -138,15 +139,7 @@ class Demo {
   async #daemonFor(server: Cluster, archive: string, said: string[]): Promise<ReceiveDaemon> {
     const config = {
       version: version(),
-      target: {
-        ...server.connection,
-        password: null,
-        sslMode: 'disable',
-        sslRootCert: null,
-        sslCert: null,
-        sslKey: null,
-        applicationName: 'walferry',
-      },
+      target: parseTarget(server.conninfo, {}),
       slot: 'walferry',
       spoolFolder: join(this.#folder, 'spool'),
       statusIntervalMs: 10_000,
@@ -158,6 +151,7 @@ class Demo {
       requireSlot: false,
       shipIntervalMs: 1000,
       uploadConcurrency: 4,
+      codec: 'lz4',
       drainTimeoutMs: 10_000,
       listen: null,
     } as const

@@ -1,3 +1,12 @@
 import { storeOptions } from './open-store.ts'
 
-export const fetchOptions = [...storeOptions, 'retry-for', 'standby', 'on-outage', 'log-level'] as const
+export const fetchOptions = [
+  ...storeOptions,
+  'retry-for',
+  'standby',
+  'on-outage',
+  'tail',
+  'end-at-hole',
+  'ignore-backlog',
+  'log-level',
+] as const

@@ -35,8 +35,16 @@ export async function runFetch(args: readonly string[]): Promise<number> {
         archive: new Archive(store),
         name,
         dest,
+        standby,
+        tails: config.tail,
+        endAtHole: config['end-at-hole'],
+        ignoreBacklog: config['ignore-backlog'],
         retryForMs: config['retry-for'] ?? (standby ? standbyRetryForMs : retryForMs),
         onRetry: (error) => say(`${name}: ${describe(error)}; trying again`),
+        onStuck: (error) => {
+          report(error, debug)
+          say(`${name}: waiting, because the standby would go on without it`)
+        },
       },
       stopped.signal,
     )
@@ -44,7 +52,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
       if (fetched.what !== 'the segment' || debug) say(`${name}: served ${fetched.what}`)
       return 0
     }
-    if (debug) say(`${name}: not there: ${fetched.why}`)
+    if (debug || fetched.gaveUp === true) say(`${name}: not there: ${fetched.why}`)
     return absentCode
   } catch (error) {
     if (stopped.exitCode !== null) return stopped.exitCode

@@ -2,7 +2,8 @@
  * The command line.
  *
  * Exit codes: 0 done; 1 an error, told on standard error; 126 there is no such command (not 1, because PostgreSQL would
- * take that from a mistyped restore_command for the end of WAL). Those of `fetch` stand in restore/exit-codes.ts.
+ * take that from a mistyped restore_command for the end of WAL). Those of `fetch` stand in restore/exit-codes.ts,
+ * those of `push` in push.ts.
  */
 import { runCommand } from './commands.ts'
 import { report } from './report.ts'

@@ -7,6 +7,7 @@
  * switches it off. A bare number of a duration is seconds.
  */
 import * as v from 'valibot'
+import type { WritableCodec } from '../archive/codec-name.ts'
 import { parseLsn } from '../wal/lsn.ts'
 import { parseStore } from './store-url.ts'
 
@@ -120,7 +121,7 @@ export const options = {
   },
   url: {
     group: 'PostgreSQL',
-    help: "Server, as postgres://user@host:5432/?sslmode=verify-full; libpq's PG* variables fill it up. No password here: use PGPASSFILE.",
+    help: "Server, as postgres://user@host:5432/?sslmode=verify-full (a:5432,b:5432 for several) or 'host=... user=...'; libpq's PG* variables fill it up. No password here: use PGPASSFILE.",
     schema: text,
     value: 'URL',
     alias: 'd',
@@ -286,6 +287,15 @@ export const options = {
     value: 'DURATION',
     fallback: '1s',
   },
+  compression: {
+    group: 'Store',
+    help: 'Of what is stored: lz4, zstd (from Node.js 22.15 on) or none. What is there already may have any.',
+    schema: v.pipe(
+      v.picklist(['lz4', 'zstd', 'none'], 'lz4, zstd or none'),
+      v.transform((name): WritableCodec => (name === 'zstd' ? 'zst' : name)),
+    ),
+    fallback: 'lz4',
+  },
   'upload-concurrency': {
     group: 'Store',
     help: 'Whole segments that are uploaded at once.',
@@ -339,6 +349,27 @@ export const options = {
     group: 'Recovery',
     help: 'The server is a standby: tell outages and holes as "not there", because it asks again. Default: whether standby.signal is there.',
     schema: boolean,
+    boolean: true,
+  },
+  tail: {
+    group: 'Recovery',
+    help: 'Serve the tail of the newest segment, too; --no-tail leaves it out.',
+    schema: boolean,
+    fallback: 'true',
+    boolean: true,
+  },
+  'end-at-hole': {
+    group: 'Recovery',
+    help: 'Take a hole for the end of the archive: give up all WAL behind it.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'ignore-backlog': {
+    group: 'Recovery',
+    help: 'End the recovery although a receiver still holds WAL that the archive has not.',
+    schema: boolean,
+    fallback: 'false',
     boolean: true,
   },
   'on-outage': {

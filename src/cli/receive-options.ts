@@ -19,6 +19,7 @@ export const receiveOptions = [
   'spool',
   ...storeOptions,
   'ship-interval',
+  'compression',
   'upload-concurrency',
   'drain-timeout',
   'listen',

@@ -1,5 +1,6 @@
 /** `walferry receive`: from configuration to a running daemon, or to one slot command; and from signals to its end. */
 import { resolve } from 'node:path'
+import { refuseUnwritable } from '../archive/codec.ts'
 import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { WalferryError } from '../kit/errors.ts'
@@ -33,6 +34,7 @@ export async function runReceive(args: readonly string[]): Promise<number> {
     } else {
       const [config, server] = acceptBoth(checkConfig(receiveOptions, sources), target)
       debug = levelOf(config) === 'debug'
+      await refuseUnwritable(config.compression)
       await runDaemon(config, server, logOf(config))
     }
     return 0
@@ -85,6 +87,7 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
       requireSlot: config['require-slot'],
       shipIntervalMs: config['ship-interval'],
       uploadConcurrency: config['upload-concurrency'],
+      codec: config.compression,
       drainTimeoutMs: config['drain-timeout'],
       listen: config.listen,
     },

@@ -10,9 +10,9 @@
 import { setMaxListeners } from 'node:events'
 import { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
+import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
-import { assertSameCluster, claimIdentity } from '../archive/identity.ts'
-import { findOwner } from '../archive/owner.ts'
+import { claimArchive } from '../archive/owner.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
@@ -51,6 +51,7 @@ export interface ReceiveConfig {
   readonly requireSlot: boolean
   readonly shipIntervalMs: number
   readonly uploadConcurrency: number
+  readonly codec: WritableCodec
   readonly drainTimeoutMs: number
   readonly listen: { readonly host: string; readonly port: number } | null
 }
@@ -215,6 +216,7 @@ export class ReceiveDaemon {
       // What commits wait for does not wait for an interval.
       shipIntervalMs: this.#config.ack === 'store' ? 0 : this.#config.shipIntervalMs,
       uploadConcurrency: this.#config.uploadConcurrency,
+      codec: this.#config.codec,
       clock: systemClock,
       log: this.#log,
       metrics: this.#metrics,
@@ -237,11 +239,7 @@ export class ReceiveDaemon {
   async #claim(cluster: ClusterOfSpool): Promise<void> {
     const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
     const { store } = this.#archive
-    await this.#untilStoreAnswers(async (signal) => {
-      const owner = await findOwner(store, { signal })
-      if (owner !== null) assertSameCluster(store, owner, mine)
-      await claimIdentity(store, mine, { signal, now: new Date() })
-    }, this.#cut.signal)
+    await this.#untilStoreAnswers((signal) => claimArchive(store, mine, { signal, now: new Date() }), this.#cut.signal)
   }
 
   /** Asks again until there is an answer, or an error that no waiting mends. */

@@ -6,10 +6,12 @@
  */
 
 export const errorCodes = {
+  ARCHIVE_BACKLOG: 'a receiver still holds WAL that the archive has not',
   ARCHIVE_CONFLICT: 'the archive holds other content where equal content was expected',
   ARCHIVE_DAMAGED: 'an object of the archive is cut, altered or not what its name says',
   ARCHIVE_FOREIGN: 'the archive belongs to another cluster, or is no archive',
   ARCHIVE_HOLE: 'WAL is missing in the archive that later WAL needs',
+  ARCHIVE_LOST_BRANCH: 'the first WAL of a timeline is missing, and its parent went on behind the fork',
   BAD_INPUT: 'an option, a name or an argument cannot be used',
   CLUSTER_FAILED: 'a throw-away PostgreSQL server could not be set up, started or stopped',
   KEY_EXISTS: 'an object of that key is already in the store',
@@ -29,6 +31,7 @@ export const errorCodes = {
   STORE_DENIED: 'the store refused the credentials or the permission',
   STORE_FAILED: 'the store answered in a way that a retry will not mend',
   STORE_UNREACHABLE: 'the store could not be reached, or did not answer in time',
+  WAL_DAMAGED: 'a WAL file of the server is cut, altered or not what its name says',
   WAL_REMOVED: 'the server has removed WAL that was not received yet',
 } as const
 

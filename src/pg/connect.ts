@@ -1,97 +1,90 @@
-/** Opens one connection with pg.Client over a WireConnection: TLS by libpq's rules, passwords from libpq's places. */
-import pg from 'pg'
-import pgpass from 'pgpass'
-import { orAbort } from '../kit/abort.ts'
+/**
+ * Finds the server among the hosts of a target, as libpq does: they are tried in order, and the first that answers and
+ * is what target_session_attrs asks for is taken. A host that cannot be reached, or that says "not now", is passed over;
+ * one that refuses us ends the search, because it would hide a mistake to go on (documentation, section "Specifying
+ * Multiple Hosts").
+ */
+import { withDeadline } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { serverError } from './server-errors.ts'
-import { describeTarget, type Target, type TlsAttempt, tlsAttempts } from './target.ts'
-import { WireConnection } from './wire-connection.ts'
+import { openSession, type Session, type SessionOptions } from './session.ts'
+import { type Demand, misfit, readStanding } from './standing.ts'
+import { describeHost, describeTarget, type Host, type SessionAttrs, type Target } from './target.ts'
 
-export interface Session {
-  readonly client: pg.Client
-  readonly connection: WireConnection
-  readonly majorVersion: number
-  /** Says goodbye, or cuts the line where the server does not answer. Never rejects. */
-  close(): Promise<void>
-}
-
-/** How long a connection may take to be made, TLS and authentication included. */
-const connectTimeoutMs = 10_000
-/** How long a goodbye may take. */
-const goodbyeMs = 1000
-
-export async function connect(
-  target: Target,
-  options: { readonly replication: boolean },
-  signal: AbortSignal,
-): Promise<Session> {
-  const attempts = tlsAttempts(target)
-  for (const [n, tls] of attempts.entries()) {
-    try {
-      return await attempt(target, options.replication, tls, signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      if (n === attempts.length - 1) throw serverError(error, `connect to ${describeTarget(target)}`)
+/** Throws PG_CONNECTION_LOST, PG_REFUSED, PG_PROTOCOL, BAD_INPUT (unreadable certificate files). */
+export async function connect(target: Target, options: SessionOptions, signal: AbortSignal): Promise<Session> {
+  let failures: WalferryError[] = []
+  for (const wanted of roundsOf(target.sessionAttrs)) {
+    failures = []
+    for (const host of target.hosts) {
+      try {
+        return await connectTo(target, host, wanted, options, signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        const failure = serverError(error, `connect to ${describeHost(host)}`)
+        failures.push(failure)
+        if (!failure.retryable) throw together(target, failures)
+      }
     }
   }
-  throw new Error('unreachable: every sslmode has an attempt')
+  throw together(target, failures)
 }
 
-async function attempt(target: Target, replication: boolean, tls: TlsAttempt, signal: AbortSignal): Promise<Session> {
-  const ssl = tls ?? false
-  const connection = new WireConnection({ ssl, keepAlive: true })
-  const database = replication ? 'replication' : target.database
-  const config = {
-    host: target.host,
-    port: target.port,
-    user: target.user,
-    database,
-    // libpq asks the password file for the database "replication".
-    password: target.password ?? (() => passwordFromFile(target, database)),
-    ssl,
-    application_name: target.applicationName,
-    connectionTimeoutMillis: connectTimeoutMs,
-    connection,
-    ...(replication ? { replication: 'true' } : {}),
+/** prefer-standby looks for a standby among all hosts, and then takes what there is. */
+function roundsOf(wanted: SessionAttrs): Demand[] {
+  return wanted === 'prefer-standby' ? ['standby', 'any'] : [wanted]
+}
+
+async function connectTo(
+  target: Target,
+  host: Host,
+  wanted: Demand,
+  options: SessionOptions,
+  signal: AbortSignal,
+): Promise<Session> {
+  const open = async (inner: AbortSignal): Promise<Session> => {
+    const session = await openSession(target, host, options, inner)
+    try {
+      if (wanted !== 'any') await demand(wanted, session, inner)
+      return session
+    } catch (error) {
+      await session.close()
+      throw error
+    }
   }
-  const client = new pg.Client(config)
-  // Without a listener, a connection that breaks between two commands would end the process; the next command tells.
-  client.on('error', () => undefined)
-  let version = ''
-  connection.on('parameterStatus', (message: { parameterName: string; parameterValue: string }) => {
-    if (message.parameterName === 'server_version') version = message.parameterValue
-  })
-  try {
-    await orAbort(client.connect(), signal)
-  } catch (error) {
-    connection.cut(new Error('given up'))
-    throw error
-  }
-  return { client, connection, majorVersion: Number.parseInt(version, 10), close: () => close(client, connection) }
-}
-
-async function close(client: pg.Client, connection: WireConnection): Promise<void> {
-  const timer = setTimeout(() => connection.cut(new Error('no goodbye')), goodbyeMs)
-  await client.end().catch(() => undefined)
-  clearTimeout(timer)
-}
-
-function passwordFromFile(target: Target, database: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const wanted = { host: target.host, port: target.port, user: target.user, database }
-    pgpass(wanted, (password) => {
-      if (password !== undefined) resolve(password)
-      else {
-        reject(
-          new WalferryError(
-            'PG_REFUSED',
-            `${describeTarget(target)} asks for a password of ${target.user}, and there is none`,
-            {
-              hint: `Set PGPASSWORD, or PGPASSFILE with a line for the database "${database}".`,
-            },
-          ),
-        )
-      }
+  const seconds = target.connectTimeoutSeconds
+  if (seconds === 0) return await open(signal)
+  const late = (): Error =>
+    new WalferryError('PG_CONNECTION_LOST', `cannot connect to ${describeHost(host)}: no answer within ${seconds} s`, {
+      retryable: true,
     })
+  return await withDeadline(seconds * 1000, signal, late, open)
+}
+
+async function demand(wanted: Demand, session: Session, signal: AbortSignal): Promise<void> {
+  const reason = misfit(wanted, await readStanding(session, signal))
+  if (reason === null) return
+  throw new WalferryError('PG_CONNECTION_LOST', `cannot use ${session.host}: ${reason}`, {
+    retryable: true,
+    hint: `target_session_attrs asks for ${wanted}. Are all hosts named, and is one of them that now?`,
+  })
+}
+
+/**
+ * One error of them all. Its code and hint are those of the host that refused us, because no waiting mends that; it is
+ * retryable if a host may come back that was passed over.
+ */
+function together(target: Target, failures: readonly WalferryError[]): WalferryError {
+  const [first] = failures
+  const chief = failures.find((failure) => !failure.retryable) ?? failures.find((failure) => failure.hint) ?? first
+  if (chief === undefined) throw new Error('unreachable: a target has a host')
+  if (failures.length === 1) return chief
+  const { code, fields, hint } = chief
+  const reasons = failures.map((failure) => failure.message).join('; ')
+  return new WalferryError(code, `found no server among ${describeTarget(target)}: ${reasons}`, {
+    fields,
+    retryable: failures.some((failure) => failure.retryable),
+    ...(hint === undefined ? {} : { hint }),
+    cause: chief,
   })
 }

@@ -9,10 +9,10 @@ import type { Connection, FieldDef } from 'pg'
 import type { CopySink } from './framing.ts'
 import { WireConnection } from './wire-connection.ts'
 
-/** The rows of one statement, as the text that the server sent. */
+/** The rows of one statement, as the bytes that the server sent. */
 export interface ResultSet {
   readonly fields: readonly string[]
-  readonly rows: (readonly (string | null)[])[]
+  readonly rows: (readonly (Buffer | null)[])[]
 }
 
 export class Exchange {
@@ -61,7 +61,7 @@ export class Exchange {
     this.results.push({ fields: message.fields.map((field) => field.name), rows: [] })
   }
 
-  handleDataRow(message: { fields: (string | null)[] }): void {
+  handleDataRow(message: { fields: (Buffer | null)[] }): void {
     this.results.at(-1)?.rows.push(message.fields)
   }
 

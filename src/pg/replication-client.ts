@@ -3,15 +3,17 @@
  * Protocol"), and the WAL stream. What servers really answer differs by version; the differences end here.
  */
 import pg from 'pg'
-import { withDeadline } from '../kit/abort.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
 import { formatLsn, type Lsn, parseLsn } from '../wal/lsn.ts'
 import { isSegmentSize } from '../wal/segment.ts'
-import { connect, type Session } from './connect.ts'
+import { askRow, need, onlyRow, protocolError, type Row, runCommand, show, textOf } from './commands.ts'
+import { connect } from './connect.ts'
 import { Exchange, type ResultSet } from './exchange.ts'
 import { serverError } from './server-errors.ts'
+import type { Session } from './session.ts'
+import { readStanding } from './standing.ts'
 import { encodeStatus, type StandbyStatus, StreamMessages, type WalListener } from './stream-messages.ts'
-import { describeTarget, type Target } from './target.ts'
+import type { Target } from './target.ts'
 
 export interface ServerIdentity {
   readonly systemIdentifier: bigint
@@ -41,31 +43,32 @@ export interface WalStream {
   resume(): void
 }
 
-/** A command, not a stream, that takes longer than this has met a hung server. */
-const commandDeadlineMs = 30_000
-
 export class ReplicationClient {
   /** Major version, such as 18. */
   readonly majorVersion: number
-  readonly #target: Target
+  /** The host that it is connected to, of those of the target: `a.example:5432`. */
+  readonly host: string
   readonly #session: Session
 
-  private constructor(target: Target, session: Session) {
-    this.#target = target
+  private constructor(session: Session) {
     this.#session = session
     this.majorVersion = session.majorVersion
+    this.host = session.host
   }
 
-  /** Throws PG_CONNECTION_LOST, PG_REFUSED, BAD_INPUT (unreadable certificate files). */
+  /**
+   * Connects to the first host of the target that will do. Throws PG_CONNECTION_LOST, PG_REFUSED, PG_PROTOCOL,
+   * BAD_INPUT (unreadable certificate files).
+   */
   static async connect(target: Target, signal: AbortSignal): Promise<ReplicationClient> {
-    return new ReplicationClient(target, await connect(target, { replication: true }, signal))
+    return new ReplicationClient(await connect(target, { replication: true }, signal))
   }
 
   async identify(signal: AbortSignal): Promise<ServerIdentity> {
     const row = await this.#row('IDENTIFY_SYSTEM', 'identify the server', signal)
     const sizeText = await this.show('wal_segment_size', signal)
     const segmentBytes = parseSize(sizeText)
-    if (!isSegmentSize(segmentBytes)) throw protocol(`wal_segment_size is "${sizeText}"`)
+    if (!isSegmentSize(segmentBytes)) throw protocolError(`wal_segment_size is "${sizeText}"`)
     return {
       systemIdentifier: BigInt(need(row, 'systemid')),
       timeline: Number(need(row, 'timeline')),
@@ -76,7 +79,7 @@ export class ReplicationClient {
 
   /** The value of a setting, as the server writes it. */
   async show(setting: string, signal: AbortSignal): Promise<string> {
-    return need(await this.#row(`SHOW ${setting}`, `read the setting ${setting}`, signal), setting)
+    return await show(this.#session, setting, signal)
   }
 
   /** Milliseconds of wal_sender_timeout; 0 means none. */
@@ -97,22 +100,24 @@ export class ReplicationClient {
   async readSlot(name: string, signal: AbortSignal): Promise<SlotState> {
     if (this.majorVersion < 15) return await this.#readSlotBySql(name, signal)
     const row = await this.#row(`READ_REPLICATION_SLOT ${quoted(name)}`, `read the slot "${name}"`, signal)
-    if (row['slot_type'] === null) return { state: 'missing' }
-    if (row['slot_type'] !== 'physical') throw notPhysical(name)
-    return slotFrom(row['restart_lsn'] ?? null, row['restart_tli'] ?? null)
+    const type = textOf(row, 'slot_type')
+    if (type === null) return { state: 'missing' }
+    if (type !== 'physical') throw notPhysical(name)
+    return slotFrom(textOf(row, 'restart_lsn'), textOf(row, 'restart_tli'))
   }
 
-  /** Whether the server is in recovery (a standby), or null where it cannot be asked. */
+  /** Whether the server is in recovery (a standby), or null where it does not tell (see standing.ts). */
   async isInRecovery(signal: AbortSignal): Promise<boolean | null> {
-    const sql = 'SELECT pg_catalog.pg_is_in_recovery() AS answer'
-    const found = await this.#ask(sql, 'ask whether the server is in recovery', signal)
-    return found === null ? null : onlyRow(found)['answer'] === 't'
+    return (await readStanding(this.#session, signal)).inRecovery
   }
 
+  /** The history file of a timeline, byte by byte, or null where the server has none (timeline 1 never has one). */
   async timelineHistory(timeline: number, signal: AbortSignal): Promise<Buffer | null> {
     try {
       const row = await this.#row(`TIMELINE_HISTORY ${timeline}`, `read the history of timeline ${timeline}`, signal)
-      return Buffer.from(need(row, 'content'))
+      const content = row['content']
+      if (content === undefined || content === null) throw protocolError('the field content is missing')
+      return content
     } catch (error) {
       if (isError(error, 'PG_REFUSED') && error.fields['sqlstate'] === '58P01') return null
       throw error
@@ -122,11 +127,29 @@ export class ReplicationClient {
   /** Creates a physical slot that keeps WAL from now on. */
   async createSlot(name: string, signal: AbortSignal): Promise<void> {
     const command = `CREATE_REPLICATION_SLOT ${quoted(name)} PHYSICAL RESERVE_WAL`
-    await this.#command(command, `create the slot "${name}"`, signal)
+    await this.#run(command, `create the slot "${name}"`, signal)
   }
 
   async dropSlot(name: string, signal: AbortSignal): Promise<void> {
-    await this.#command(`DROP_REPLICATION_SLOT ${quoted(name)}`, `drop the slot "${name}"`, signal)
+    await this.#run(`DROP_REPLICATION_SLOT ${quoted(name)}`, `drop the slot "${name}"`, signal)
+  }
+
+  /**
+   * Lets the server discard what the slot keeps before `lsn`; the slot never moves backwards. True if it then stands
+   * there or beyond. False where it cannot be moved: the server has not got that far or does not allow us an ordinary
+   * connection, or the slot is missing or keeps nothing. Throws SLOT_IN_USE while somebody streams from it.
+   */
+  async advanceSlot(name: string, lsn: Lsn, signal: AbortSignal): Promise<boolean> {
+    const to = `'${formatLsn(lsn)}'::pg_catalog.pg_lsn`
+    const moved = `(SELECT end_lsn FROM pg_catalog.pg_replication_slot_advance(slot_name, ${to}))`
+    const found = await this.#ask(
+      `SELECT CASE WHEN restart_lsn >= ${to} THEN restart_lsn ELSE ${moved} END AS stands
+       FROM pg_catalog.pg_replication_slots WHERE ${isSlot(name)} AND slot_type = 'physical'`,
+      `advance the slot "${name}" to ${formatLsn(lsn)}`,
+      signal,
+    )
+    if (found === null || found.rows.length === 0) return false
+    return parseLsn(need(onlyRow(found), 'stands')) >= lsn
   }
 
   /**
@@ -154,7 +177,7 @@ export class ReplicationClient {
       this.#session.client.query(exchange)
       await exchange.done
     } catch (error) {
-      throw shutdownOf(exchange) ?? this.#explain(error, doing)
+      throw shutdownOf(exchange) ?? serverError(error, `${doing} (${this.host})`)
     }
     const next = exchange.results.at(-1)
     if (next === undefined) return { kind: 'stopped' }
@@ -177,25 +200,24 @@ export class ReplicationClient {
   }
 
   async #readSlotBySql(name: string, signal: AbortSignal): Promise<SlotState> {
-    const where = `slot_name = ${pg.escapeLiteral(name)}`
     const found = await this.#ask(
-      `SELECT slot_type, restart_lsn FROM pg_catalog.pg_replication_slots WHERE ${where}`,
+      `SELECT slot_type, restart_lsn FROM pg_catalog.pg_replication_slots WHERE ${isSlot(name)}`,
       `read the slot "${name}"`,
       signal,
     )
     if (found === null) return { state: 'unreadable' }
     if (found.rows.length === 0) return { state: 'missing' }
     const row = onlyRow(found)
-    if (row['slot_type'] !== 'physical') throw notPhysical(name)
-    return slotFrom(row['restart_lsn'] ?? null, null)
+    if (textOf(row, 'slot_type') !== 'physical') throw notPhysical(name)
+    return slotFrom(textOf(row, 'restart_lsn'), null)
   }
 
-  /** One query on an ordinary connection, or null where the server does not allow us one. */
+  /** One query on an ordinary connection to the same server, or null where the server does not allow us one. */
   async #ask(sql: string, doing: string, signal: AbortSignal): Promise<ResultSet | null> {
     try {
-      const session = await connect(this.#target, { replication: false }, signal)
+      const session = await connect(this.#session.target, { replication: false }, signal)
       try {
-        return (await this.#runOn(session, sql, doing, signal)).results[0] ?? null
+        return await runCommand(session, sql, doing, signal)
       } finally {
         await session.close()
       }
@@ -205,38 +227,12 @@ export class ReplicationClient {
     }
   }
 
-  async #row(command: string, doing: string, signal: AbortSignal): Promise<Record<string, string | null>> {
-    const [result] = (await this.#command(command, doing, signal)).results
-    if (result === undefined) throw protocol(`${command} answered no row`)
-    return onlyRow(result)
+  #row(command: string, doing: string, signal: AbortSignal): Promise<Row> {
+    return askRow(this.#session, command, doing, signal)
   }
 
-  #command(text: string, doing: string, signal: AbortSignal): Promise<Exchange> {
-    return this.#runOn(this.#session, text, doing, signal)
-  }
-
-  async #runOn(session: Session, text: string, doing: string, signal: AbortSignal): Promise<Exchange> {
-    const exchange = new Exchange(text)
-    const onAbort = (): void => session.connection.cut(new Error('given up'))
-    const late = (): Error =>
-      new WalferryError('PG_CONNECTION_LOST', `cannot ${doing}: no answer within ${commandDeadlineMs / 1000} s`, {
-        retryable: true,
-      })
-    return await withDeadline(commandDeadlineMs, signal, late, async (inner) => {
-      inner.addEventListener('abort', onAbort, { once: true })
-      try {
-        session.client.query(exchange)
-        return await exchange.done
-      } catch (error) {
-        throw this.#explain(error, doing)
-      } finally {
-        inner.removeEventListener('abort', onAbort)
-      }
-    })
-  }
-
-  #explain(error: unknown, doing: string): WalferryError {
-    return serverError(error, `${doing} (${describeTarget(this.#target)})`)
+  async #run(command: string, doing: string, signal: AbortSignal): Promise<void> {
+    await runCommand(this.#session, command, doing, signal)
   }
 }
 
@@ -256,20 +252,8 @@ function notPhysical(name: string): WalferryError {
   return new WalferryError('PG_REFUSED', `the slot "${name}" is not a physical one`, { hint: 'Choose another --slot.' })
 }
 
-function onlyRow(result: ResultSet): Record<string, string | null> {
-  const [row] = result.rows
-  if (row === undefined || result.rows.length !== 1) throw protocol(`${result.rows.length} rows came where one was due`)
-  return Object.fromEntries(result.fields.map((field, i) => [field, row[i] ?? null]))
-}
-
-function need(row: Record<string, string | null>, field: string): string {
-  const value = row[field]
-  if (value === null || value === undefined) throw protocol(`the field ${field} is missing`)
-  return value
-}
-
-function protocol(message: string): WalferryError {
-  return new WalferryError('PG_PROTOCOL', `the server's answer cannot be used: ${message}`)
+function isSlot(name: string): string {
+  return `slot_name = ${pg.escapeLiteral(name)}`
 }
 
 /** An identifier of the replication grammar (src/backend/replication/repl_scanner.l). */
@@ -292,6 +276,6 @@ function parseDurationMs(text: string): number {
 function parseUnit(text: string, units: Record<string, number>): number {
   const match = /^(\d+)([a-zA-Z]*)$/.exec(text)
   const factor = match?.[2] === '' ? 1 : units[match?.[2] ?? '']
-  if (match === null || factor === undefined) throw protocol(`"${text}" is no number with a unit`)
+  if (match === null || factor === undefined) throw protocolError(`"${text}" is no number with a unit`)
   return Number(match[1]) * factor
 }

@@ -15,7 +15,7 @@ export function serverError(error: unknown, doing: string): WalferryError {
   const state = sqlState(error)
   const text = `cannot ${doing}: ${message}`
   const details = { cause: error, fields: { sqlstate: state, detail: detailOf(error) } }
-  if (state === undefined && isTlsRefusal(error, message)) {
+  if (state === undefined && isTlsRefusal(error)) {
     const hint =
       "Check sslmode and sslrootcert, the name in the server's certificate, and whether the server has ssl = on."
     return new WalferryError('PG_REFUSED', text, { ...details, hint })
@@ -49,10 +49,15 @@ function detailOf(error: unknown): string | undefined {
   return error instanceof Error && 'detail' in error && typeof error.detail === 'string' ? error.detail : undefined
 }
 
-/** What no waiting mends: a certificate that is not accepted (Node.js' codes), or a server without TLS (pg's text). */
-function isTlsRefusal(error: unknown, message: string): boolean {
+/** A server that takes no TLS, in pg's words. */
+export function isWithoutTls(error: unknown): boolean {
+  return /does not support SSL/.test(describe(error))
+}
+
+/** What no waiting mends: a certificate that is not accepted (Node.js' codes), or a server without TLS. */
+function isTlsRefusal(error: unknown): boolean {
   const code = systemCode(error) ?? ''
-  return /^(ERR_TLS_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/.test(code) || /does not support SSL/.test(message)
+  return /^(ERR_TLS_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/.test(code) || isWithoutTls(error)
 }
 
 function connectionHint(error: unknown): { hint?: string } {

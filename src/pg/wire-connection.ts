@@ -1,5 +1,6 @@
 /**
- * A pg.Connection that frames the stream itself (see framing.ts). pg's client does the rest: TLS, SCRAM, queries.
+ * A pg.Connection that frames the stream itself (see framing.ts), and publishes the values of rows as bytes. pg's client
+ * does the rest: TLS, SCRAM, queries.
  *
  * `attachListeners`, `sendCopyFromChunk` and `endCopyFrom` are not documented by pg: its version is pinned exactly, and
  * a test streams through every cut of a recorded conversation.
@@ -7,18 +8,19 @@
 import pg from 'pg'
 import type { BackendMessage } from 'pg-protocol/dist/messages.js'
 import { Parser } from 'pg-protocol/dist/parser.js'
+import { dataRowType, valuesOf } from './data-row.ts'
 import { type CopySink, Framer } from './framing.ts'
 
 /** What pg.Connection has beyond its published types. */
 interface Internals {
-  stream: NodeJS.ReadWriteStream & { destroy(error?: Error): void }
+  stream: NodeJS.ReadWriteStream & { destroy(error?: Error): void; readonly remoteAddress?: string }
   sendCopyFromChunk(payload: Buffer): void
   endCopyFrom(): void
 }
 
 export class WireConnection extends pg.Connection {
   readonly #parser = new Parser()
-  readonly #framer = new Framer((message) => this.#parser.parse(message, (parsed) => this.#publish(parsed)))
+  readonly #framer = new Framer((message) => this.#take(message))
 
   /** Where CopyData goes from now on. */
   set sink(sink: CopySink | null) {
@@ -60,9 +62,19 @@ export class WireConnection extends pg.Connection {
     this.#internals.stream.destroy(reason)
   }
 
+  /** The server's address; null on a Unix socket, and once the connection is gone. */
+  get remoteAddress(): string | null {
+    return this.#internals.stream.remoteAddress ?? null
+  }
+
   get #internals(): Internals {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one place that names what pg does not publish
     return this as unknown as Internals
+  }
+
+  #take(message: Buffer): void {
+    if (message[0] === dataRowType) this.emit('dataRow', { fields: valuesOf(message) })
+    else this.#parser.parse(message, (parsed) => this.#publish(parsed))
   }
 
   #publish(message: BackendMessage): void {

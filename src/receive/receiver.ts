@@ -13,7 +13,7 @@ import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import { ReplicationClient, type ServerIdentity, type SlotState, type StreamEnd } from '../pg/replication-client.ts'
 import type { WalListener } from '../pg/stream-messages.ts'
-import { describeTarget, type Target } from '../pg/target.ts'
+import type { Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
@@ -161,7 +161,7 @@ export class Receiver {
 
   /** Streams until the timeline ends, or everything does. */
   async #streamOnce(client: ReplicationClient, server: ServerIdentity, signal: AbortSignal): Promise<StreamEnd> {
-    const { positions, log, target, ack, ackStoreTimeoutMs } = this.#options
+    const { positions, log, ack, ackStoreTimeoutMs } = this.#options
     const meeting = await this.#options.meet(server, !this.#slotWasOurs, signal)
     const { spool } = meeting
     this.#sure = meeting.sure
@@ -196,7 +196,7 @@ export class Receiver {
           this.#slotWasOurs = true
           this.#problem = null
           log.info('streaming', {
-            server: describeTarget(target),
+            server: client.host,
             version: client.majorVersion,
             timeline: start.timeline,
             start: formatLsn(start.lsn),

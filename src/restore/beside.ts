@@ -3,9 +3,10 @@
  * path as it is written, not through links (pg_wal may be one), and not from the working directory (pg_rewind calls
  * from elsewhere).
  */
-import { open, stat } from 'node:fs/promises'
+import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { systemCode } from '../kit/errors.ts'
+import { historyName, parseHistoryName } from '../wal/segment.ts'
 
 /** The cluster's system identifier: the first 8 bytes of global/pg_control; null where there is no such file. */
 export async function systemIdentifierBeside(dest: string): Promise<bigint | null> {
@@ -32,6 +33,25 @@ export async function isStandbyBeside(dest: string): Promise<boolean> {
     if (isMissing(error)) return false
     throw error
   }
+}
+
+/** The content of pg_wal's own history file of a timeline; null where there is none. */
+export async function historyBeside(dest: string, timeline: number): Promise<Uint8Array | null> {
+  try {
+    return await readFile(join(dirname(dest), historyName(timeline)))
+  } catch (error) {
+    if (isMissing(error)) return null
+    throw error
+  }
+}
+
+/** The newest timeline whose history file lies in pg_wal; null if there is none. */
+export async function newestHistoryBeside(dest: string): Promise<number | null> {
+  const names = await readdir(dirname(dest)).catch((error: unknown) => {
+    if (isMissing(error)) return []
+    throw error
+  })
+  return names.map(parseHistoryName).reduce((newest, one) => (one !== null && one > (newest ?? 0) ? one : newest), null)
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,10 +1,9 @@
 import type { Archive } from '../archive/archive.ts'
 import { timelinesAbove } from '../archive/catalogue.ts'
-import { parseHistory, switchPointOf } from '../wal/history.ts'
+import { switchPointOf } from '../wal/history.ts'
 import { segnoOf } from '../wal/segment.ts'
 import type { ExpectedSegment } from '../wal/segment-check.ts'
-
-const largestHistoryBytes = 1024 * 1024
+import { readHistory } from './line.ts'
 
 /** A timeline with WAL whose line left this segment's timeline behind the segment, or null. */
 export async function forkBehind(
@@ -15,8 +14,8 @@ export async function forkBehind(
   const { timeline, segno } = expected.segment
   for (const found of await timelinesAbove(archive.store, timeline, { signal })) {
     if (!found.hasWal || found.historyKey === null) continue
-    const content = await archive.readSmall(found.historyKey, largestHistoryBytes, { signal })
-    const left = switchPointOf(parseHistory(found.timeline, content), timeline)
+    const { history } = await readHistory(archive, found.timeline, found.historyKey, signal)
+    const left = switchPointOf(history, timeline)
     if (left !== null && segnoOf(left, expected.segmentBytes) > segno) return found.timeline
   }
   return null

@@ -1,5 +1,5 @@
 /**
- * How pg_wal's own copy of a segment compares with the archive's tail of it.
+ * What pg_wal's own copy of a segment holds, and how it compares with the archive's tail of it.
  *
  * A served file replaces the server's own: a crashed primary whose pg_wal is ahead of the tail would lose what it has
  * committed since. Its file may also be a recycled one, with WAL of long ago behind (or instead of) what belongs there;
@@ -15,9 +15,10 @@ import type { ExpectedSegment } from '../wal/segment-check.ts'
 import type { OwnCopy } from './decide.ts'
 
 const pieceBytes = 1024 * 1024
+const noCopy: OwnCopy = { compared: 'none', equalBytes: 0, validBytes: 0, complete: false }
 
 /** @param tail the first `tailBytes` bytes of the segment. */
-export async function compareOwnCopy(
+export async function lookAtOwnCopy(
   path: string,
   tail: ReadableAt,
   tailBytes: number,
@@ -27,28 +28,30 @@ export async function compareOwnCopy(
   try {
     file = await open(path, 'r')
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return 'none'
+    if (systemCode(error) === 'ENOENT') return noCopy
     throw error
   }
   try {
     const { size } = await file.stat()
     const own = fileAt(file, path)
-    const common = await commonBytes(own, tail, Math.min(size, tailBytes))
-    if (common === tailBytes) return 'has-all'
-    const ownValid = await validBytes(own, Math.min(size, expected.segmentBytes), expected)
-    if (ownValid <= common) return 'shorter'
-    // What differs begins behind the tail's last whole record: the server has all that a recovery would take from it.
-    return (await validBytes(tail, tailBytes, expected)) <= common ? 'has-all' : 'differs'
+    const equalBytes = await firstDifference(own, tail, Math.min(size, tailBytes))
+    const walked = await walk(own, Math.min(size, expected.segmentBytes), expected)
+    const validBytes = validBytesOf(walked, expected)
+    const complete = walked.completeUpTo !== null
+    if (equalBytes === tailBytes) return { compared: 'has-all', equalBytes, validBytes, complete }
+    if (validBytes <= equalBytes) return { compared: 'shorter', equalBytes, validBytes, complete }
+    // Where what differs begins behind the tail's last whole record, the server has all that a recovery would take from it.
+    const tailValid = validBytesOf(await walk(tail, tailBytes, expected), expected)
+    return { compared: tailValid <= equalBytes ? 'has-all' : 'differs', equalBytes, validBytes, complete }
   } finally {
     await file.close()
   }
 }
 
 /** How many bytes from the segment's start belong to records that are whole and right. */
-export async function validBytes(source: ReadableAt, bytes: number, expected: ExpectedSegment): Promise<number> {
-  const walker = await walk(source, bytes, expected)
+export function validBytesOf(walked: RecordWalker, expected: ExpectedSegment): number {
   const start = segmentStart(expected.segment.segno, expected.segmentBytes)
-  return walker.validEnd === null ? 0 : bytesBetween(start, walker.validEnd)
+  return walked.validEnd === null ? 0 : bytesBetween(start, walked.validEnd)
 }
 
 /** Walks the first `bytes` bytes of a segment. */
@@ -63,7 +66,8 @@ export async function walk(source: ReadableAt, bytes: number, expected: Expected
   return walker
 }
 
-async function commonBytes(a: ReadableAt, b: ReadableAt, bytes: number): Promise<number> {
+/** The first byte at which two sources differ; `bytes` if they are equal so far. */
+export async function firstDifference(a: ReadableAt, b: ReadableAt, bytes: number): Promise<number> {
   const left = Buffer.allocUnsafe(pieceBytes)
   const right = Buffer.allocUnsafe(pieceBytes)
   for (let at = 0; at < bytes; at += pieceBytes) {

@@ -2,7 +2,7 @@
 import type { Archive } from '../archive/archive.ts'
 import type { ReadableAt, WritableAt } from '../archive/bytes-at.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { plus } from '../wal/lsn.ts'
+import { formatLsn, type Lsn, plus } from '../wal/lsn.ts'
 import { readPageHeader } from '../wal/page.ts'
 import { parseSegmentName, segmentStart } from '../wal/segment.ts'
 import { type ExpectedSegment, firstPageFault, SegmentChecker } from '../wal/segment-check.ts'
@@ -18,13 +18,13 @@ export interface SegmentWanted {
 
 const largestSegmentBytes = 1024 * 1024 * 1024
 
-/** Throws ARCHIVE_DAMAGED. `into` holds the whole segment, checked, when this resolves. */
+/** Throws ARCHIVE_DAMAGED. `into` holds the whole segment, checked, when this resolves; returns what it is. */
 export async function receiveSegment(
   archive: Archive,
   key: string,
   into: WritableAt,
   wanted: SegmentWanted,
-): Promise<void> {
+): Promise<ExpectedSegment> {
   const size = wanted.segmentBytes ?? { atMost: largestSegmentBytes }
   const plain = await archive.readObject(key, size, { signal: wanted.signal })
   let expected: ExpectedSegment | null = null
@@ -42,12 +42,13 @@ export async function receiveSegment(
   if (expected === null || checker === null) throw damaged(key, 'it is empty')
   if (at !== expected.segmentBytes) throw damaged(key, `it has ${at} bytes, and a segment has ${expected.segmentBytes}`)
   const fault = checker.end()
-  if (fault === null && plain.checked) return
+  if (fault === null && plain.checked) return expected
   // No checksum vouches for it, or its last pages look odd: then its records have to be whole up to its end. (Pages of a
   // file's former life lie behind an XLOG_SWITCH where the server crashed just then; PostgreSQL never reads them.)
   const walker = await walk(into, at, expected)
   const end = plus(segmentStart(expected.segment.segno, expected.segmentBytes), expected.segmentBytes)
   if (walker.completeUpTo !== end) throw damaged(key, fault ?? walker.stopped?.reason ?? 'its records end too early')
+  return expected
 }
 
 /**
@@ -61,7 +62,8 @@ export async function checkTail(
   name: string,
 ): Promise<void> {
   const walker = await walk(tail, bytes, expected)
-  if (walker.stopped !== null) throw damaged(`the tail of ${name}`, walker.stopped.reason)
+  if (walker.stopped === null) return
+  throw damaged(`the tail of ${name}`, walker.stopped.reason, walker.validEnd)
 }
 
 function expectedFrom(first: Uint8Array, key: string, wanted: SegmentWanted): ExpectedSegment {
@@ -77,9 +79,12 @@ function expectedFrom(first: Uint8Array, key: string, wanted: SegmentWanted): Ex
   return expected
 }
 
-function damaged(key: string, what: string): WalferryError {
+function damaged(key: string, what: string, validEnd: Lsn | null = null): WalferryError {
+  const good = validEnd === null ? null : formatLsn(validEnd)
   return new WalferryError('ARCHIVE_DAMAGED', `${key} cannot be used: ${what}`, {
-    fields: { key },
-    hint: 'Recovery stops here rather than end without this WAL. Put a good copy of the segment into the archive, or into pg_wal.',
+    fields: { key, ...(good === null ? {} : { goodUpTo: good }) },
+    hint:
+      `${good === null ? '' : `WAL is good up to ${good}. `}The server stops rather than end without the rest. Put a good copy ` +
+      'into the archive: look in pg_wal of a server, in the spool of the receiver, or in another archive.',
   })
 }

@@ -1,67 +1,84 @@
 /**
  * The single steps of shipping. Each is idempotent: under a key that is taken, equal content is success and other
  * content is ARCHIVE_CONFLICT; nothing is ever overwritten. Chunks are deleted only after what replaces them is durable,
- * and only those that this process put, or compared byte by byte with the spool.
+ * and only those that this process put, or compared byte by byte with its own copy.
  */
+import type { FileHandle } from 'node:fs/promises'
 import type { Archive } from '../archive/archive.ts'
 import { fileAt, memoryAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
 import { encode } from '../archive/codec.ts'
-import { codecOfKey } from '../archive/codec-name.ts'
+import { codecOfKey, type WritableCodec } from '../archive/codec-name.ts'
 import { chunkKey, historyKey, segmentKey } from '../archive/keys.ts'
 import type { Chunk, Merge } from '../archive/tail.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
-import type { Spool } from '../spool/spool.ts'
 import { type Segment, segmentName } from '../wal/segment.ts'
 import type { Record } from './record.ts'
 
-const codec = 'lz4'
-
 type Kind = 'segment' | 'chunk' | 'merged_chunk' | 'history'
 
+/** Where the bytes of segments are read from: the spool, or pg_wal. */
+export interface SegmentSource {
+  readonly segmentBytes: number
+  /** Opens a segment, or what is there of it. To be closed by the caller. */
+  openForRead(segment: Segment): Promise<FileHandle>
+}
+
+export interface CarrierOptions {
+  readonly source: SegmentSource
+  readonly archive: Archive
+  /** For what is put. What is there already counts under any. */
+  readonly codec: WritableCodec
+  readonly metrics: Metrics
+}
+
+/** Overtaken so often by others that merge or delete, which takes them seconds, it is no coincidence any more. */
+const listAttempts = 5
+
 export class Carrier {
-  readonly #spool: Spool
+  readonly #source: SegmentSource
   readonly #archive: Archive
+  readonly #codec: WritableCodec
   readonly #metrics: Metrics
 
-  constructor(options: { readonly spool: Spool; readonly archive: Archive; readonly metrics: Metrics }) {
-    this.#spool = options.spool
+  constructor(options: CarrierOptions) {
+    this.#source = options.source
     this.#archive = options.archive
+    this.#codec = options.codec
     this.#metrics = options.metrics
   }
 
-  /** Stores a whole segment, unless the archive has it already, under whichever extension. */
-  async putSegment(segment: Segment, signal: AbortSignal): Promise<void> {
+  /** Stores a whole segment, unless the archive has it already, under whichever extension. Returns one of its keys. */
+  async putSegment(segment: Segment, signal: AbortSignal): Promise<string> {
     const name = this.#name(segment)
-    await this.#withFile(segment, async (file) => {
+    return await this.#withFile(segment, async (file) => {
       const there = await this.#archive.findSegment(name, { signal })
-      if (there.length === 0) {
-        await this.#put('segment', segmentKey(name, codec), file, 0, this.#spool.segmentBytes, signal)
-        return
-      }
-      for (const object of there) await this.#mustBeSame(object.key, file, 0, this.#spool.segmentBytes, signal)
+      for (const object of there) await this.#mustBeSame(object.key, file, 0, this.#source.segmentBytes, signal)
+      if (there[0] !== undefined) return there[0].key
+      const key = segmentKey(name, this.#codec)
+      await this.#put('segment', key, file, 0, this.#source.segmentBytes, signal)
+      return key
     })
   }
 
   /**
-   * Learns which chunks of a segment the store has, and compares them with the spool. If they reach further than what
-   * is synced here, that is noted, and nothing else: they can be compared once the server has streamed as much. A
-   * segment that another receiver has made whole stands for its chunks.
+   * Learns which chunks of a segment the store has, and compares them with our copy. If they reach further than the
+   * `syncedBytes` that we have, that is noted, and nothing else: they can be compared once the server has streamed as much.
+   * A segment that another receiver has made whole stands for its chunks.
    */
   async findChunks(
     { segment, syncedBytes, left }: Pick<SpoolSegment, 'segment' | 'syncedBytes' | 'left'>,
     record: Record,
     signal: AbortSignal,
   ): Promise<void> {
-    const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
-    const furthest = Math.max(0, ...chunks.map((chunk) => chunk.end))
     // A segment that was left will never hold more: then what there is has to be the beginning.
-    if (furthest > syncedBytes && !left) {
-      record.lookFromBytes = furthest
+    const isBehind = (listed: readonly Chunk[]): boolean => furthestOf(listed) > syncedBytes && !left
+    const chunks = await this.#listCompared(segment, syncedBytes, (listed) => (isBehind(listed) ? [] : listed), signal)
+    if (isBehind(chunks)) {
+      record.lookFromBytes = furthestOf(chunks)
       return
     }
-    await this.#compareAll(segment, chunks, syncedBytes, signal)
     const whole = record.isOld ? await this.#findWhole(segment, syncedBytes, signal) : []
     record.chunks = [...chunks, ...whole]
   }
@@ -72,7 +89,7 @@ export class Carrier {
     const found: Chunk[] = []
     for (const { key } of await this.#archive.findSegment(name, { signal })) {
       await this.#withFile(segment, (file) => this.#mustBegin(key, file, 0, syncedBytes, signal))
-      found.push({ key, segment: name, start: 0, end: this.#spool.segmentBytes, codec: codecOfKey(key) })
+      found.push({ key, segment: name, start: 0, end: this.#source.segmentBytes, codec: codecOfKey(key) })
     }
     return found
   }
@@ -89,7 +106,8 @@ export class Carrier {
     const file = memoryAt(Buffer.from(content))
     const there = await this.#archive.findHistory(timeline, { signal })
     for (const object of there) await this.#mustBeSame(object.key, file, 0, content.length, signal)
-    if (there.length === 0) await this.#put('history', historyKey(timeline, codec), file, 0, content.length, signal)
+    if (there.length === 0)
+      await this.#put('history', historyKey(timeline, this.#codec), file, 0, content.length, signal)
   }
 
   /** Stores one chunk in the place of several, then deletes those. */
@@ -106,19 +124,35 @@ export class Carrier {
 
   /** Deletes the chunks of a segment that is stored whole, those of earlier runs and other receivers included. */
   async deleteChunks(segment: Segment, record: Record, signal: AbortSignal): Promise<void> {
-    const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
     const ours = new Set(record.chunks?.map((chunk) => chunk.key))
-    await this.#compareAll(
-      segment,
-      chunks.filter((chunk) => !ours.has(chunk.key)),
-      this.#spool.segmentBytes,
-      signal,
-    )
+    const others = (listed: readonly Chunk[]): readonly Chunk[] => listed.filter((chunk) => !ours.has(chunk.key))
+    const chunks = await this.#listCompared(segment, this.#source.segmentBytes, others, signal)
     if (chunks.length > 0)
       await this.#archive.store.deleteMany(
         chunks.map((chunk) => chunk.key),
         { signal },
       )
+  }
+
+  /**
+   * Lists the chunks of a segment, and compares those that `pick` takes with the `ownBytes` of it that we have. Where one is gone before it was
+   * read, because another one merges or deletes as we do, all starts over.
+   */
+  async #listCompared(
+    segment: Segment,
+    ownBytes: number,
+    pick: (listed: readonly Chunk[]) => readonly Chunk[],
+    signal: AbortSignal,
+  ): Promise<Chunk[]> {
+    for (let attempt = 1; ; attempt++) {
+      const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
+      try {
+        await this.#compareAll(segment, pick(chunks), ownBytes, signal)
+        return chunks
+      } catch (error) {
+        if (!isError(error, 'KEY_MISSING') || attempt === listAttempts) throw error
+      }
+    }
   }
 
   /** Compares chunks with the first `bytes` bytes of a segment. */
@@ -134,7 +168,7 @@ export class Carrier {
 
   async #put(kind: Kind, key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
     const startedMs = performance.now()
-    const counted = new Counted(encode(codec, piecesOf(file, from, to)))
+    const counted = new Counted(encode(this.#codec, piecesOf(file, from, to)))
     try {
       await this.#archive.store.put(key, counted, { ifAbsent: true, signal })
     } catch (error) {
@@ -156,7 +190,7 @@ export class Carrier {
   /** The object has to begin with the bytes [from, to) of the file. */
   async #mustBegin(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
     let at = from
-    for await (const piece of await this.#archive.readObject(key, this.#spool.segmentBytes, { signal })) {
+    for await (const piece of await this.#archive.readObject(key, this.#source.segmentBytes, { signal })) {
       const own = Buffer.alloc(Math.min(piece.length, Math.max(0, to - at)))
       await file.read(own, at)
       if (own.compare(piece, 0, own.length) !== 0) throw this.#conflict(key)
@@ -165,16 +199,16 @@ export class Carrier {
   }
 
   #conflict(key: string): WalferryError {
-    return new WalferryError('ARCHIVE_CONFLICT', `${this.#archive.store.url}: ${key} holds other WAL than the spool`, {
+    return new WalferryError('ARCHIVE_CONFLICT', `${this.#archive.store.url}: ${key} holds other WAL than ours`, {
       fields: { key },
       hint:
-        'Two clusters, or two histories of one, write into one archive. Nothing was overwritten, and the spool keeps its ' +
-        'copy. Find out which is right, and give the other an archive of its own.',
+        'Two clusters, or two histories of one, write into one archive. Nothing was overwritten, and our copy stays where ' +
+        'it is. Find out which is right, and give the other an archive of its own.',
     })
   }
 
   async #withFile<T>(segment: Segment, work: (file: ReadableAt) => Promise<T>): Promise<T> {
-    const file = await this.#spool.openForRead(segment)
+    const file = await this.#source.openForRead(segment)
     try {
       return await work(fileAt(file, this.#name(segment)))
     } finally {
@@ -184,12 +218,16 @@ export class Carrier {
 
   #chunk(segment: Segment, start: number, end: number): Chunk {
     const name = this.#name(segment)
-    return { key: chunkKey(name, start, end, codec), segment: name, start, end, codec }
+    return { key: chunkKey(name, start, end, this.#codec), segment: name, start, end, codec: this.#codec }
   }
 
   #name(segment: Segment): string {
-    return segmentName(segment, this.#spool.segmentBytes)
+    return segmentName(segment, this.#source.segmentBytes)
   }
+}
+
+function furthestOf(chunks: readonly Chunk[]): number {
+  return Math.max(0, ...chunks.map((chunk) => chunk.end))
 }
 
 /** Counts the bytes that pass. */

@@ -94,9 +94,11 @@ function chunkTasks(input: PlanInput): Task[] {
   return [{ lane: 'chunk', shipment: front, from: front.coveredBytes, to: front.syncedBytes }]
 }
 
-function mergeTasks({ shipments }: PlanInput): Task[] {
+function mergeTasks({ shipments, segmentBytes }: PlanInput): Task[] {
   const open = shipments.at(-1)
   if (open === undefined || open.whole || open.left || open.chunks === null || open.busy.has('merge')) return []
+  // Another one has made it whole, and that stands among its chunks: it is not to be replaced by what we have of it.
+  if (open.coveredBytes >= segmentBytes) return []
   const merge = planMerge(open.chunks)
   return merge === null ? [] : [{ lane: 'merge', shipment: open, merge }]
 }

@@ -8,6 +8,7 @@
  * What a crash leaves: objects in the store are whole or absent, so a restart looks, compares and goes on.
  */
 import type { Archive } from '../archive/archive.ts'
+import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import type { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
@@ -37,6 +38,7 @@ import { Record } from './record.ts'
 export interface ShipperOptions {
   readonly spool: Spool
   readonly archive: Archive
+  readonly codec: WritableCodec
   readonly positions: Positions
   /** How long a synced byte of the tail may wait; 0 ships as soon as the previous chunk is stored. */
   readonly shipIntervalMs: number
@@ -71,7 +73,7 @@ export class Shipper {
 
   constructor(options: ShipperOptions) {
     this.#options = options
-    this.#carrier = new Carrier(options)
+    this.#carrier = new Carrier({ ...options, source: options.spool })
     this.#wake = options.positions.bell
   }
 

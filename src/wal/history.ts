@@ -57,6 +57,7 @@ function parseLine(timeline: number, line: string): Ancestor {
 function damaged(timeline: number, what: string): WalferryError {
   return new WalferryError('ARCHIVE_DAMAGED', `${historyName(timeline)} is not a timeline history file: ${what}`, {
     fields: { timeline },
+    hint: 'A good copy lies in the pg_wal of every server that is on this timeline.',
   })
 }
 

@@ -387,14 +387,3 @@ function isSwitchRecord(bytes: Uint8Array, at: number): boolean {
 function readUint32(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }
-
-/**
- * True if the bytes are a whole segment whose WAL is whole, too: not one that was still being written when it was
- * copied. A record that runs past the segment's end is taken as whole, because its checksum lies in the next segment.
- */
-export function isCompleteSegment(bytes: Uint8Array, expected: ExpectedSegment): boolean {
-  if (bytes.length !== expected.segmentBytes) return false
-  const walker = RecordWalker.ofSegment(expected)
-  walker.push(bytes)
-  return walker.completeUpTo !== null
-}

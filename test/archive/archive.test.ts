@@ -61,7 +61,7 @@ test('a segment is found under whatever extension it has, the likeliest first', 
     ],
   )
   assert.deepEqual(
-    (await archive.findPartial(segment, { signal })).map(({ key }) => key),
+    (await archive.findContent(`wal_005/${segment}.partial`, { signal })).map(({ key }) => key),
     [`wal_005/${segment}.partial.lz4`],
   )
 })

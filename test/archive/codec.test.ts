@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { memoryAt, piecesOf } from '../../src/archive/bytes-at.ts'
-import { decode, encode, refuseUnreadable } from '../../src/archive/codec.ts'
-import { codecOfKey } from '../../src/archive/codec-name.ts'
+import { decode, encode, refuseUnreadable, refuseUnwritable } from '../../src/archive/codec.ts'
+import { codecOfKey, extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts'
+import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
 import { parseWalKey } from '../../src/archive/keys.ts'
 import { seededRandom } from '../support/random.ts'
 import { brSmall, gzSmall, lz4Small, lz4Unchecked, zstSmall, zstUnchecked } from './samples.ts'
@@ -43,12 +44,23 @@ test('a flipped byte in a segment that WAL-G wrote is an error, or changes nothi
   }
 })
 
+/** What this Node.js can write. */
+const writable: readonly WritableCodec[] = nativeZstd() === null ? ['lz4', 'none'] : ['lz4', 'zst', 'none']
+
+test('a compression that this Node.js cannot write is refused before it is used, with what to do', async () => {
+  for (const codec of ['lz4', 'zst', 'none'] as const) {
+    if (writable.includes(codec)) await refuseUnwritable(codec)
+    else
+      await assert.rejects(refuseUnwritable(codec), { code: 'BAD_INPUT', message: /cannot write zstd/, hint: /22\.15/ })
+  }
+})
+
 test('what is encoded decodes to the same bytes', async (t) => {
   const random = seededRandom(t)
   const plain = likeWal(9_000_001, random)
-  for (const codec of ['lz4', 'none'] as const) {
+  for (const codec of writable) {
     const encoded = await collect(encode(codec, piecesOf(memoryAt(plain), 0, plain.length)))
-    const decoded = decode(codec === 'none' ? 'x' : `x.${codec}`, inPieces(encoded, 60_000), plain.length)
+    const decoded = decode(`x${extensionOf(codec)}`, inPieces(encoded, 60_000), plain.length)
     assert.ok((await collect(decoded)).equals(plain))
     assert.equal(decoded.checked, codec !== 'none')
   }

@@ -26,6 +26,11 @@ async function fetchIn(root: string, env: Record<string, string> = {}): Promise<
   return await runProgram(join(root, 'bin', 'walferry-fetch'), line, { signal: deadline(), env })
 }
 
+async function pushIn(root: string, env: Record<string, string> = {}): Promise<Finished> {
+  const args = ['push', 'pg_wal/000000010000000000000001']
+  return await runProgram(join(root, 'bin', 'walferry'), args, { signal: deadline(), env })
+}
+
 describe('a fetch of which Node.js says', () => {
   for (const [code, answer] of [
     [64, 1],
@@ -83,6 +88,47 @@ describe('a fetch of which Node.js says', () => {
     assert.equal((await fetchIn(root, { NODE_OPTIONS: '--no-such-option' })).code, 126)
     assert.equal((await fetchIn(root, { NODE_OPTIONS: '--require /no/such/file.cjs' })).code, 126)
     assert.equal((await fetchIn(root)).code, 1)
+  })
+})
+
+describe('a push of which Node.js says', () => {
+  for (const code of [0, 1, 9, 13, 64, 126, 200, 255]) {
+    test(`${code} is answered with ${code === 64 ? 0 : 1}`, async (t) => {
+      const finished = await pushIn(await install(t, `process.exit(${code})`))
+      assert.equal(finished.code, code === 64 ? 0 : 1)
+      const isOdd = code !== 64 && code !== 1
+      assert.equal(finished.stderr.includes(`push failed with code ${code}; answering 1`), isOdd, finished.stderr)
+    })
+  }
+
+  for (const [what, main] of [
+    ['nothing, because its main module is empty', ''],
+    ['that a promise was not caught', 'Promise.reject(new Error("fault"))'],
+    ['that it waits for nothing', 'await new Promise(() => undefined)'],
+    ['that there is a syntax error', 'const'],
+    ['that a module is missing', 'import "./missing.js"'],
+    ['nothing, because it was killed', 'process.kill(process.pid, "SIGKILL")'],
+    ['nothing, because it was asked to end', 'process.kill(process.pid, "SIGTERM"); setInterval(() => 0, 1000)'],
+  ] as const) {
+    test(`${what} is answered with 1`, async (t) => {
+      const { code, stderr } = await pushIn(await install(t, main))
+      assert.equal(code, 1, stderr)
+    })
+  }
+
+  test('that an option of NODE_OPTIONS is unknown, or of which there is no Node.js, is answered with 1', async (t) => {
+    const root = await install(t, 'process.exit(64)')
+    assert.equal((await pushIn(root, { NODE_OPTIONS: '--no-such-option' })).code, 1)
+    const { code, stderr } = await pushIn(root, { PATH: await withoutNode(t) })
+    assert.equal(code, 1)
+    assert.match(stderr, /node is not in PATH/)
+    assert.equal((await pushIn(root)).code, 0)
+  })
+
+  test('0 when asked for help is answered with 0', async (t) => {
+    const root = await install(t, '')
+    const { code } = await runProgram(join(root, 'bin', 'walferry'), ['push', '--help'], { signal: deadline() })
+    assert.equal(code, 0)
   })
 })
 

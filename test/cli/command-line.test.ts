@@ -28,17 +28,23 @@ test('what is no command exits 126: PostgreSQL may have started it as restore_co
   for (const args of [[], ['fech', 'a', 'b'], ['--store', '/tmp', 'fetch', 'a', 'b'], ['-h'], ['']]) {
     const { code, stdout, stderr } = await walferry(args)
     assert.deepEqual([code, stdout], [126, ''])
-    assert.match(stderr, /^error: .* \[BAD_INPUT\]\nhint: {2}Commands: receive, fetch, demo\. See walferry --help\.\n$/)
+    assert.match(
+      stderr,
+      /^error: .* \[BAD_INPUT\]\nhint: {2}Commands: receive, fetch, push, demo\. See walferry --help\.\n$/,
+    )
   }
 })
 
 test('flags, variables, file and connection are judged together, each fault with its origin', async (t) => {
   const file = join(await tempFolder(t), 'walferry.yaml')
   await writeFile(file, 'slot: A\nsloot: b\nlog-level: loud\n')
-  const { code, stderr } = await walferry(['receive', '--config', file, '--spol', '-E', '5', '-d', 'nonsense'], {
-    WALFERRY_LOG_LEVEL: 'louder',
-    PGPORT: 'x',
-  })
+  const { code, stderr } = await walferry(
+    ['receive', '--config', file, '--spol', '-E', '5', '-d', 'postgres://h/?nonsense=1'],
+    {
+      WALFERRY_LOG_LEVEL: 'louder',
+      PGPORT: 'x',
+    },
+  )
   assert.equal(code, 1)
   const lines = stderr.replace(/ \[BAD_INPUT\]\nhint: .*\n$/, '').split(/\n {7}|^error: /)
   assert.deepEqual(lines.slice(1), [
@@ -49,7 +55,7 @@ test('flags, variables, file and connection are judged together, each fault with
     '--spool (or WALFERRY_SPOOL) is missing',
     '--store (or WALFERRY_STORE) is missing',
     'WALFERRY_LOG_LEVEL: "louder" is not error, warn, info or debug',
-    '-d: the connection URL cannot be read',
+    '-d: the connection string has an unknown parameter "nonsense"',
     'PGPORT: "x" is not a port',
   ])
 })

@@ -26,14 +26,14 @@ test('the URL wins over --host, --port and --username, those over the variables 
   const env = { PGHOST: 'c', PGPORT: '3', PGUSER: 'z', PGDATABASE: 'd', PGSSLMODE: 'require', PGPASSWORD: 'p' }
   const flags = ['-h', 'b', '-p', '2', '-U', 'y']
   const whole = target(['--url', 'postgres://x@a:1/', ...flags], env)
-  assert.deepEqual([whole.host, whole.port, whole.user], ['a', 1, 'x'])
+  assert.deepEqual([whole.hosts[0]?.name, whole.hosts[0]?.port, whole.user], ['a', 1, 'x'])
   assert.deepEqual([whole.database, whole.sslMode, whole.password], ['d', 'require', 'p'])
   const part = target(['--url', 'postgres://a/', ...flags], env)
-  assert.deepEqual([part.host, part.port, part.user], ['a', 2, 'y'])
+  assert.deepEqual([part.hosts[0]?.name, part.hosts[0]?.port, part.user], ['a', 2, 'y'])
   const bare = target(flags, env)
-  assert.deepEqual([bare.host, bare.port, bare.user], ['b', 2, 'y'])
+  assert.deepEqual([bare.hosts[0]?.name, bare.hosts[0]?.port, bare.user], ['b', 2, 'y'])
   const variables = target([], { ...env, WALFERRY_HOST: 'w' })
-  assert.deepEqual([variables.host, variables.port, variables.user], ['w', 3, 'z'])
+  assert.deepEqual([variables.hosts[0]?.name, variables.hosts[0]?.port, variables.user], ['w', 3, 'z'])
 })
 
 test('every fault of the connection is told with its origin', () => {
@@ -41,9 +41,9 @@ test('every fault of the connection is told with its origin', () => {
   assert.deepEqual(
     found.map((one) => one.text),
     [
-      '-d: the connection URL has an unknown parameter "nonsense"',
+      '-d: the connection string has an unknown parameter "nonsense"',
+      'PGSSLMODE: "y" is no value of sslmode',
       '-p: "x" is not a port',
-      'PGSSLMODE: "y" is not an sslmode',
     ],
   )
   const [port] = problems([], { WALFERRY_PORT: '0' })
@@ -59,7 +59,7 @@ test('what is wrong only together is told with all that took part', () => {
 test('a password in the URL is refused with the way out, and not repeated', () => {
   for (const url of ['postgres://u:hunter2@h/', 'postgres://h/?password=hunter2']) {
     const [found] = problems(['--url', url])
-    assert.match(found?.text ?? '', /^--url: the connection URL holds a password/)
+    assert.match(found?.text ?? '', /^--url: the connection string holds a password/)
     assert.match(found?.hint ?? '', /PGPASSFILE/)
     assert.ok(!JSON.stringify(found).includes('hunter2'))
   }

@@ -1,4 +1,4 @@
-/** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code (RULES of restore_command). */
+/** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code. */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -71,10 +71,41 @@ describe('the exit code of walferry-fetch', () => {
     assert.deepEqual([nothing.code, nothing.stderr], [1, ''])
     const missing = await ask(data, hole, store)
     assert.equal(missing.code, 200)
-    assert.match(missing.stderr, /^error: .*lacks 000000010000000000000002.*\[ARCHIVE_HOLE\]\nhint: {2}WAL behind/)
+    assert.match(
+      missing.stderr,
+      /^error: .*lacks 000000010000000000000002.*\[ARCHIVE_HOLE\]\nhint: {2}WAL is good up to 0\/200000/,
+    )
     const broken = await ask(data, damaged, store)
     assert.equal(broken.code, 201)
-    assert.match(broken.stderr, /^error: .*\[ARCHIVE_DAMAGED\]\nhint: /)
+    assert.match(broken.stderr, /^error: .*\[ARCHIVE_DAMAGED\]\nhint: {2}WAL is good up to 0\/300000\. /)
+  })
+
+  test('is what the options for the end of a recovery say, and a backlog is 204', async (t) => {
+    const archive = await usualArchive()
+    const store = ['--store', await inFolder(t, archive), ...atOnce]
+    archive.backlog('walferry')
+    const behind = ['--store', await inFolder(t, archive), ...atOnce]
+    const data = await DataFolder.make(t, systemIdentifier)
+    const ended = await ask(data, hole, [...store, '--end-at-hole'])
+    assert.equal(ended.code, 1)
+    assert.match(ended.stderr, /: not there: it is a hole, taken for the end; given up is wal_005\/0{7}10{15}3\.lz4\n$/)
+    assert.equal((await ask(data, tail, [...store, '--no-tail'])).code, 1)
+    const refused = await ask(data, absent, behind)
+    assert.equal(refused.code, 204)
+    assert.match(refused.stderr, /^error: .* receiver on h1 .*\[ARCHIVE_BACKLOG\]\nhint: .*--ignore-backlog\.\n$/)
+    assert.equal((await ask(data, absent, [...behind, '--ignore-backlog'])).code, 1)
+    assert.equal((await ask(data, absent, [...behind, '--standby'])).code, 1)
+  })
+
+  test('is 200 for a history file that hides a newer timeline, and 1 for a standby, which is told', async (t) => {
+    const archive = await usualArchive()
+    await archive.history(3, '1\t0/700100\tno recovery target specified\n')
+    const store = ['--store', await inFolder(t, archive), ...atOnce]
+    const data = await DataFolder.make(t, systemIdentifier)
+    assert.equal((await ask(data, '00000002.history', store)).code, 200)
+    const standby = await ask(data, '00000002.history', [...store, '--standby'])
+    assert.equal(standby.code, 1)
+    assert.match(standby.stderr, /^error: .*\[ARCHIVE_HOLE\]\nhint: .*recovery_target_timeline = '3'/)
   })
 
   test('is 202 for a conflict and 203 for an archive of others, also in standby mode', async (t) => {

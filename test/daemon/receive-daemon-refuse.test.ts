@@ -6,6 +6,7 @@ import { describe, test } from 'node:test'
 import { formatIdentity } from '../../src/archive/identity.ts'
 import { identityKey, segmentKey } from '../../src/archive/keys.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
+import { parseTarget } from '../../src/pg/target.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
 import { filesIn, Receiving } from '../fault/receiving.ts'
@@ -153,16 +154,7 @@ for (const version of versions) {
         ].join('\n'),
       )
       await client.query('SELECT pg_reload_conf()')
-      const target = {
-        ...cluster.connection,
-        user: 'shipper',
-        password: 'wrong',
-        sslMode: 'disable',
-        sslRootCert: null,
-        sslCert: null,
-        sslKey: null,
-        applicationName: 'walferry',
-      } as const
+      const target = parseTarget(`${cluster.conninfo} user=shipper sslmode=disable`, { PGPASSWORD: 'wrong' })
       const store = new MemoryStore()
       const spool = await tempFolder(t)
       const once = new Receiving(t, { server: cluster.connection, store, spool, config: { target, loop: false } })

@@ -37,6 +37,32 @@ for (const version of await testVersions()) {
     assert.deepEqual(await rowsOf(server), rows)
   })
 
+  test(`a synchronous standby that is ahead of the archive keeps every row at its promotion (PostgreSQL ${version.major})`, async (t) => {
+    const { server, copy, client } = await makeScene(t, version, megabyte)
+    const { receive, archive } = await archiveInFolder(t, server)
+    await copy.setRecovery('standby', {
+      primary_conninfo: `${server.conninfo} application_name=copy`,
+      restore_command: restoreCommand(['--store', archive]),
+    })
+    await copy.start(deadline())
+    await server.configure({ synchronous_standby_names: 'copy' })
+    await client.query('SELECT pg_reload_conf()')
+    const isSynchronous = "SELECT count(*)::text FROM pg_stat_replication WHERE sync_state = 'sync'"
+    while ((await value(client, isSynchronous)) !== '1') await client.query('SELECT pg_sleep(0.01)')
+
+    await insert(client, 1, 500, 'archived')
+    await receive.waitForShipped(await flushedUpTo(client), deadline())
+    const archivedIn = await openSegment(client)
+    await receive.kill9()
+    await insert(client, 501, 1000, 'not archived')
+    assert.equal(await openSegment(client), archivedIn)
+    const rows = await allRows(client)
+    await server.kill(deadline())
+
+    await copy.promote(deadline())
+    assert.deepEqual(await rowsOf(copy), rows)
+  })
+
   test(`a server whose segment ends before the archive's tail of it gets the tail's rows (PostgreSQL ${version.major})`, async (t) => {
     const { server, copy, client } = await makeScene(t, version, 16 * megabyte)
     const { receive, archive } = await archiveInFolder(t, server)

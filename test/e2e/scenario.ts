@@ -8,8 +8,9 @@ import type { TestContext } from 'node:test'
 import type pg from 'pg'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { query } from '../../src/cluster/query.ts'
-import { parseHistory, switchPointOf } from '../../src/wal/history.ts'
+import { parseHistory, switchPointOf, type TimelineHistory } from '../../src/wal/history.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
+import { historyName } from '../../src/wal/segment.ts'
 import {
   connect,
   copyCluster,
@@ -104,8 +105,12 @@ export async function recover(cluster: Cluster, restoreCommand: string): Promise
   await cluster.waitForPromotion(deadline())
 }
 
+/** The history file that a server wrote for its timeline. */
+export async function historyOf(cluster: Cluster, timeline: number): Promise<TimelineHistory> {
+  return parseHistory(timeline, await readFile(join(cluster.dataFolder, 'pg_wal', historyName(timeline))))
+}
+
 /** Where the recovery ended: the end of the last record that was replayed. */
 export async function recoveredUpTo(cluster: Cluster): Promise<Lsn | null> {
-  const history = await readFile(join(cluster.dataFolder, 'pg_wal', '00000002.history'))
-  return switchPointOf(parseHistory(2, history), 1)
+  return switchPointOf(await historyOf(cluster, 2), 1)
 }

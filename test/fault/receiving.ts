@@ -11,13 +11,14 @@ import type { Connection } from '../../src/cluster/query.ts'
 import { openLog } from '../../src/daemon/log.ts'
 import { ReceiveDaemon, type ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
 import { orAbort, sleep } from '../../src/kit/abort.ts'
+import { parseTarget } from '../../src/pg/target.ts'
 import type { Positions } from '../../src/spool/positions.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import type { Lsn } from '../../src/wal/lsn.ts'
 import { deadline } from '../support/postgres.ts'
 
 export interface ReceivingOptions {
-  readonly server: Pick<Connection, 'host' | 'port'> & Partial<Connection>
+  readonly server: Pick<Connection, 'host' | 'port'>
   readonly store: ObjectStore
   readonly spool: string
   readonly config?: Partial<ReceiveConfig>
@@ -43,18 +44,7 @@ export class Receiving {
     const { server } = options
     const config: ReceiveConfig = {
       version: 'test',
-      target: {
-        host: server.host,
-        port: server.port,
-        user: server.user ?? 'postgres',
-        database: server.database ?? 'postgres',
-        password: null,
-        sslMode: 'disable',
-        sslRootCert: null,
-        sslCert: null,
-        sslKey: null,
-        applicationName: 'walferry',
-      },
+      target: parseTarget(`host=${server.host} port=${server.port} user=postgres sslmode=disable`, {}),
       slot: 'walferry',
       spoolFolder: options.spool,
       statusIntervalMs: 10_000,
@@ -66,6 +56,7 @@ export class Receiving {
       requireSlot: false,
       shipIntervalMs: 0,
       uploadConcurrency: 4,
+      codec: 'lz4',
       drainTimeoutMs: 10_000,
       listen: null,
       ...options.config,

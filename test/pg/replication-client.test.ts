@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmodSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -9,9 +9,8 @@ import { orAbort } from '../../src/kit/abort.ts'
 import { isError } from '../../src/kit/errors.ts'
 import { ReplicationClient } from '../../src/pg/replication-client.ts'
 import type { Target } from '../../src/pg/target.ts'
-import { parseLsn } from '../../src/wal/lsn.ts'
+import { asLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { deferred } from '../support/deferred.ts'
-import { setEnvironment } from '../support/environment.ts'
 import { deadline, megabyte, testVersions, value } from '../support/postgres.ts'
 import { stalled, TcpProxy } from '../support/tcp-proxy.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -185,13 +184,13 @@ async function connecting(t: TestContext, { cluster }: Server): Promise<void> {
   })
 
   await t.test('no password where one is due is refused, with a hint', async (t) => {
-    await withPasswordFile(t, '')
-    await assert.rejects(attempt({ user: 'scram' }), refusedAs('PG_REFUSED', /password/, wrong))
+    const passFile = join(await tempFolder(t), 'missing')
+    await assert.rejects(attempt({ user: 'scram', passFile }), refusedAs('PG_REFUSED', /password/, wrong))
   })
 
   await t.test('the password file is asked for the database "replication"', async (t) => {
-    await withPasswordFile(t, `*:*:postgres:scram:wrong\n${place.host}:${place.port}:replication:scram:${password}\n`)
-    await openClient(t, place, { user: 'scram' })
+    const lines = `*:*:postgres:scram:wrong\n${place.host}:${place.port}:replication:scram:${password}\n`
+    await openClient(t, place, { user: 'scram', passFile: await passwordFile(t, lines) })
   })
 
   await t.test('a role that pg_hba.conf turns away is refused, with a hint', async () => {
@@ -219,41 +218,75 @@ async function connecting(t: TestContext, { cluster }: Server): Promise<void> {
   })
 }
 
-/** Points PGPASSFILE at a file of this content until the test ends. */
-async function withPasswordFile(t: TestContext, content: string): Promise<void> {
+async function passwordFile(t: TestContext, content: string): Promise<string> {
   const path = join(await tempFolder(t), 'pgpass')
-  writeFileSync(path, content)
-  chmodSync(path, 0o600)
-  t.after(setEnvironment({ PGPASSFILE: path }))
+  writeFileSync(path, content, { mode: 0o600 })
+  return path
 }
 
 /** What a replication connection cannot be asked goes over an ordinary one, which may be forbidden, or break. */
-async function questionsBeside(t: TestContext, { cluster, version }: Server): Promise<void> {
-  await t.test('a primary is not in recovery', async (t) => {
+async function questionsBeside(t: TestContext, { cluster, version, sql }: Server): Promise<void> {
+  const standsAt = async (): Promise<Lsn> =>
+    parseLsn(await value(sql, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 's'"))
+
+  await t.test('a slot is advanced, never backwards, and not past the end of the WAL', async (t) => {
     const client = await openClient(t, cluster.connection)
-    assert.equal(await client.isInRecovery(deadline()), false)
+    await client.createSlot('s', deadline())
+    const created = await standsAt()
+    await sql.query("SELECT pg_logical_emit_message(false, 'walferry', repeat('x', 1000)), pg_switch_wal()")
+    const now = await currentLsn(sql)
+    assert.equal(await client.advanceSlot('s', now, deadline()), true)
+    assert.equal(await standsAt(), now)
+    assert.equal(await client.advanceSlot('s', created, deadline()), true)
+    assert.equal(await standsAt(), now)
+    assert.equal(await client.advanceSlot('s', asLsn(now + 10_000_000n), deadline()), false)
+    assert.ok((await standsAt()) < now + 10_000_000n)
+    await client.dropSlot('s', deadline())
   })
 
-  await t.test('where ordinary connections are forbidden, what they would tell is unknown', async (t) => {
+  await t.test('a slot that is not there, or keeps nothing, is not advanced', async (t) => {
+    const client = await openClient(t, cluster.connection)
+    assert.equal(await client.advanceSlot('s', await currentLsn(sql), deadline()), false)
+    await sql.query("SELECT pg_create_physical_replication_slot('s')")
+    assert.equal(await client.advanceSlot('s', await currentLsn(sql), deadline()), false)
+    await client.dropSlot('s', deadline())
+  })
+
+  await t.test('a slot that somebody streams from is in use, and not advanced', async (t) => {
+    const [one, other] = [await openClient(t, cluster.connection), await openClient(t, cluster.connection)]
+    await one.createSlot('s', deadline())
+    const before = await standsAt()
+    await sql.query("SELECT pg_logical_emit_message(false, 'walferry', 'x'), pg_switch_wal()")
+    const now = await currentLsn(sql)
+    const streaming = new WalCollector(one, { slot: 's', start: now })
+    const hands = await streaming.streaming(deadline())
+    await assert.rejects(other.advanceSlot('s', now, deadline()), refusedAs('SLOT_IN_USE', /"s"/, { retryable: true }))
+    assert.equal(await standsAt(), before)
+    hands.stop()
+    await streaming.ended
+    await other.dropSlot('s', deadline())
+  })
+
+  await t.test('a role with REPLICATION alone learns all that a replication connection tells', async (t) => {
     const client = await openClient(t, cluster.connection, { user: 'guest' })
-    assert.equal(await client.isInRecovery(deadline()), null)
-    const state = await client.readSlot('s', deadline())
-    assert.deepEqual(state, { state: version.major < 15 ? 'unreadable' : 'missing' })
+    assert.equal((await client.identify(deadline())).segmentBytes, megabyte)
+    assert.equal(await client.isInRecovery(deadline()), false)
+    assert.equal(await client.slotKeepBytes(deadline()), null)
+    assert.equal(await client.timelineHistory(1, deadline()), null)
+    await client.createSlot('s', deadline())
+    const { state } = await client.readSlot('s', deadline())
+    assert.equal(state, version.major < 15 ? 'unreadable' : 'reserved')
+    assert.equal(await client.advanceSlot('s', await currentLsn(sql), deadline()), false)
+    await client.dropSlot('s', deadline())
   })
 
   await t.test('an ordinary connection that breaks is a lost connection, not an answer', async (t) => {
     const proxy = await TcpProxy.open(t, cluster.connection)
     const client = await openClient(t, proxy)
     proxy.refuses = true
-    await assert.rejects(
-      client.isInRecovery(deadline()),
-      refusedAs('PG_CONNECTION_LOST', /recovery|connect/, { retryable: true }),
-    )
-    if (version.major >= 15) return
-    await assert.rejects(
-      client.readSlot('s', deadline()),
-      refusedAs('PG_CONNECTION_LOST', /slot|connect/, { retryable: true }),
-    )
+    const lost = refusedAs('PG_CONNECTION_LOST', /slot|connect/, { retryable: true })
+    await assert.rejects(client.advanceSlot('s', await currentLsn(sql), deadline()), lost)
+    if (version.major < 15) await assert.rejects(client.readSlot('s', deadline()), lost)
   })
 
   await t.test('an abort ends a question that is not answered, with its reason', async (t) => {
@@ -261,7 +294,7 @@ async function questionsBeside(t: TestContext, { cluster, version }: Server): Pr
     const client = await openClient(t, { host: '127.0.0.1', port })
     const controller = new AbortController()
     const stopped = new Error('stopped by the test')
-    const asking = client.isInRecovery(controller.signal)
+    const asking = client.advanceSlot('s', await currentLsn(sql), controller.signal)
     await asked
     controller.abort(stopped)
     await assert.rejects(orAbort(asking, deadline(3000)), stopped)

@@ -65,8 +65,8 @@ export function targetOf(
   place: { readonly host: string; readonly port: number },
   change: Partial<Target> = {},
 ): Target {
-  const target = parseTarget('postgres://postgres@localhost/?sslmode=disable', {})
-  return { ...target, host: place.host, port: place.port, ...change }
+  const target = parseTarget('user=postgres sslmode=disable', {})
+  return { ...target, hosts: [{ name: place.host, address: null, port: place.port }], ...change }
 }
 
 export async function eventually(condition: () => Promise<boolean>): Promise<void> {

@@ -58,11 +58,18 @@ for (const version of await testVersions()) {
     const nameOf = /localhost|127\.0\.0\.1|altnames/i
     try {
       await sql.query(
-        "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN REPLICATION PASSWORD 'secret'",
+        `SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN REPLICATION PASSWORD 'secret';
+        CREATE ROLE sealed LOGIN REPLICATION PASSWORD 'secret'; CREATE ROLE plain LOGIN REPLICATION PASSWORD 'secret'`,
       )
       writeFileSync(
         await value(sql, 'SHOW hba_file'),
-        'host replication scram all scram-sha-256\nhost all all all trust\n',
+        [
+          'host replication scram all scram-sha-256',
+          'hostssl replication sealed all scram-sha-256',
+          'hostnossl replication plain all scram-sha-256',
+          'host all all all trust',
+          '',
+        ].join('\n'),
       )
       await sql.query('SELECT pg_reload_conf()')
 
@@ -103,6 +110,52 @@ for (const version of await testVersions()) {
           )
         })
       }
+
+      const connectAs = async (t: TestContext, conninfo: string, password = 'secret'): Promise<ReplicationClient> => {
+        const target = parseTarget(`port=${cluster.connection.port} ${conninfo}`, { PGPASSWORD: password })
+        const client = await ReplicationClient.connect(target, deadline())
+        t.after(() => client.close())
+        return client
+      }
+
+      await t.test('prefer and allow take the second way where the server does not take the first', async (t) => {
+        for (const sslMode of ['prefer', 'allow']) {
+          for (const user of ['sealed', 'plain']) await connectAs(t, `host=127.0.0.1 user=${user} sslmode=${sslMode}`)
+        }
+      })
+
+      await t.test('a server that takes neither way is told with both reasons', async (t) => {
+        await assert.rejects(
+          connectAs(t, 'host=127.0.0.1 user=nobody sslmode=prefer'),
+          (error) =>
+            isError(error, 'PG_REFUSED') &&
+            /(no encryption|SSL off) \(with TLS: no pg_hba\.conf entry .*SSL/.test(error.message) &&
+            /pg_hba\.conf/.test(error.hint ?? ''),
+        )
+      })
+
+      await t.test('a wrong password is not sent a second time without TLS', async (t) => {
+        await assert.rejects(
+          connectAs(t, 'host=127.0.0.1 user=sealed sslmode=prefer', 'wrong'),
+          (error) =>
+            isError(error, 'PG_REFUSED') && error.message.endsWith('password authentication failed for user "sealed"'),
+        )
+      })
+
+      await t.test('the certificate has to be one for the name, whatever the hostaddr', async (t) => {
+        const conninfo = `sslmode=verify-full sslrootcert=${root} user=scram hostaddr=127.0.0.1`
+        await connectAs(t, `${conninfo} host=localhost`)
+        await assert.rejects(
+          connectAs(t, `${conninfo} host=db.example`),
+          (error) => isError(error, 'PG_REFUSED') && /db\.example/.test(error.message),
+        )
+      })
+
+      await t.test('several hosts are each checked for their own name', async (t) => {
+        const conninfo = `sslmode=verify-full sslrootcert=${root} user=scram`
+        const client = await connectAs(t, `${conninfo} host=no-such-host.invalid,localhost`)
+        assert.equal(client.host, `localhost:${cluster.connection.port}`)
+      })
 
       await t.test('WAL that is streamed over TLS is what lies in pg_wal, across pauses', async (t) => {
         const client = await open(t, 'localhost', 'verify-full', root)

@@ -43,7 +43,7 @@ async function receive(
     (message: string, fields: Said['fields'] = {}): void =>
       void said.push({ level, message, fields })
   const receiver = new Receiver({
-    target: { ...parseTarget('postgres://postgres@localhost/?sslmode=disable', {}), ...server },
+    target: parseTarget(`postgres://postgres@${server.host}:${server.port}/?sslmode=disable`, {}),
     slot: 'walferry',
     positions,
     statusIntervalMs: 10_000,

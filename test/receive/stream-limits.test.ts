@@ -42,7 +42,7 @@ async function stream(
 ): Promise<Streaming> {
   const sql = await clientOf(t, cluster)
   await sql.query("SELECT pg_create_physical_replication_slot('walferry', true)")
-  const target = { ...parseTarget('postgres://postgres@localhost/?sslmode=disable', {}), ...place }
+  const target = parseTarget(`postgres://postgres@${place.host}:${place.port}/?sslmode=disable`, {})
   const client = await ReplicationClient.connect(target, deadline())
   const server = await client.identify(deadline())
   const folder = await tempFolder(t)

@@ -34,7 +34,7 @@ test('whole segments and the tail come as they were, and what follows is absent'
   assert.equal((await data.ask(archive.store, '00000002.history')).code, 1)
 })
 
-describe('the right archive (A0)', () => {
+describe('the right archive', () => {
   const names = [nameOf(1, 1), nameOf(1, 5), '00000001.history', '00000002.history']
 
   test('an empty prefix is none, whatever is asked for', async (t) => {
@@ -95,7 +95,7 @@ describe('the right archive (A0)', () => {
   })
 })
 
-describe('chunks (A1)', () => {
+describe('chunks', () => {
   test('chunks that overlap with equal bytes are one tail, in whatever order they came', async (t) => {
     const wal = madeWal()
     const { archive, end } = await usualArchive(wal)
@@ -158,7 +158,7 @@ describe('chunks (A1)', () => {
   })
 })
 
-describe('a hole (A4)', () => {
+describe('a hole', () => {
   const reasons: readonly { readonly later: string; readonly add: (archive: MadeArchive) => Promise<unknown> }[] = [
     { later: 'a segment', add: (archive) => archive.segment(madeWal(), 3) },
     { later: 'a segment far off', add: (archive) => archive.segment(madeWal(), 3, nameOf(1, 0xfff)) },
@@ -250,49 +250,7 @@ describe('a hole (A4)', () => {
   })
 })
 
-test('a segment that lands while we look is served, not called a hole (A7)', async (t) => {
-  const wal = madeWal()
-  const archive = new MadeArchive()
-  archive.identity(wal)
-  await archive.segment(wal, 1)
-  const second = await archive.segment(wal, 2)
-  const { store } = archive
-  const bytes = store.peek(second)
-  store.delete(second)
-  const third = await archive.segment(wal, 3)
-  const later = store.peek(third)
-  store.delete(third)
-  // Both appear between the first look at segment 2 and the look for later ones, in the order in which they are put.
-  store.before = (operation, prefix) => {
-    if (operation !== 'list' || !prefix.startsWith('wal_005/00000001')) return
-    store.set(second, bytes)
-    store.set(third, later)
-  }
-  const data = await DataFolder.make(t, systemIdentifier)
-  const { code, file } = await data.ask(store, nameOf(1, 2))
-  assert.equal(code, 0)
-  assert.ok(file?.equals(wal.segment(2)))
-})
-
-test('a hole is waited for, as long as --retry-for says', async (t) => {
-  const wal = madeWal()
-  const { archive } = await usualArchive(wal)
-  const { store } = archive
-  const key = `wal_005/${nameOf(1, 2)}.lz4`
-  const bytes = store.peek(key)
-  store.delete(key)
-  const data = await DataFolder.make(t, systemIdentifier)
-  assert.equal((await data.ask(store, nameOf(1, 2))).code, 200)
-  let looks = 0
-  store.before = (operation, head) => {
-    if (operation === 'head' && head === key && ++looks === 5) store.set(key, bytes)
-  }
-  const { code, file } = await data.ask(store, nameOf(1, 2), { retryForMs: 30_000 })
-  assert.equal(code, 0)
-  assert.ok(file?.equals(wal.segment(2)))
-})
-
-describe('what is served is what its name says (A12)', () => {
+describe('what is served is what its name says', () => {
   const wrong: readonly { readonly what: string; readonly put: (archive: MadeArchive) => Promise<unknown> }[] = [
     { what: 'another segment', put: (archive) => archive.segment(madeWal(), 3, nameOf(1, 2)) },
     {

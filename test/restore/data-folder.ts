@@ -10,6 +10,7 @@ import { Archive } from '../../src/archive/archive.ts'
 import { describe } from '../../src/kit/errors.ts'
 import { exitCodeOf } from '../../src/restore/exit-codes.ts'
 import { fetchFile } from '../../src/restore/fetch.ts'
+import type { FetchRequest } from '../../src/restore/request.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { tempFolder } from '../support/temp.ts'
 
@@ -19,6 +20,19 @@ export interface Asked {
   readonly said: string
   /** What lies at DEST. */
   readonly file: Buffer | null
+}
+
+/** How the question differs from the usual one, which is not asked twice. */
+export type AskOptions = Partial<Omit<FetchRequest, 'archive' | 'name' | 'dest'>>
+
+const usualRequest = {
+  standby: false,
+  tails: true,
+  endAtHole: false,
+  ignoreBacklog: false,
+  retryForMs: 0,
+  onRetry: () => undefined,
+  onStuck: () => undefined,
 }
 
 export class DataFolder {
@@ -52,9 +66,9 @@ export class DataFolder {
   }
 
   /** Asks for a file, and makes sure that nothing but DEST is new in pg_wal, which is taken away again. */
-  async ask(store: ObjectStore, name: string, options: { readonly retryForMs?: number } = {}): Promise<Asked> {
+  async ask(store: ObjectStore, name: string, options: AskOptions = {}): Promise<Asked> {
     const before = await readdir(this.pgWal)
-    const { code, said } = await this.#fetch(store, name, options.retryForMs ?? 0)
+    const { code, said } = await this.#fetch(store, name, options)
     const added = (await readdir(this.pgWal)).filter((one) => !before.includes(one))
     assert.deepEqual(added, code === 0 ? ['RECOVERYXLOG'] : [], `files in pg_wal after "${said}"`)
     const file = code === 0 ? await readFile(this.dest) : null
@@ -62,11 +76,10 @@ export class DataFolder {
     return { code, said, file }
   }
 
-  async #fetch(store: ObjectStore, name: string, retryForMs: number): Promise<{ code: number; said: string }> {
-    const { signal } = new AbortController()
-    const request = { archive: new Archive(store), name, dest: this.dest, retryForMs, onRetry: () => undefined }
+  async #fetch(store: ObjectStore, name: string, options: AskOptions): Promise<{ code: number; said: string }> {
+    const request = { ...usualRequest, archive: new Archive(store), name, dest: this.dest, ...options }
     try {
-      const answer = await fetchFile(request, signal)
+      const answer = await fetchFile(request, new AbortController().signal)
       return answer.answer === 'served' ? { code: 0, said: answer.what } : { code: 1, said: answer.why }
     } catch (error) {
       return { code: exitCodeOf(error), said: describe(error) }

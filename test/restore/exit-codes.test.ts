@@ -8,6 +8,8 @@ const special: Partial<Record<ErrorCode, number>> = {
   ARCHIVE_DAMAGED: 201,
   ARCHIVE_CONFLICT: 202,
   ARCHIVE_FOREIGN: 203,
+  ARCHIVE_LOST_BRANCH: 200,
+  ARCHIVE_BACKLOG: 204,
 }
 
 test('every error stops the server: its code is from 126 to 255', () => {

@@ -30,13 +30,26 @@ export class MadeArchive {
   }
 
   /** The bytes [from, to) of a segment; returns the chunk's key. */
-  async chunk(wal: MadeWal, segno: number, from: number, to: number, codec: MadeCodec = 'lz4'): Promise<string> {
-    const key = `${chunkFolder(1, segno)}${hex8(from)}-${hex8(to)}${extension(codec)}`
+  async chunk(
+    wal: MadeWal,
+    segno: number,
+    from: number,
+    to: number,
+    codec: MadeCodec = 'lz4',
+    timeline = 1,
+  ): Promise<string> {
+    const key = `${chunkFolder(timeline, segno)}${hex8(from)}-${hex8(to)}${extension(codec)}`
     return await this.#set(key, wal.segment(segno).subarray(from, to), codec)
   }
 
   async history(timeline: number, text: string): Promise<string> {
     return await this.#set(`wal_005/${hex8(timeline).toUpperCase()}.history.lz4`, Buffer.from(text), 'lz4')
+  }
+
+  /** walferry_001/backlog/SLOT.json; returns its key. */
+  backlog(slot: string, text = '{"timeline":1,"lsn":"0/A000000","host":"h1","time":"2026-11-21T01:38:00Z"}'): string {
+    this.store.set(`walferry_001/backlog/${slot}.json`, Buffer.from(text))
+    return `walferry_001/backlog/${slot}.json`
   }
 
   async #set(key: string, plain: Buffer, codec: MadeCodec): Promise<string> {

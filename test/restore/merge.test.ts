@@ -1,4 +1,4 @@
-/** Chunks that are merged, or give way to their whole segment, while a fetch reads them (RULES A3), over S3. */
+/** Chunks that are merged, or give way to their whole segment, while a fetch reads them, over S3. */
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { S3Store } from '../../src/store/s3.ts'

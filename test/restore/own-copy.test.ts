@@ -6,7 +6,7 @@ import { before, describe, test, type TestContext } from 'node:test'
 import { memoryAt } from '../../src/archive/bytes-at.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { query } from '../../src/cluster/query.ts'
-import { compareOwnCopy, validBytes } from '../../src/restore/own-copy.ts'
+import { lookAtOwnCopy, validBytesOf, walk } from '../../src/restore/own-copy.ts'
 import { readPageHeader } from '../../src/wal/page.ts'
 import { parseSegmentName } from '../../src/wal/segment.ts'
 import type { ExpectedSegment } from '../../src/wal/segment-check.ts'
@@ -68,13 +68,17 @@ async function writeAndKill(cluster: Cluster, text: string): Promise<Recorded> {
   const expected = { segment, segmentBytes: megabyte, systemIdentifier }
   const olderName = name.slice(0, 16) + (segment.segno - 1).toString(16).toUpperCase().padStart(8, '0')
   const older = await readFile(join(pgWal, olderName))
-  return { expected, bytes, end: await validBytes(memoryAt(bytes), megabyte, expected), older }
+  return { expected, bytes, end: await validBytes(bytes, megabyte, expected), older }
 }
 
 async function compare(t: TestContext, own: Buffer | null, tail: Buffer, expected: ExpectedSegment): Promise<string> {
   const path = join(await tempFolder(t), 'segment')
   if (own !== null) await writeFile(path, own)
-  return await compareOwnCopy(path, memoryAt(tail), tail.length, expected)
+  return (await lookAtOwnCopy(path, memoryAt(tail), tail.length, expected)).compared
+}
+
+async function validBytes(bytes: Buffer, upTo: number, expected: ExpectedSegment): Promise<number> {
+  return validBytesOf(await walk(memoryAt(bytes), upTo, expected), expected)
 }
 
 /** The first bytes of a segment, as pg_wal would hold them: with `behind` up to the full size. */
@@ -130,7 +134,7 @@ for (const version of await testVersions()) {
 
     test('has all where the tail ends in the beginning of a record that was written anew', async (t) => {
       // The server was killed when it had sent only the beginning of a record, came back, and wrote another one there.
-      const whole = await validBytes(memoryAt(one.bytes), 100_000, one.expected)
+      const whole = await validBytes(one.bytes, 100_000, one.expected)
       const tail = flipped(one.bytes.subarray(0, whole + 30), whole + 29, 0xff)
       assert.equal(await compare(t, one.bytes, tail, one.expected), 'has-all')
     })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import { memoryAt } from '../../src/archive/bytes-at.ts'
+import type { WritableCodec } from '../../src/archive/codec-name.ts'
 import { planMerge } from '../../src/archive/tail.ts'
 import { systemClock } from '../../src/kit/clock.ts'
 import { Carrier } from '../../src/ship/carrier.ts'
@@ -25,7 +26,7 @@ interface Place {
   readonly store: MemoryStore
   readonly wal: Buffer
   /** A process that has just started. */
-  begin(): { readonly carrier: Carrier; readonly record: Record }
+  begin(codec?: WritableCodec): { readonly carrier: Carrier; readonly record: Record }
   /** The tail as a recovering server would get it. */
   tail(): Promise<Buffer>
 }
@@ -45,7 +46,10 @@ async function makePlace(t: TestContext): Promise<Place> {
   return {
     store,
     wal,
-    begin: () => ({ carrier: new Carrier({ spool, archive, metrics }), record: new Record() }),
+    begin: (codec = 'lz4') => ({
+      carrier: new Carrier({ source: spool, archive, codec, metrics }),
+      record: new Record(),
+    }),
     tail: async () => {
       const bytes = Buffer.alloc(segmentBytes)
       const read = await archive.readTail(name, segmentBytes, memoryAt(bytes), { signal: deadline() })
@@ -88,4 +92,42 @@ test('a crash between a merge and its deletions, and the merge after it, lose no
   await second.carrier.putChunk(segment, second.record, 800, 900, deadline())
   await merge(second)
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 900))
+})
+
+test('a tail goes on, is merged, and gives way to its segment in another compression than it began in', async (t) => {
+  const place = await makePlace(t)
+  const first = place.begin('lz4')
+  await first.carrier.findChunks({ segment, syncedBytes: 0, left: false }, first.record, deadline())
+  for (let n = 0; n < 4; n++) await first.carrier.putChunk(segment, first.record, n * 100, n * 100 + 100, deadline())
+
+  const second = place.begin('none')
+  await second.carrier.findChunks({ segment, syncedBytes: 400, left: false }, second.record, deadline())
+  for (let n = 4; n < 8; n++) await second.carrier.putChunk(segment, second.record, n * 100, n * 100 + 100, deadline())
+  assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
+  await merge(second)
+  assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
+  assert.equal(place.store.keys.length, 1)
+
+  await second.carrier.putSegment(segment, deadline())
+  await second.carrier.deleteChunks(segment, second.record, deadline())
+  assert.deepEqual(place.store.keys, [`wal_005/${name}`])
+})
+
+test('a chunk that another receiver merges away while chunks are compared is looked for again', async (t) => {
+  const place = await makePlace(t)
+  const first = place.begin()
+  await first.carrier.findChunks({ segment, syncedBytes: 0, left: false }, first.record, deadline())
+  for (let n = 0; n < 8; n++) await first.carrier.putChunk(segment, first.record, n * 100, n * 100 + 100, deadline())
+
+  const second = place.begin()
+  let merging: Promise<void> | null = null
+  place.store.before = async (operation) => {
+    if (operation === 'get') await (merging ??= merge(first))
+  }
+  await second.carrier.findChunks({ segment, syncedBytes: 800, left: false }, second.record, deadline())
+  assert.deepEqual(
+    second.record.chunks?.map((chunk) => chunk.key),
+    place.store.keys,
+  )
+  assert.equal(place.store.keys.length, 1)
 })

@@ -190,6 +190,12 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       ['merge 1 0-800'],
     ],
     [
+      'an open segment that another one has made whole is not merged',
+      [{ synced: 900, chunks: [...eightChunks, segmentBytes] }],
+      false,
+      [],
+    ],
+    [
       'chunks of a segment that is whole are not merged: they are deleted soon',
       [{ synced: 'whole', chunks: [...eightChunks, segmentBytes] }],
       true,

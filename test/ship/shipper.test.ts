@@ -38,6 +38,7 @@ test('a merge that is still on its way when its segment becomes whole leaves no 
     positions,
     shipIntervalMs: 0,
     uploadConcurrency: 4,
+    codec: 'lz4',
     clock: systemClock,
     log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
     metrics: { set: quiet, add: quiet, observe: quiet },

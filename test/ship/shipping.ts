@@ -59,6 +59,7 @@ export class Shipping {
       positions: this.feeder.positions,
       shipIntervalMs: options.shipIntervalMs ?? 0,
       uploadConcurrency: options.uploadConcurrency ?? 4,
+      codec: 'lz4',
       clock: options.clock ?? systemClock,
       log,
       metrics: { set: () => undefined, add: () => undefined, observe: () => undefined },

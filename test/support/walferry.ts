@@ -97,8 +97,16 @@ export async function runFetch(args: readonly string[], options: RunOptions): Pr
 
 /** A restore_command: `walferry-fetch %f %p` with these options and variables, quoted for the shell and PostgreSQL. */
 export function restoreCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${quoted(value)}`)
-  return [...variables, quoted(program('walferry-fetch')), '%f', '%p', ...args.map(quoted)].join(' ')
+  return [...assignments(env), quoted(program('walferry-fetch')), '%f', '%p', ...args.map(quoted)].join(' ')
+}
+
+/** An archive_command: `walferry push %p` in the same way. */
+export function archiveCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
+  return [...assignments(env), quoted(program('walferry')), 'push', '%p', ...args.map(quoted)].join(' ')
+}
+
+function assignments(env: Readonly<Record<string, string>>): string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${quoted(value)}`)
 }
 
 function quoted(text: string): string {

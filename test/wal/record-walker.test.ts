@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Lsn, parseLsn, plus } from '../../src/wal/lsn.ts'
-import { isCompleteSegment, RecordWalker } from '../../src/wal/record-walker.ts'
+import { RecordWalker } from '../../src/wal/record-walker.ts'
 import { type Random, seededRandom } from '../support/random.ts'
 import { WalWriter } from './wal-writer.ts'
 
@@ -337,25 +337,4 @@ test('a walk starts with a page only', () => {
     () => new RecordWalker({ ...options, start: plus(start, 8) }),
     /1\/FFF00008, which does not begin a page/,
   )
-})
-
-test('a segment is complete if its records reach its end or end in a switch, and not if it is padded', () => {
-  const segment = { segment: { timeline: 1, segno: Number(start) / segmentBytes }, segmentBytes }
-  const writer = new WalWriter(options)
-  writer.record(Buffer.alloc(500_000))
-  assert.equal(isCompleteSegment(writer.paddedBytes(), segment), false)
-  writer.record(Buffer.alloc(600_000))
-  const bytes = writer.bytes()
-  assert.equal(isCompleteSegment(bytes.subarray(0, segmentBytes), segment), true)
-  assert.equal(isCompleteSegment(bytes.subarray(0, segmentBytes - 8192), segment), false)
-  assert.equal(isCompleteSegment(bytes, segment), false, 'more than a segment is none')
-  // Padded within the long record: every page of it that is missing is missed.
-  const padded = Buffer.from(bytes.subarray(0, segmentBytes)).fill(0, segmentBytes - 8192)
-  assert.equal(isCompleteSegment(padded, segment), false)
-
-  const switched = new WalWriter(options)
-  switched.record(Buffer.alloc(500_000))
-  switched.switchSegment()
-  assert.equal(isCompleteSegment(switched.bytes(), segment), true)
-  assert.equal(isCompleteSegment(Buffer.alloc(segmentBytes), segment), false)
 })

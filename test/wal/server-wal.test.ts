@@ -7,7 +7,7 @@ import type { Cluster } from '../../src/cluster/cluster.ts'
 import { parseHistory } from '../../src/wal/history.ts'
 import { type Lsn, parseLsn, plus } from '../../src/wal/lsn.ts'
 import { firstReplacesContinuation, majorVersionOf, pageBytes, readPageHeader } from '../../src/wal/page.ts'
-import { isCompleteSegment, RecordWalker } from '../../src/wal/record-walker.ts'
+import { RecordWalker } from '../../src/wal/record-walker.ts'
 import { firstPageFault, SegmentChecker } from '../../src/wal/segment-check.ts'
 import { segmentName, segnoBefore, segnoOf } from '../../src/wal/segment.ts'
 import {
@@ -22,6 +22,7 @@ import {
   withCluster,
 } from '../support/postgres.ts'
 import { type Random, seededRandom } from '../support/random.ts'
+import { stateOf } from './segment-state.ts'
 import {
   afterHeader,
   emit,
@@ -68,7 +69,8 @@ for (const version of await testVersions()) {
           const from = Number(BigInt(segno) * BigInt(segmentBytes) - wal.start)
           const bytes = wal.bytes.subarray(from, from + segmentBytes)
           assert.equal(firstPageFault(bytes, expected), null)
-          assert.equal(isCompleteSegment(bytes, expected), segno < last || end % BigInt(segmentBytes) === 0n)
+          const complete = segno < last || end % BigInt(segmentBytes) === 0n
+          assert.equal(stateOf(bytes, expected).kind, complete ? 'complete' : 'incomplete')
           const later = new RecordWalker({ start: plus(wal.start, from), segmentBytes, timeline: 1 })
           later.push(wal.bytes.subarray(from))
           assert.equal(later.validEnd, end)

@@ -1,0 +1,3 @@
+import { storeOptions } from './open-store.ts'
+
+export const pushOptions = [...storeOptions, 'compression', 'log-level'] as const
