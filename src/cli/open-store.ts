@@ -2,14 +2,22 @@
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { WalferryError } from '../kit/errors.ts'
+import type { Log } from '../kit/log.ts'
 import { DirectoryStore } from '../store/directory.ts'
+import type { NotHonoured } from '../store/s3-if-absent.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Config } from './options.ts'
 
 export const storeOptions = ['store', 's3-endpoint', 's3-region', 's3-path-style'] as const
 
-/** Throws BAD_INPUT for a URL that cannot be read. Does not touch the store. */
-export async function openStore(config: Config<(typeof storeOptions)[number]>): Promise<ObjectStore> {
+/**
+ * Throws BAD_INPUT for a URL that cannot be read. Does not touch the store. `log` is told what is found out later, and is
+ * for those who write.
+ */
+export async function openStore(
+  config: Config<(typeof storeOptions)[number]>,
+  log?: Pick<Log, 'warn'>,
+): Promise<ObjectStore> {
   const url = config.store
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(url)?.[1]
   if (scheme === undefined) return new DirectoryStore(resolve(url))
@@ -28,6 +36,11 @@ export async function openStore(config: Config<(typeof storeOptions)[number]>): 
     ...(config['s3-endpoint'] === undefined ? {} : { endpoint: config['s3-endpoint'] }),
     ...(config['s3-region'] === undefined ? {} : { region: config['s3-region'] }),
     forcePathStyle: config['s3-path-style'] ?? config['s3-endpoint'] !== undefined,
+    onNotHonoured: (found: NotHonoured) =>
+      log?.warn('two writers of one key cannot be told apart: the store does not honour If-None-Match', {
+        store: url,
+        conditionalPut: found,
+      }),
   })
 }
 

@@ -29,7 +29,7 @@ export async function runReceive(flags: Flags): Promise<void> {
   const config = readConfig(receiveOptions, flags, process.env)
   const target = parseTarget(config.url, process.env)
   const log = openLog(config['log-level'], config['log-format'], (line) => process.stderr.write(line))
-  const store = await openStore(config)
+  const store = await openStore(config, log)
   const daemon = new ReceiveDaemon(
     {
       version: version(),

@@ -118,12 +118,6 @@ function meaningOfStatus(status: number, call: S3Call): Meaning {
   if (status === 404 && call.operation === 'HeadObject') return { code: 'KEY_MISSING', retryable: false }
   if (status === 412 && call.ifAbsent === true) return { code: 'KEY_EXISTS', retryable: false }
   if (status === 409 && call.ifAbsent === true) return later
-  if (status === 501 && call.ifAbsent === true) {
-    return {
-      ...never,
-      hint: 'This store has no conditional writes (If-None-Match), so it cannot exclude that two writers meet.',
-    }
-  }
   if (status === 301 || status === 307) return wrongRegion
   if (status === 408 || status === 429 || (status >= 500 && status !== 501)) return later
   if (status >= 200 && status < 300) {

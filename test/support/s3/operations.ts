@@ -10,8 +10,11 @@ import { header, type S3Operation, type S3Request } from './request.ts'
 import { S3Error } from './s3-error.ts'
 import { type XmlElement, xmlDocument, xmlElements, xmlText } from './xml.ts'
 
-/** How this store treats `If-None-Match: *` on a write. Not every provider honours it. */
-export type ConditionalWrites = 'honoured' | 'refused' | 'ignored'
+/**
+ * How this store treats `If-None-Match: *` on a write. Not every provider honours it; radosgw 16 does on a PUT, and
+ * ignores it where the parts of an upload are put together.
+ */
+export type ConditionalWrites = 'honoured' | 'refused' | 'ignored' | 'ignored for parts'
 
 export interface Storage {
   readonly buckets: Map<string, Bucket>
@@ -209,6 +212,7 @@ function checkWriteConditions(bucket: Bucket, request: S3Request, storage: Stora
   const ifMatch = header(request, 'if-match')
   if (ifNoneMatch === undefined && ifMatch === undefined) return
   if (storage.conditionalWrites === 'ignored') return
+  if (storage.conditionalWrites === 'ignored for parts' && request.operation === 'CompleteMultipartUpload') return
   if (storage.conditionalWrites === 'refused' || (ifNoneMatch !== undefined && ifNoneMatch !== '*')) {
     throw new S3Error(501, 'NotImplemented', 'a header you provided implies functionality that is not implemented')
   }
