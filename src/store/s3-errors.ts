@@ -30,7 +30,7 @@ const denied: Meaning = {
 const wrongRegion: Meaning = { ...never, hint: 'The bucket is in another region: set the region, or AWS_REGION.' }
 const badCertificate: Meaning = {
   ...never,
-  hint: 'The certificate of the endpoint is not trusted: name the file of its authority in NODE_EXTRA_CA_CERTS.',
+  hint: 'The certificate of the endpoint is not trusted: name the file of its authority with --s3-ca-file.',
 }
 
 /** S3's error codes, and the SDK's own error names, that say more than their HTTP status. */

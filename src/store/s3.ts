@@ -19,11 +19,12 @@ import type { ConditionalPut } from './conditional-put.ts'
 import { checkKey, checkPrefix, isKey } from './keys.ts'
 import type { CallOptions, GetOptions, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
 import { IfAbsent, type NotHonoured } from './s3-if-absent.ts'
+import { checkEncrypted, type ObjectSettings, settingsInput } from './s3-object-settings.ts'
 import { S3Connection, type S3ConnectionOptions } from './s3-connection.ts'
 import { s3Error } from './s3-errors.ts'
 import { notS3, partBytes, S3Upload } from './s3-upload.ts'
 
-export interface S3StoreOptions extends S3ConnectionOptions {
+export interface S3StoreOptions extends S3ConnectionOptions, ObjectSettings {
   readonly bucket: string
   /** What all keys begin with in the bucket, without slashes at its ends. Default: nothing. */
   readonly prefix?: string
@@ -41,6 +42,7 @@ export class S3Store implements ObjectStore {
   /** "" or with a slash at its end. */
   readonly #prefix: string
   readonly #connection: S3Connection
+  readonly #settings: ObjectSettings
   readonly #ifAbsent: IfAbsent
 
   constructor(options: S3StoreOptions) {
@@ -49,6 +51,7 @@ export class S3Store implements ObjectStore {
     this.#bucket = options.bucket
     this.#prefix = prefix === '' ? '' : `${prefix}/`
     this.#connection = new S3Connection(options)
+    this.#settings = options
     this.#ifAbsent = new IfAbsent(options.endpoint === undefined, options.onNotHonoured ?? (() => undefined))
   }
 
@@ -174,13 +177,18 @@ export class S3Store implements ObjectStore {
     const call = { operation: 'PutObject', target: this.#urlOf(key), ifAbsent: options.ifAbsent }
     const input = {
       ...this.#object(key),
+      ...settingsInput(this.#settings),
       Body: bytes,
       ...(options.ifAbsent ? { IfNoneMatch: '*' } : {}),
     }
-    const { ETag } = await this.#connection.send(call, bytes.length, options.signal, (client, sending) =>
-      client.send(new PutObjectCommand(input), sending),
+    const { ETag, ServerSideEncryption } = await this.#connection.send(
+      call,
+      bytes.length,
+      options.signal,
+      (client, sending) => client.send(new PutObjectCommand(input), sending),
     )
     if (ETag === undefined) throw notS3(call.operation, call.target, 'ETag')
+    checkEncrypted(this.#settings, call, ServerSideEncryption)
   }
 
   /** One PUT if the bytes end within one part, else an upload in parts, one after the other. */
@@ -191,6 +199,7 @@ export class S3Store implements ObjectStore {
       bucket: this.#bucket,
       key: this.#prefix + key,
       url: this.#urlOf(key),
+      settings: this.#settings,
     }
     let upload: S3Upload | undefined
     try {
