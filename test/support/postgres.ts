@@ -50,6 +50,9 @@ const majors = askedFor?.split(',').map(Number) ?? [13, 18]
 /** Below the repository's root, so that what is not there is found in the root's own packages. */
 const matrixFolder = resolve(import.meta.dirname, '../../../test/matrix')
 
+/** WAL that no commit flushes is left to the WAL writer, which on an idle server sleeps for 25 times this: 5 s else. */
+const prompt: Settings = { wal_writer_delay: '10ms' }
+
 /** Enough for the slowest single step on a busy machine; what takes longer hangs. */
 export const stepTimeoutMs = 60_000
 
@@ -91,7 +94,7 @@ export async function makeCluster(options: TestClusterOptions): Promise<Cluster>
       ? await Cluster.create({ ...place, segmentBytes })
       : await Cluster.copyOf(await templateOf(version, segmentBytes), place)
   running.add(cluster)
-  await cluster.configure(settings)
+  await cluster.configure({ ...prompt, ...settings })
   return cluster
 }
 
