@@ -16,7 +16,7 @@ setMaxListeners(0, idle) // many calls share it at once
 export const put = { ifAbsent: false, signal: idle }
 export const putIfAbsent = { ifAbsent: true, signal: idle }
 
-/** How late a call may end here, where the longest time-out is 3 s: the rest is for a busy machine. */
+/** How late a call may end here; the tests that wait for a time-out set one of 3 s at most. */
 const boundMs = 8000
 
 export interface S3Setting {
@@ -44,7 +44,7 @@ export async function s3Setting(
   })
   const open = (more: Partial<S3StoreOptions>): S3Store => {
     const fixed = { bucket: s3.bucket, prefix: 'prefix', endpoint: s3.endpoint }
-    const store = new S3Store({ ...fixed, connectTimeoutMs: 300, idleTimeoutMs: 1000, ...options, ...more })
+    const store = new S3Store({ ...fixed, ...options, ...more })
     stores.push(store)
     return store
   }
