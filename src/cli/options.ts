@@ -8,6 +8,7 @@
  */
 import * as v from 'valibot'
 import type { WritableCodec } from '../archive/codec-name.ts'
+import { parseEncryption } from '../store/encryption.ts'
 import { parseLsn } from '../wal/lsn.ts'
 import { parseStore } from './store-url.ts'
 
@@ -279,6 +280,21 @@ export const options = {
     schema: boolean,
     boolean: true,
     standIns: ['AWS_S3_FORCE_PATH_STYLE'],
+  },
+  's3-sse': {
+    group: 'Store',
+    help: 'Encryption by the S3 service: AES256, aws:kms, or aws:kms:KEY with the id or ARN of a key.',
+    schema: parsed(parseEncryption, 'AES256, aws:kms or aws:kms:KEY'),
+  },
+  's3-storage-class': {
+    group: 'Store',
+    help: 'Storage class of new objects, such as STANDARD_IA; of those that can be read at once.',
+    schema: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_-]*$/, 'a storage class such as STANDARD_IA')),
+  },
+  's3-ca-file': {
+    group: 'Store',
+    help: 'Certificates, as PEM, that the S3 endpoint’s must be signed by, instead of the usual ones.',
+    schema: text,
   },
   'ship-interval': {
     group: 'Store',

@@ -71,7 +71,7 @@ function logOf(config: LogConfig): Log {
 }
 
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
-  const store = await openStore(config)
+  const store = await openStore(config, log)
   const daemon = new ReceiveDaemon(
     {
       version: version(),
