@@ -1,6 +1,5 @@
 /**
- * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it parses its few options itself and loads
- * nothing that it does not use.
+ * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it loads nothing that it does not use.
  */
 import { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError } from '../kit/errors.ts'
@@ -24,7 +23,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   let absentInstead: readonly ErrorCode[] = []
   let store: ObjectStore | null = null
   try {
-    const { name, dest, config } = readFetchArguments(args)
+    const { name, dest, config } = await readFetchArguments(args)
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
@@ -50,7 +49,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
     )
     if (fetched.answer === 'served') {
       if (fetched.what !== 'the segment' || debug) say(`${name}: served ${fetched.what}`)
-      const key = process.env['WALFERRY_PREFETCH_FOR']
+      const key = process.env['_WALFERRY_PREFETCH_FOR']
       if (fetched.what === 'the segment' && config.prefetch > 0 && key !== undefined) {
         const { fetchAhead } = await import('./fetch-ahead.ts')
         await fetchAhead({ archive, name, dest, args, key }, stopped.signal)

@@ -13,7 +13,7 @@ import { openStore } from './open-store.ts'
 const idleMs = 60_000
 
 const [segmentBytes, ...args] = process.argv.slice(2)
-const { dest: relative, config } = readFetchArguments(args)
+const { dest: relative, config } = await readFetchArguments(args)
 const dest = resolve(relative)
 const folder = prefetchFolder(dest)
 const store = await openStore(config)
@@ -23,7 +23,7 @@ try {
   await prefetch({
     archive: new Archive(store),
     folder: '.',
-    key: process.env['WALFERRY_PREFETCH_FOR'] ?? '',
+    key: process.env['_WALFERRY_PREFETCH_FOR'] ?? '',
     dest,
     segmentBytes: Number(segmentBytes),
     segments: config.prefetch,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { entryOf, variableOf } from '../../src/cli/options.ts'
 import { DataFolder } from '../restore/data-folder.ts'
 import { MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
@@ -174,6 +175,15 @@ describe('segments that were fetched ahead', () => {
     assert.equal((await server.ask(2, ['--store', store], `pg_wal/${nameOf(1, 2)}`)).code, 0)
     assert.deepEqual((await readySegments(server.data.pgWal))[0], nameOf(1, 2))
   })
+})
+
+test('walferry-fetch looks at every variable that may name another store', async () => {
+  const script = await readFile(program('walferry-fetch'), 'utf8')
+  for (const name of ['config', 'store', 's3-endpoint', 's3-region', 's3-path-style'] as const) {
+    for (const variable of [variableOf(name), ...(entryOf(name).standIns ?? [])]) {
+      assert.ok(script.includes(`"\${${variable}-}"`), variable)
+    }
+  }
 })
 
 describe('nothing is fetched ahead', () => {
