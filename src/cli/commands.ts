@@ -1,6 +1,7 @@
 /** The commands that yargs parses, all from the one option table. */
 import yargs, { type Argv, type Options } from 'yargs'
 import { WalferryError } from '../kit/errors.ts'
+import { checkOptions } from './check-options.ts'
 import { readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { entryOf, type OptionName, variableOf } from './options.ts'
@@ -55,6 +56,14 @@ export async function runCommand(args: readonly string[]): Promise<number> {
         throw new WalferryError('BAD_INPUT', 'push has to be the first word of the command line', {
           hint: "Write archive_command = 'walferry push %p --store ...', options last.",
         })
+      }),
+    )
+    .command(
+      'check',
+      'Look at a whole set-up: connection, server, slot, spool, store',
+      (argv) => withOptions(argv, checkOptions),
+      run(async (flags) => {
+        code = await (await import('./check.ts')).runCheck(flags)
       }),
     )
     .command(
