@@ -11,7 +11,7 @@ import { type Finding, failedWith, ok, skipped, warning } from './finding.ts'
 
 const probeBytes = 4096
 const readFrom = 1000
-/** For what has to be deleted after an abort. */
+/** For what has to be deleted, also after an abort. */
 const tidyMs = 5000
 
 /** Rejects only with the signal's reason. */
@@ -34,11 +34,10 @@ export async function checkStore(store: ObjectStore, signal: AbortSignal): Promi
     )
     return run.findings
   } finally {
-    if (!run.isTidy) {
-      const options = { signal: AbortSignal.timeout(tidyMs) }
-      // Where this fails, too, "store delete" has said so, or whoever aborted knows.
-      await store.deleteMany([key, twice], options).catch(() => undefined)
-    }
+    // Whatever came before: an answer may have been lost on its way, and the object be there.
+    const options = { signal: AbortSignal.timeout(tidyMs) }
+    // Where this fails, too, "store delete" has said so, or whoever aborted knows.
+    await store.deleteMany([key, twice], options).catch(() => undefined)
   }
 }
 
@@ -51,11 +50,6 @@ class Run {
     this.#signal = signal
   }
 
-  /** Both objects are known to be gone. */
-  get isTidy(): boolean {
-    return this.#isDone('store delete') && this.findings.at(-1)?.name === 'store condition'
-  }
-
   async step(name: string, needs: readonly string[], work: () => Promise<Finding>): Promise<void> {
     const broken = needs.find((need) => !this.#isDone(need))
     if (broken !== undefined) {
@@ -63,7 +57,9 @@ class Run {
       return
     }
     try {
-      this.findings.push(await work())
+      const finding = await work()
+      this.#signal.throwIfAborted()
+      this.findings.push(finding)
     } catch (error) {
       this.#signal.throwIfAborted()
       this.findings.push(failedWith(name, error))
@@ -100,9 +96,17 @@ async function findListed(store: ObjectStore, key: string, signal: AbortSignal):
 }
 
 async function deleteIt(store: ObjectStore, key: string, signal: AbortSignal): Promise<Finding> {
-  await store.deleteMany([key], { signal })
-  if ((await store.head(key, { signal })) === null) return ok('store delete', 'an object is gone once it is deleted')
-  throw new WalferryError('STORE_FAILED', `${key} was deleted, and is still there`)
+  try {
+    await store.deleteMany([key], { signal })
+    if ((await store.head(key, { signal })) === null) return ok('store delete', 'an object is gone once it is deleted')
+  } catch (error) {
+    signal.throwIfAborted()
+    const { what, ...finding } = failedWith('store delete', error)
+    return { ...finding, what: `${what}; ${key} may be left there` }
+  }
+  throw new WalferryError('STORE_FAILED', `${key} was deleted, and is still there`, {
+    hint: 'Without deletes the archive only grows, and a note that a receiver is behind stays and holds recoveries up.',
+  })
 }
 
 export function conditionFinding(found: ConditionalPut): Finding {

@@ -33,8 +33,9 @@ export function checkSynchronous({ settings, sql }: ServerFacts, applicationName
 export function isListed(standbys: string, applicationName: string): boolean {
   const inner = /^\s*(?:(?:first|any)\s+)?\d+\s*\((.*)\)\s*$/is.exec(standbys)?.[1] ?? standbys
   for (const [whole, quoted] of inner.matchAll(/"((?:[^"]|"")*)"|[^\s,"]+/g)) {
-    if (whole === '*') return true
-    if ((quoted?.replaceAll('""', '"') ?? whole).toLowerCase() === applicationName.toLowerCase()) return true
+    const name = quoted?.replaceAll('""', '"') ?? whole
+    // Quoted or not, as src/backend/replication/syncrep_scanner.l has it.
+    if (name === '*' || name.toLowerCase() === applicationName.toLowerCase()) return true
   }
   return false
 }
