@@ -14,6 +14,7 @@ import { checkOtherHosts, checkSlot } from './slot.ts'
 import { checkSpace, checkSpool, lookAtSpool } from './spool.ts'
 import { checkStore } from './store.ts'
 import { checkSynchronous } from './synchronous.ts'
+import { isPassed } from './tell.ts'
 
 export interface CheckConfig {
   readonly target: Target
@@ -42,7 +43,7 @@ export async function checkAll(config: CheckConfig, store: ObjectStore, signal: 
     checkSpool(spool),
     checkSpace(spool, server.identity?.segmentBytes ?? null),
     ...stored,
-    checkIdentity(server.identity, spool, archive, store),
+    checkIdentity(server.identity, spool, archive, { store, hasFailed: !isPassed(stored) }),
     checkClock(server.sql?.clock ?? null),
   ]
 }

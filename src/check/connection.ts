@@ -3,6 +3,7 @@ import type { WalferryError } from '../kit/errors.ts'
 import type { Target } from '../pg/target.ts'
 import { type Finding, failed, failedWith, ok, skipped, warning } from './finding.ts'
 import type { ServerFacts } from './server-facts.ts'
+import { areSendersUsedUp } from './settings.ts'
 
 const oldest = 13
 /** The newest that walferry was tried with. */
@@ -32,10 +33,12 @@ export function checkVersion({ settings }: ServerFacts): Finding {
 
 /** The replication connection is needed; an ordinary one helps. */
 export function checkPrivileges(facts: ServerFacts, target: Target): Finding {
-  const { replication, ordinary, sql, settings } = facts
+  const { replication, ordinary, sql } = facts
   if ('error' in replication) {
     if ('error' in ordinary) return skipped('privileges', 'there is no connection')
-    if (settings?.max_wal_senders === '0') return skipped('privileges', 'max_wal_senders = 0 lets nobody replicate')
+    if (replication.error.fields['sqlstate'] === '53300' && areSendersUsedUp(facts)) {
+      return skipped('privileges', 'max_wal_senders leaves none free to try it')
+    }
     return refusal('privileges', replication.error)
   }
   if ('error' in ordinary) {

@@ -26,16 +26,19 @@ export function checkIdentity(
   server: ServerIdentity | null,
   { folder, owner: spoolOwner }: SpoolFacts,
   archive: ArchiveOwner,
-  store: ObjectStore,
+  store: { readonly store: ObjectStore; readonly hasFailed: boolean },
 ): Finding {
   const name = 'identity'
   if (server === null) return skipped(name, 'there is no replication connection to ask for it')
   const { systemIdentifier, segmentBytes } = server
   try {
     if (spoolOwner !== null) assertSameServer(server, { ...spoolOwner, from: `the spool ${folder}` })
-    if ('error' in archive) return failedWith(name, archive.error)
+    if ('error' in archive) {
+      if (store.hasFailed) return skipped(name, 'the store failed, so nobody can tell whose archive it is')
+      return failedWith(name, archive.error)
+    }
     const mine = { systemIdentifier: String(systemIdentifier), segmentBytes }
-    if (archive.owner !== null) assertSameCluster(store, archive.owner, mine)
+    if (archive.owner !== null) assertSameCluster(store.store, archive.owner, mine)
   } catch (error) {
     return failedWith(name, error)
   }

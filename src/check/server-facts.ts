@@ -63,7 +63,7 @@ export interface SeenSlot {
 
 export interface SqlFacts {
   readonly isSuperuser: boolean
-  /** How many there are now, ours included. */
+  /** How many there are now. */
   readonly senders: number
   readonly slots: number
   /** Roles and databases with synchronous_commit = remote_apply of their own: `role app`, `database shop`. */
@@ -92,7 +92,10 @@ type Replicated = Pick<ServerFacts, 'replication' | 'settings' | 'identity'> & {
 /** Rejects only with the signal's reason. */
 export async function askServer(target: Target, slot: string, signal: AbortSignal): Promise<ServerFacts> {
   const first = await replicated(target, slot, signal)
-  const second = await ordinary(first.target, slot, signal)
+  // Whom the first one did not reach, the second one would wait for in vain, too.
+  const second: Ordinary = isReached(first.replication)
+    ? await ordinary(first.target, slot, signal)
+    : { ordinary: first.replication, settings: null, sql: null }
   const { replication, identity } = first
   const connected = 'host' in replication ? replication.host : 'host' in second.ordinary ? second.ordinary.host : null
   const others = connected === null ? [] : target.hosts.filter((host) => describeHost(host) !== connected)
@@ -130,6 +133,11 @@ async function replicated(target: Target, slot: string, signal: AbortSignal): Pr
   } finally {
     await client?.close()
   }
+}
+
+/** It was connected, or a server has refused it: that has an SQLSTATE. */
+function isReached(attempt: Attempt): boolean {
+  return 'host' in attempt || attempt.error.fields['sqlstate'] !== undefined
 }
 
 type Ordinary = Pick<ServerFacts, 'ordinary' | 'settings' | 'sql'> & {

@@ -37,14 +37,22 @@ function checkWalLevel({ wal_level: level }: Settings): Finding {
   )
 }
 
-function checkSenders(settings: Settings, { sql }: ServerFacts): Finding {
+/** Nobody else can replicate now. */
+export function areSendersUsedUp({ settings, sql }: ServerFacts): boolean {
+  return settings !== null && sql !== null && sql.senders >= Number(settings.max_wal_senders)
+}
+
+function checkSenders(settings: Settings, facts: ServerFacts): Finding {
+  const { sql, slot, replication } = facts
   const name = 'max_wal_senders'
   const most = Number(settings.max_wal_senders)
   const remedy = `Set max_wal_senders = ${most + 10}, and restart the server.`
   if (most === 0) return failed(name, '0: the server lets nobody receive WAL', remedy)
   if (sql === null) return ok(name, `${most}; how many are in use cannot be asked`)
-  if (sql.senders < most) return ok(name, `${sql.senders} of ${most} in use`)
-  return warning(name, `all ${most} are in use: a receiver that starts now finds none`, remedy)
+  if (!areSendersUsedUp(facts)) return ok(name, `${sql.senders} of ${most} in use`)
+  const isReceiving = slot?.by === 'sql' && slot.seen !== null && slot.seen.activePid !== null
+  const tell = 'error' in replication && !isReceiving ? failed : warning
+  return tell(name, `all ${most} are in use: a receiver that starts now finds none`, remedy)
 }
 
 function checkSlots(settings: Settings, { sql, slot }: ServerFacts, wanted: string): Finding {

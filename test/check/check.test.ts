@@ -10,6 +10,7 @@ import { checkAll } from '../../src/check/check.ts'
 import type { Finding } from '../../src/check/finding.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { freePort } from '../../src/cluster/free-port.ts'
+import { WalferryError } from '../../src/kit/errors.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { lockSpool } from '../../src/spool/lock.ts'
 import { MadeWal } from '../restore/made-wal.ts'
@@ -200,6 +201,19 @@ async function checkRest(t: TestContext, { cluster, sql }: Setting): Promise<voi
     assert.deepEqual(complaints(inSpool), ['identity failed'])
     assert.match(inSpool.get('identity')?.what ?? '', /43/)
     assert.deepEqual(await readdir(spool), ['000000010000000000000001'])
+  })
+
+  await t.test('a store that fails leaves open whose archive it is', async (t) => {
+    const store = new MemoryStore()
+    store.before = () => {
+      throw new WalferryError('STORE_DENIED', 'no', { hint: 'Ask for it.' })
+    }
+    const skipped = ['store read skipped', 'store list skipped', 'store delete skipped', 'store condition skipped']
+    assert.deepEqual(complaints(await check(t, cluster, { store })), [
+      'store write failed',
+      ...skipped,
+      'identity skipped',
+    ])
   })
 
   await t.test('a spool that a receiver is running with is told, and not disturbed', async (t) => {

@@ -42,6 +42,7 @@ const refused = {
     fields: { sqlstate: '42501' },
   }),
 }
+const noneFree = { error: new WalferryError('PG_CONNECTION_LOST', 'cannot', { fields: { sqlstate: '53300' } }) }
 const identity = { systemIdentifier: 7n, timeline: 1, flushedUpTo: parseLsn('0/3000000'), segmentBytes: 1024 ** 2 }
 
 const good: ServerFacts = {
@@ -91,7 +92,9 @@ test('the privileges: replication is needed, an ordinary connection helps, a sup
   for (const [facts, state] of [
     [good, 'ok'],
     [{ ...good, replication: refused }, 'failed'],
-    [{ ...good, replication: refused, settings: noSenders }, 'skipped'],
+    [{ ...good, replication: noneFree, settings: noSenders }, 'skipped'],
+    [{ ...good, replication: noneFree, sql: { ...sql, senders: 10 } }, 'skipped'],
+    [{ ...good, replication: noneFree }, 'failed'],
     [{ ...good, ordinary: refused, sql: null }, 'warning'],
     [{ ...good, sql: { ...sql, isSuperuser: true } }, 'warning'],
     [away, 'skipped'],
@@ -118,6 +121,10 @@ test('settings', () => {
     'max_wal_senders failed',
   ])
   assert.deepEqual(complaints({ max_wal_senders: '1' }), ['max_wal_senders warning'])
+  assert.deepEqual(complaints({ max_wal_senders: '1' }, { replication: noneFree }), ['max_wal_senders failed'])
+  const active = { by: 'sql', seen: { ...slot, activePid: '4711' } } as const
+  const receiving = complaints({ max_wal_senders: '1' }, { replication: noneFree, slot: active })
+  assert.deepEqual(receiving, ['max_wal_senders warning'])
   assert.deepEqual(complaints({ max_replication_slots: '0' }), ['max_replication_slots failed'])
   assert.deepEqual(complaints({ max_replication_slots: '1' }), ['max_replication_slots failed'])
   assert.deepEqual(complaints({ max_replication_slots: '1' }, { slot: { by: 'sql', seen: slot } }), [])
