@@ -293,7 +293,7 @@ export const options = {
   },
   's3-ca-file': {
     group: 'Store',
-    help: 'Certificates, as PEM, that the S3 endpoint’s must be signed by, instead of the usual ones.',
+    help: "Certificates, as PEM, that the S3 endpoint's must be signed by, instead of the usual ones.",
     schema: text,
   },
   'ship-interval': {
