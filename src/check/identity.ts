@@ -42,7 +42,7 @@ export function checkIdentity(
   } catch (error) {
     return failedWith(name, error)
   }
-  const whose = archive.owner === null ? 'nobody’s yet: receive makes it this cluster’s' : 'this cluster’s'
+  const whose = archive.owner === null ? "nobody's yet: receive makes it this cluster's" : "this cluster's"
   return ok(
     name,
     `system identifier ${systemIdentifier}, segments of ${segmentBytes / 1024 ** 2} MB; the archive is ${whose}`,

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { deadline, testVersions, withCluster } from '../support/postgres.ts'
+import { identityKey } from '../../src/archive/keys.ts'
+import { DirectoryStore } from '../../src/store/directory.ts'
+import { deadline, megabyte, testVersions, withCluster } from '../support/postgres.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
-import { program, runProgram, startProgram } from '../support/walferry.ts'
+import { program, runProgram, startProgram, startReceive } from '../support/walferry.ts'
 
 const url = 'postgres://keeper@127.0.0.1:1/?sslmode=disable'
 const password = 'hunter2'
@@ -61,16 +63,41 @@ test('a check that is asked to end leaves nothing in the store, and is answered 
 
 const newest = (await testVersions()).at(-1)
 if (newest !== undefined) {
-  test('warnings alone end with exit code 0', async (t) => {
-    await withCluster({ version: newest }, async ({ connection: { host, port } }) => {
-      const folder = await tempFolder(t)
-      const conninfo = `host=${host} port=${port} user=postgres sslmode=disable`
-      const args = ['check', '--url', conninfo, '--store', folder, '--spool', join(folder, 'spool')]
-      const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
-      assert.deepEqual([code, stderr], [0, ''], stdout)
-      assert.match(stdout, /^warning {2}privileges .*superuser/m)
-      assert.doesNotMatch(stdout, /^(failed|skipped)/m)
-      assert.ok(!(await readdir(folder)).includes('spool'))
+  test('warnings alone end with exit code 0, before receive has ever run and while it runs', async (t) => {
+    await withCluster({ version: newest, segmentBytes: megabyte }, async ({ connection }) => {
+      const store = await tempFolder(t)
+      const spool = join(await tempFolder(t), 'spool')
+      const conninfo = `host=${connection.host} port=${connection.port} user=postgres sslmode=disable`
+      const args = ['check', '--url', conninfo, '--store', store, '--spool', spool]
+      const check = async (): Promise<string> => {
+        const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+        assert.deepEqual([code, stderr], [0, ''], stdout)
+        assert.match(stdout, /^warning {2}privileges .*superuser/m)
+        assert.doesNotMatch(stdout, /^(failed|skipped)/m)
+        return stdout
+      }
+      const before = await check()
+      assert.match(before, /^ok {7}slot .*receive creates it\n/m)
+      assert.match(before, /^ok {7}spool .*receive creates it\n/m)
+      assert.match(before, /^ok {7}identity .*nobody's yet/m)
+
+      const receive = startReceive(t, { server: connection, store, spool })
+      await receive.waitForReady(deadline())
+      // The archive is claimed by then, or soon.
+      await receive.waitUntil(
+        async () => (await new DirectoryStore(store).head(identityKey, { signal: deadline() })) !== null,
+        deadline(),
+      )
+      const meanwhile = await check()
+      assert.match(meanwhile, /^ok {7}slot .*a receiver streams from it/m)
+      assert.match(meanwhile, /^ok {7}spool .*a receiver is running with it\n/m)
+      assert.match(meanwhile, /^ok {7}identity .*the archive is this cluster's\n/m)
+      assert.ok((await receive.readyz(deadline())).ready)
+      assert.deepEqual(
+        (await readdir(join(store, 'walferry_001'))).filter((name) => name.startsWith('check-')),
+        [],
+      )
+      assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
     })
   })
 }
