@@ -13,7 +13,8 @@ export function checkClock(clock: ClockFacts | null): Finding {
   if (Math.abs(aheadMs) <= toleratedMs) return ok('clock', `at most ${seconds} s from the server's`)
   return warning(
     'clock',
-    `the server's clock is ${seconds} s ${aheadMs > 0 ? 'ahead of' : 'behind'} ours. No WAL depends on it; lags in seconds are by the server's clock, and times in the log and in notes of the archive by ours`,
+    `the server's clock is ${seconds} s ${aheadMs > 0 ? 'ahead of' : 'behind'} ours. No WAL depends on it; ` +
+      `lags in seconds are by the server's clock, and times in the log and in notes of the archive by ours`,
     'Let both follow a time server (NTP). S3 refuses requests from a clock that is 15 minutes off.',
   )
 }

@@ -44,8 +44,10 @@ export function checkPrivileges(facts: ServerFacts, target: Target): Finding {
   if ('error' in ordinary) {
     return warning(
       'privileges',
-      `${target.user} may replicate; an ordinary connection to the database ${target.database}, which tells the state of the slot, is refused: ${ordinary.error.message}`,
-      `receive does without it. To let check see more, add a line for the database ${target.database} to pg_hba.conf: REPLICATION is enough for the role.`,
+      `${target.user} may replicate; an ordinary connection to the database ${target.database}, ` +
+        `which tells the state of the slot, is refused: ${ordinary.error.message}`,
+      `receive does without it. To let check see more, add a line for the database ${target.database} to pg_hba.conf: ` +
+        `REPLICATION is enough for the role.`,
     )
   }
   if (sql?.isSuperuser === true) {
@@ -59,7 +61,8 @@ export function checkPrivileges(facts: ServerFacts, target: Target): Finding {
 function refusal(name: string, error: WalferryError): Finding {
   if (error.fields['sqlstate'] === '53300') {
     const remedy =
-      'Raise max_wal_senders (with wal_level = replica) or max_connections, and restart the server; or end a connection that nobody needs.'
+      'Raise max_wal_senders (with wal_level = replica) or max_connections, and restart the server; ' +
+      'or end a connection that nobody needs.'
     return failed(name, error.message, remedy)
   }
   return failedWith(name, error)

@@ -90,7 +90,8 @@ function checkDurability(settings: Settings): Finding {
   if (off.length === 0) return ok('durability', 'fsync and full_page_writes are on')
   return warning(
     'durability',
-    `${off.join(' and ')} ${off.length === 1 ? 'is' : 'are'} off: after a crash the server may have lost WAL that it has sent, or have torn pages`,
+    `${off.join(' and ')} ${off.length === 1 ? 'is' : 'are'} off: ` +
+      `after a crash the server may have lost WAL that it has sent, or have torn pages`,
     `Set ${off.map((name) => `${name} = on`).join(' and ')}, and reload the server.`,
   )
 }

@@ -47,7 +47,8 @@ function seen(slot: SeenSlot, wanted: WantedSlot): Finding {
     return failed(
       'slot',
       `${name} is invalidated (${slot.invalidation ?? 'its WAL was removed'}): the server no longer keeps WAL for it`,
-      'Start receive: it goes on from what the server still has. If WAL is missing then, take a new base backup; raise max_slot_wal_keep_size.',
+      'Start receive: it goes on from what the server still has. ' +
+        'If WAL is missing then, take a new base backup; raise max_slot_wal_keep_size.',
     )
   }
   if (slot.restartLsn === null) return unreserved(wanted)

@@ -114,7 +114,8 @@ export function conditionFinding(found: ConditionalPut): Finding {
   if (found === 'honoured') return ok(name, 'the second of two writers of one key is kept away')
   return warning(
     name,
-    `the store ${found === 'refused' ? 'refuses' : 'ignores'} conditional writes (If-None-Match): that two receivers write to the archive at once cannot be excluded`,
+    `the store ${found === 'refused' ? 'refuses' : 'ignores'} conditional writes (If-None-Match): ` +
+      `that two receivers write to the archive at once cannot be excluded`,
     'Let one receiver alone write to this archive, or use a store that honours If-None-Match.',
   )
 }

@@ -21,7 +21,8 @@ export function checkSynchronous({ settings, sql }: ServerFacts, applicationName
   }
   return failed(
     name,
-    `synchronous_commit = remote_apply (${waiting.join(', ')}), and ${applicationName} is in synchronous_standby_names: walferry never applies WAL, so commits that wait for it never end`,
+    `synchronous_commit = remote_apply (${waiting.join(', ')}), and ${applicationName} is in synchronous_standby_names: ` +
+      `walferry never applies WAL, so commits that wait for it never end`,
     `Set synchronous_commit = on there, or take ${applicationName} out of synchronous_standby_names ("${standbys}").`,
   )
 }
