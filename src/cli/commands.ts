@@ -3,10 +3,12 @@ import { WalferryError } from '../kit/errors.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
+import { storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { givenFor } from './values.ts'
 
 export interface Command {
   readonly name: string
@@ -51,7 +53,7 @@ export const commands: readonly Command[] = [
     name: 'demo',
     operands: [],
     summary: 'See it work: a throw-away server, a crash, a recovery, every row compared',
-    options: ['pg-bin'],
+    options: ['pg-bin', ...storeOptions],
     run: runDemo,
   },
 ]
@@ -91,8 +93,11 @@ function noCommand(word: string | undefined): WalferryError {
 
 async function runDemo(args: readonly string[]): Promise<number> {
   try {
-    const config = readConfig(['pg-bin'], await gather(['pg-bin'], args, process.env))
-    await (await import('./demo.ts')).runDemo(config)
+    const sources = await gather(['pg-bin', ...storeOptions], args, process.env)
+    const config = readConfig(['pg-bin'], sources)
+    // Without a store it ships into a folder of its own.
+    const store = givenFor('store', sources) === null ? null : readConfig(storeOptions, sources)
+    await (await import('./demo.ts')).runDemo(config, store)
     return 0
   } catch (error) {
     report(error, false)
