@@ -1,5 +1,6 @@
 /** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
+import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { storeOptions } from './open-store.ts'
@@ -40,6 +41,13 @@ export const commands: readonly Command[] = [
     summary: 'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
     options: pushOptions,
     run: async (args) => (await import('./push.ts')).runPush(args),
+  },
+  {
+    name: 'check',
+    operands: [],
+    summary: 'Look at a whole set-up: connection, server, slot, spool, store',
+    options: checkOptions,
+    run: async (args) => (await import('./check.ts')).runCheck(args),
   },
   {
     name: 'demo',
