@@ -48,12 +48,18 @@ export class ReplicationClient {
   readonly majorVersion: number
   /** The host that it is connected to, of those of the target: `a.example:5432`. */
   readonly host: string
+  /** `TLSv1.3`, or null for plain text. */
+  readonly tlsVersion: string | null
+  /** The target narrowed to the very server that it is connected to. */
+  readonly target: Target
   readonly #session: Session
 
   private constructor(session: Session) {
     this.#session = session
     this.majorVersion = session.majorVersion
     this.host = session.host
+    this.tlsVersion = session.tlsVersion
+    this.target = session.target
   }
 
   /**
@@ -269,7 +275,8 @@ function parseSize(text: string): number {
   return parseUnit(text, sizeUnits)
 }
 
-function parseDurationMs(text: string): number {
+/** `90500ms`, `1min` -> milliseconds. */
+export function parseDurationMs(text: string): number {
   return parseUnit(text, timeUnitsMs)
 }
 
