@@ -8,6 +8,7 @@
  * proved in the spool that has to wait for the archive, because "could not look" is not "nothing there".
  */
 import { setMaxListeners } from 'node:events'
+import { hostname } from 'node:os'
 import { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
@@ -27,6 +28,7 @@ import { type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
+import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
@@ -68,6 +70,9 @@ interface Pipeline {
   readonly claimed: Promise<void>
   /** Resolves when everything is shipped after a drain; rejects with what halted the shipper. */
   readonly shipping: Promise<void>
+  readonly keeper: BacklogKeeper
+  /** Resolves when the keeper of the note has ended; until the archive is claimed it does nothing. */
+  readonly keeping: Promise<void>
 }
 
 /** How long a start with WAL in the spool waits for a store that does not answer, before it streams without it. */
@@ -157,6 +162,8 @@ export class ReceiveDaemon {
     } finally {
       this.#cut.abort(new Error('stopped'))
       await this.#pipeline?.shipping.catch(() => undefined)
+      await this.#pipeline?.keeping
+      if (this.#isClaimed) await this.#pipeline?.keeper.leave()
       await listener?.close()
       await this.#pipeline?.spool.close()
     }
@@ -223,6 +230,16 @@ export class ReceiveDaemon {
     })
     const claimed = this.#claim(cluster)
     const shipping = claimed.then(() => shipper.run(this.#cut.signal))
+    const keeper = new BacklogKeeper({
+      slot: this.#config.slot,
+      host: hostname(),
+      spool,
+      positions: this.positions,
+      store: this.#archive.store,
+      clock: systemClock,
+      log: this.#log,
+    })
+    const keeping = claimed.then(() => keeper.run(this.#cut.signal)).catch(() => undefined)
     // It is awaited later, by whoever needs it.
     claimed.then(
       () => {
@@ -231,7 +248,7 @@ export class ReceiveDaemon {
       (error: unknown) => this.#refused.abort(error),
     )
     shipping.catch(() => undefined)
-    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping }
+    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping, keeper, keeping }
     return this.#pipeline
   }
 

@@ -8,7 +8,7 @@
  *     s3.objects.get('wal_005/00000001000000000000002A.lz4')
  *     await s3.stop()
  */
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { sleep } from '../../src/kit/abort.ts'
@@ -66,6 +66,8 @@ export class S3Server {
     this.bucket = options.bucket ?? 'walferry'
     this.#conditionalWrites = options.conditionalWrites ?? 'honoured'
     this.#buckets.set(this.bucket, new Bucket())
+    // Every answer that is slow listens to it.
+    setMaxListeners(0, this.#stopping.signal)
     this.#http = createServer((message, response) => void this.#serve(message, response))
     // A connection that ended by itself in an idle moment would be a fault that no test asked for.
     this.#http.keepAliveTimeout = 0
