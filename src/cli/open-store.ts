@@ -1,15 +1,33 @@
 /** From --store to a store. The only place that names concrete stores; S3 is loaded only where it is chosen. */
+import { X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { WalferryError } from '../kit/errors.ts'
+import type { Log } from '../kit/log.ts'
 import { DirectoryStore } from '../store/directory.ts'
+import type { NotHonoured } from '../store/s3-if-absent.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Config } from './options.ts'
 
-export const storeOptions = ['store', 's3-endpoint', 's3-region', 's3-path-style'] as const
+export const storeOptions = [
+  'store',
+  's3-endpoint',
+  's3-region',
+  's3-path-style',
+  's3-sse',
+  's3-storage-class',
+  's3-ca-file',
+] as const
 
-/** Throws BAD_INPUT for a URL that cannot be read. Does not touch the store. */
-export async function openStore(config: Config<(typeof storeOptions)[number]>): Promise<ObjectStore> {
+/**
+ * Throws BAD_INPUT for a URL or a file of certificates that cannot be read. Does not touch the store. `log` is told what is found out later, and is
+ * for those who write.
+ */
+export async function openStore(
+  config: Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>,
+  log?: Pick<Log, 'warn'>,
+): Promise<ObjectStore> {
   const url = config.store
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(url)?.[1]
   if (scheme === undefined) return new DirectoryStore(resolve(url))
@@ -27,7 +45,15 @@ export async function openStore(config: Config<(typeof storeOptions)[number]>): 
     prefix: match[2] ?? '',
     ...(config['s3-endpoint'] === undefined ? {} : { endpoint: config['s3-endpoint'] }),
     ...(config['s3-region'] === undefined ? {} : { region: config['s3-region'] }),
+    ...(config['s3-sse'] === undefined ? {} : { encryption: config['s3-sse'] }),
+    ...(config['s3-storage-class'] === undefined ? {} : { storageClass: config['s3-storage-class'] }),
+    ...(config['s3-ca-file'] === undefined ? {} : { authorities: await readAuthorities(config['s3-ca-file']) }),
     forcePathStyle: config['s3-path-style'] ?? config['s3-endpoint'] !== undefined,
+    onNotHonoured: (found: NotHonoured) =>
+      log?.warn('two writers of one key cannot be told apart: the store does not honour If-None-Match', {
+        store: url,
+        conditionalPut: found,
+      }),
   })
 }
 
@@ -38,6 +64,20 @@ function folderOf(url: string): string {
     throw new WalferryError('BAD_INPUT', `--store: "${url}" is no file URL`, {
       cause,
       hint: 'Write file:///absolute/path.',
+    })
+  }
+}
+
+/** TLS would pass over what it cannot read, and then trust nobody: that is told here, where the file has a name. */
+async function readAuthorities(path: string): Promise<string> {
+  try {
+    const pem = await readFile(path, 'utf8')
+    void new X509Certificate(pem)
+    return pem
+  } catch (cause) {
+    throw new WalferryError('BAD_INPUT', `--s3-ca-file: "${path}" could not be read as certificates`, {
+      cause,
+      hint: 'Name a file that holds the certificate of the endpoint’s authority as PEM (-----BEGIN CERTIFICATE-----).',
     })
   }
 }

@@ -6,6 +6,7 @@
  */
 import * as v from 'valibot'
 import type { WritableCodec } from '../archive/codec-name.ts'
+import { parseEncryption } from '../store/encryption.ts'
 import { parseLsn } from '../wal/lsn.ts'
 
 /** A value that a person writes: how it reads is said in the error, with `hint` as an example. */
@@ -161,6 +162,21 @@ export const options = {
     help: 'Put the bucket into the path instead of the host name; on by itself where --s3-endpoint is given.',
     schema: boolean,
     boolean: true,
+  },
+  's3-sse': {
+    group: 'Store',
+    help: 'Encryption by the S3 service: AES256, aws:kms, or aws:kms:KEY with the id or ARN of a key.',
+    schema: parsed(parseEncryption, 'AES256, aws:kms or aws:kms:KEY'),
+  },
+  's3-storage-class': {
+    group: 'Store',
+    help: 'Storage class of new objects, such as STANDARD_IA; of those that can be read at once.',
+    schema: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_-]*$/, 'a storage class such as STANDARD_IA')),
+  },
+  's3-ca-file': {
+    group: 'Store',
+    help: 'Certificates, as PEM, that the S3 endpoint’s must be signed by, instead of the usual ones.',
+    schema: text,
   },
   'ship-interval': {
     group: 'Store',

@@ -36,7 +36,7 @@ export async function runReceive(flags: Flags): Promise<void> {
   await refuseUnwritable(config.compression)
   const target = parseTarget(config.url, process.env)
   const log = openLog(config['log-level'], config['log-format'], (line) => process.stderr.write(line))
-  const store = await openStore(config)
+  const store = await openStore(config, log)
   const daemon = new ReceiveDaemon(
     {
       version: version(),

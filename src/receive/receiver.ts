@@ -146,7 +146,8 @@ export class Receiver {
           throw new WalferryError('SERVER_BEHIND', message, { retryable: true })
         }
         this.#options.accept(server)
-        if (!this.#slotWasOurs) await this.#tryForSlot(client, server, signal)
+        if (!this.#slotWasOurs)
+          await this.#tryForSlot(client, server, signal).catch((error) => this.#noteLostSlot(error))
         const end = await this.#streamOnce(client, server, signal)
         if (end.kind === 'stopped') return
         this.#options.log.info(`the timeline ended; the server went on as timeline ${end.timeline}`, {
@@ -317,9 +318,8 @@ export class Receiver {
     const known = isError(error) ? error : null
     if (known === null) throw error
     this.#problem = known
-    this.#slotIsLost ||= isError(known, 'PG_REFUSED') && known.fields['sqlstate'] === slotInvalidated
     if (!this.#options.loop || halting.includes(known.code) || isGap(known)) throw known
-    if (known.code === 'SLOT_IN_USE' || known.code === 'WAL_REMOVED') this.#slotWasOurs = false
+    if (isError(known, 'SLOT_IN_USE', 'WAL_REMOVED') || isInvalidated(known)) this.#slotWasOurs = false
     this.#state = 'waiting'
     this.#options.onReconnect(known.code)
     // What a person must mend is asked for at the slow end; what mends itself, at once.
@@ -329,6 +329,13 @@ export class Receiver {
     if (known.retryable) log.warn(describe(known), fields)
     else log.error(describe(known), fields)
     await sleep(waitMs, signal)
+  }
+
+  /** An invalidated slot is no reason to stop: it is made again before the stream. */
+  #noteLostSlot(error: unknown): void {
+    if (!isInvalidated(error)) throw error
+    this.#slotIsLost = true
+    this.#options.log.warn('the server has invalidated the slot', { slot: this.#options.slot, reason: error.message })
   }
 
   #nextWaitMs(): number {
@@ -344,4 +351,8 @@ export class Receiver {
 /** WAL is lost, and nothing may go on. */
 function isGap(error: WalferryError): boolean {
   return error.code === 'WAL_REMOVED' && !error.retryable
+}
+
+function isInvalidated(error: unknown): error is WalferryError {
+  return isError(error, 'PG_REFUSED') && error.fields['sqlstate'] === slotInvalidated
 }

@@ -35,6 +35,7 @@ const durableFoldersKept = 1000
 
 export class DirectoryStore implements ObjectStore {
   readonly url: string
+  readonly conditionalPut = 'honoured' // a link to a name that is taken fails
   readonly #root: string
   /** Folders whose entries, up to the root, were synced by this process. */
   readonly #durableFolders = new Set<string>()

@@ -1,3 +1,5 @@
+import type { ConditionalPut } from './conditional-put.ts'
+
 /**
  * What walferry needs of a store, and what a store promises. Knows nothing of WAL.
  *
@@ -13,10 +15,14 @@ export interface ObjectStore {
   /** Where it is, for messages: `s3://bucket/prefix` or an absolute path. Holds no secret. */
   readonly url: string
 
+  /** What is known so far of puts with `ifAbsent`. Where they are not honoured, `put` looks first, and two may meet. */
+  readonly conditionalPut: ConditionalPut | 'unknown'
+
   /**
    * Stores an object. Resolves only once it is durable, whole and visible to every reader; if it rejects, a reader sees
    * the old state or the whole new object (an answer can be lost on its way), never a part of it.
-   * With `ifAbsent`, rejects KEY_EXISTS if the key is taken, and changes nothing. Of two such calls at once one wins.
+   * With `ifAbsent`, rejects KEY_EXISTS if the key is taken, and changes nothing. Of two such calls at once one wins,
+   * unless the store cannot tell them apart (`conditionalPut`).
    * An iterable is read once, with bounded memory; when it throws, nothing is stored and its error is thrown on.
    */
   put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void>

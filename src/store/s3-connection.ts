@@ -25,6 +25,8 @@ export interface S3ConnectionOptions {
   readonly region?: string
   /** Whether the bucket is in the path and not in the host's name. Default: with an endpoint of one's own. */
   readonly forcePathStyle?: boolean
+  /** Certificates in PEM. Only those that one of them has signed are trusted then. Default: Node.js's. */
+  readonly authorities?: string
   readonly connectTimeoutMs?: number
   readonly idleTimeoutMs?: number
   readonly minBytesPerSecond?: number
@@ -52,7 +54,13 @@ export class S3Connection {
     this.#graceMs = connectTimeoutMs + this.#idleTimeoutMs
     // How much is done at once is for the callers to say; to queue for a socket here would eat up their deadlines.
     const httpAgent = new HttpAgent({ keepAlive: true })
-    const httpsAgent = new HttpsAgent({ keepAlive: true })
+    const { authorities } = options
+    const httpsAgent = new HttpsAgent({
+      keepAlive: true,
+      // Said, it holds against NODE_TLS_REJECT_UNAUTHORIZED=0 as well.
+      rejectUnauthorized: true,
+      ...(authorities === undefined ? {} : { ca: authorities }),
+    })
     this.#agents = [httpAgent, httpsAgent]
     const own = options.endpoint !== undefined
     const region = options.region ?? (own ? 'us-east-1' : undefined)

@@ -30,7 +30,7 @@ const denied: Meaning = {
 const wrongRegion: Meaning = { ...never, hint: 'The bucket is in another region: set the region, or AWS_REGION.' }
 const badCertificate: Meaning = {
   ...never,
-  hint: 'The certificate of the endpoint is not trusted: name the file of its authority in NODE_EXTRA_CA_CERTS.',
+  hint: 'The certificate of the endpoint is not trusted: name the file of its authority with --s3-ca-file.',
 }
 
 /** S3's error codes, and the SDK's own error names, that say more than their HTTP status. */
@@ -118,12 +118,6 @@ function meaningOfStatus(status: number, call: S3Call): Meaning {
   if (status === 404 && call.operation === 'HeadObject') return { code: 'KEY_MISSING', retryable: false }
   if (status === 412 && call.ifAbsent === true) return { code: 'KEY_EXISTS', retryable: false }
   if (status === 409 && call.ifAbsent === true) return later
-  if (status === 501 && call.ifAbsent === true) {
-    return {
-      ...never,
-      hint: 'This store has no conditional writes (If-None-Match), so it cannot exclude that two writers meet.',
-    }
-  }
   if (status === 301 || status === 307) return wrongRegion
   if (status === 408 || status === 429 || (status >= 500 && status !== 501)) return later
   if (status >= 200 && status < 300) {

@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { withDeadline } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
+import { checkEncrypted, type ObjectSettings, settingsInput } from './s3-object-settings.ts'
 import type { S3Connection } from './s3-connection.ts'
 
 export interface UploadTarget {
@@ -21,6 +22,7 @@ export interface UploadTarget {
   readonly key: string
   /** For messages. */
   readonly url: string
+  readonly settings: ObjectSettings
 }
 
 // All parts but the last must have 5 MiB, and there may be 10 000: so one object may have 156 GiB.
@@ -35,11 +37,19 @@ export class S3Upload {
 
   static async begin(target: UploadTarget, signal: AbortSignal): Promise<S3Upload> {
     const call = { operation: 'CreateMultipartUpload', target: target.url }
-    const { UploadId } = await target.connection.send(call, 0, signal, (client, options) =>
-      client.send(new CreateMultipartUploadCommand({ Bucket: target.bucket, Key: target.key }), options),
+    const input = { Bucket: target.bucket, Key: target.key, ...settingsInput(target.settings) }
+    const { UploadId, ServerSideEncryption } = await target.connection.send(call, 0, signal, (client, options) =>
+      client.send(new CreateMultipartUploadCommand(input), options),
     )
     if (UploadId === undefined) throw notS3('CreateMultipartUpload', target.url, 'UploadId')
-    return new S3Upload(target, UploadId)
+    const upload = new S3Upload(target, UploadId)
+    try {
+      checkEncrypted(target.settings, call, ServerSideEncryption)
+    } catch (error) {
+      await upload.abandon()
+      throw error
+    }
+    return upload
   }
 
   private constructor(target: UploadTarget, uploadId: string) {

@@ -15,18 +15,24 @@ import {
 } from '@aws-sdk/client-s3'
 import { isError, WalferryError } from '../kit/errors.ts'
 import { partsOf } from './body.ts'
+import type { ConditionalPut } from './conditional-put.ts'
 import { checkKey, checkPrefix, isKey } from './keys.ts'
 import type { CallOptions, GetOptions, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
+import { IfAbsent, type NotHonoured } from './s3-if-absent.ts'
+import { checkEncrypted, type ObjectSettings, settingsInput } from './s3-object-settings.ts'
 import { S3Connection, type S3ConnectionOptions } from './s3-connection.ts'
 import { s3Error } from './s3-errors.ts'
 import { notS3, partBytes, S3Upload } from './s3-upload.ts'
 
-export interface S3StoreOptions extends S3ConnectionOptions {
+export interface S3StoreOptions extends S3ConnectionOptions, ObjectSettings {
   readonly bucket: string
   /** What all keys begin with in the bucket, without slashes at its ends. Default: nothing. */
   readonly prefix?: string
+  /** Called once, if the service turns out not to honour conditional writes: two writers at once may meet then. */
+  readonly onNotHonoured?: (found: NotHonoured) => void
 }
 
+const smallBytes = 64 * 1024 // to put that much twice is not noticed
 const pageKeys = 1000 // the most that S3 lists, and the most that it deletes, in one call
 const pageBytes = 512 * 1024 // a page of long keys, as XML
 
@@ -36,6 +42,8 @@ export class S3Store implements ObjectStore {
   /** "" or with a slash at its end. */
   readonly #prefix: string
   readonly #connection: S3Connection
+  readonly #settings: ObjectSettings
+  readonly #ifAbsent: IfAbsent
 
   constructor(options: S3StoreOptions) {
     const prefix = (options.prefix ?? '').replace(/^\/+|\/+$/g, '')
@@ -43,6 +51,12 @@ export class S3Store implements ObjectStore {
     this.#bucket = options.bucket
     this.#prefix = prefix === '' ? '' : `${prefix}/`
     this.#connection = new S3Connection(options)
+    this.#settings = options
+    this.#ifAbsent = new IfAbsent(options.endpoint === undefined, options.onNotHonoured ?? (() => undefined))
+  }
+
+  get conditionalPut(): ConditionalPut | 'unknown' {
+    return this.#ifAbsent.found
   }
 
   async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
@@ -152,16 +166,29 @@ export class S3Store implements ObjectStore {
   }
 
   async #putWhole(key: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
+    const { ifAbsent, signal } = options
+    const send = (condition: boolean): Promise<void> => this.#sendWhole(key, bytes, { ifAbsent: condition, signal })
+    if (!ifAbsent) return await send(false)
+    const size = bytes.length <= smallBytes ? 'small' : 'large'
+    await this.#ifAbsent.write({ look: () => this.#refuseTaken(key, signal), send, size })
+  }
+
+  async #sendWhole(key: string, bytes: Uint8Array, options: PutOptions): Promise<void> {
     const call = { operation: 'PutObject', target: this.#urlOf(key), ifAbsent: options.ifAbsent }
     const input = {
       ...this.#object(key),
+      ...settingsInput(this.#settings),
       Body: bytes,
       ...(options.ifAbsent ? { IfNoneMatch: '*' } : {}),
     }
-    const { ETag } = await this.#connection.send(call, bytes.length, options.signal, (client, sending) =>
-      client.send(new PutObjectCommand(input), sending),
+    const { ETag, ServerSideEncryption } = await this.#connection.send(
+      call,
+      bytes.length,
+      options.signal,
+      (client, sending) => client.send(new PutObjectCommand(input), sending),
     )
     if (ETag === undefined) throw notS3(call.operation, call.target, 'ETag')
+    checkEncrypted(this.#settings, call, ServerSideEncryption)
   }
 
   /** One PUT if the bytes end within one part, else an upload in parts, one after the other. */
@@ -172,6 +199,7 @@ export class S3Store implements ObjectStore {
       bucket: this.#bucket,
       key: this.#prefix + key,
       url: this.#urlOf(key),
+      settings: this.#settings,
     }
     let upload: S3Upload | undefined
     try {
@@ -180,11 +208,20 @@ export class S3Store implements ObjectStore {
         upload ??= await S3Upload.begin(target, signal)
         await upload.add(part.bytes, signal)
       }
-      await upload?.complete(ifAbsent, signal)
+      const send = async (condition: boolean): Promise<void> => upload?.complete(condition, signal)
+      if (!ifAbsent) return await send(false)
+      await this.#ifAbsent.write({ look: () => this.#refuseTaken(key, signal), send, size: 'parts' })
     } catch (error) {
       await upload?.abandon()
       throw error
     }
+  }
+
+  async #refuseTaken(key: string, signal: AbortSignal): Promise<void> {
+    if ((await this.head(key, { signal })) === null) return
+    throw new WalferryError('KEY_EXISTS', `${this.#urlOf(key)} is already there`, {
+      fields: { target: this.#urlOf(key) },
+    })
   }
 
   #object(key: string): { readonly Bucket: string; readonly Key: string } {

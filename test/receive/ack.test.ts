@@ -6,13 +6,14 @@ import { asLsn, type Lsn, lsnZero } from '../../src/wal/lsn.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const timeoutMs = 30_000
+const quiet = (): void => undefined
 
 interface Scene {
   readonly clock: FakeClock
   readonly ack: Ack
   readonly errors: string[]
   /** Moves the shipped position. */
-  ship(upTo: Lsn): void
+  readonly ship: (upTo: Lsn) => void
 }
 
 function scene(ack: 'spool' | 'store'): Scene {
@@ -20,7 +21,6 @@ function scene(ack: 'spool' | 'store'): Scene {
   const positions = new Positions(clock)
   positions.startAt(asLsn(1000), asLsn(1000))
   const errors: string[] = []
-  const quiet = (): void => undefined
   const log = { error: (message: string) => void errors.push(message), warn: quiet, info: quiet, debug: quiet }
   return {
     clock,

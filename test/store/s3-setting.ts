@@ -8,7 +8,7 @@ import { S3Store, type S3StoreOptions } from '../../src/store/s3.ts'
 import { keysOf, readAll } from '../contract/object-store.ts'
 import { setEnvironment } from '../support/environment.ts'
 import type { S3Operation, S3Request } from '../support/s3/request.ts'
-import { type S3Server, startS3Server } from '../support/s3-server.ts'
+import { type S3Server, type S3ServerOptions, startS3Server } from '../support/s3-server.ts'
 
 export const mebibyte = 1024 * 1024
 export const idle = new AbortController().signal
@@ -16,7 +16,7 @@ setMaxListeners(0, idle) // many calls share it at once
 export const put = { ifAbsent: false, signal: idle }
 export const putIfAbsent = { ifAbsent: true, signal: idle }
 
-/** How late a call may end here, where the longest time-out is 3 s: the rest is for a busy machine. */
+/** How late a call may end here; the tests that wait for a time-out set one of 3 s at most. */
 const boundMs = 8000
 
 export interface S3Setting {
@@ -30,8 +30,12 @@ export interface S3Setting {
  * A server and a store, for one test. Keys begin with `prefix/` in the bucket. Sets the environment, the same for every
  * such server, and leaves it so: a test file is a process of its own, and its tests may run side by side.
  */
-export async function s3Setting(test: TestContext, options: Partial<S3StoreOptions> = {}): Promise<S3Setting> {
-  const s3 = await startS3Server()
+export async function s3Setting(
+  test: TestContext,
+  options: Partial<S3StoreOptions> = {},
+  serverOptions: S3ServerOptions = {},
+): Promise<S3Setting> {
+  const s3 = await startS3Server(serverOptions)
   setEnvironment(s3.environment)
   const stores: S3Store[] = []
   test.after(async () => {
@@ -40,7 +44,7 @@ export async function s3Setting(test: TestContext, options: Partial<S3StoreOptio
   })
   const open = (more: Partial<S3StoreOptions>): S3Store => {
     const fixed = { bucket: s3.bucket, prefix: 'prefix', endpoint: s3.endpoint }
-    const store = new S3Store({ ...fixed, connectTimeoutMs: 300, idleTimeoutMs: 1000, ...options, ...more })
+    const store = new S3Store({ ...fixed, ...options, ...more })
     stores.push(store)
     return store
   }

@@ -25,6 +25,7 @@ const pageKeys = 1000 // a real store answers a listing in pages, and others wri
 
 export class MemoryStore implements ObjectStore {
   readonly url = 'memory://test'
+  readonly conditionalPut = 'honoured'
   /** Requests so far; a listing counts once for each page. */
   readonly calls: Record<Operation, number> = { put: 0, get: 0, head: 0, list: 0, deleteMany: 0 }
   /** Called before each request, with its key or prefix. What it throws, the request rejects with. */

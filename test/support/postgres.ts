@@ -14,7 +14,7 @@ import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { after, test } from 'node:test'
 import pg from 'pg'
 import { isError } from '../../src/kit/errors.ts'
@@ -44,8 +44,14 @@ export interface TestClusterOptions {
   readonly ownIdentity?: boolean
 }
 
-/** The oldest and the newest major version that walferry supports. */
-const majors = [13, 18]
+/** The oldest and the newest major version that walferry supports, or those that were asked for: `14,15`. */
+const askedFor = process.env['WALFERRY_TEST_MAJORS']
+const majors = askedFor?.split(',').map(Number) ?? [13, 18]
+/** Below the repository's root, so that what is not there is found in the root's own packages. */
+const matrixFolder = resolve(import.meta.dirname, '../../../test/matrix')
+
+/** WAL that no commit flushes is left to the WAL writer, which on an idle server sleeps for 25 times this: 5 s else. */
+const prompt: Settings = { wal_writer_delay: '10ms' }
 
 /** Enough for the slowest single step on a busy machine; what takes longer hangs. */
 export const stepTimeoutMs = 60_000
@@ -54,15 +60,18 @@ const running = new RunningClusters()
 const templates = new Map<string, Promise<Cluster>>()
 const folders = new Set<string>()
 
-/** The versions to test with. For one that this machine lacks, registers a skipped test that says so. */
+/**
+ * The versions to test with. For one that this machine lacks, registers a skipped test that says so; one that was asked
+ * for by name must be there.
+ */
 export async function testVersions(): Promise<TestVersion[]> {
   const found: TestVersion[] = []
   for (const major of majors) {
     try {
-      const binaries = await findBinaries({ major, from: import.meta.dirname, signal: deadline() })
+      const binaries = await findBinaries({ major, from: matrixFolder, signal: deadline() })
       found.push({ major, binaries })
     } catch (error) {
-      if (!isError(error, 'CLUSTER_FAILED')) throw error
+      if (askedFor !== undefined || !isError(error, 'CLUSTER_FAILED')) throw error
       const reason = `${error.message} (${process.platform}-${process.arch})`
       void test(`with PostgreSQL ${major}`, { skip: reason }, () => undefined)
     }
@@ -85,7 +94,7 @@ export async function makeCluster(options: TestClusterOptions): Promise<Cluster>
       ? await Cluster.create({ ...place, segmentBytes })
       : await Cluster.copyOf(await templateOf(version, segmentBytes), place)
   running.add(cluster)
-  await cluster.configure(settings)
+  await cluster.configure({ ...prompt, ...settings })
   return cluster
 }
 

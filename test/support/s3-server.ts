@@ -10,6 +10,7 @@
  */
 import { once, setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { sleep } from '../../src/kit/abort.ts'
 import { Bucket } from './s3/bucket.ts'
@@ -25,6 +26,10 @@ export interface S3ServerOptions {
   /** A bucket to begin with. Default: `walferry`. */
   readonly bucket?: string
   readonly conditionalWrites?: ConditionalWrites
+  /** False: a request to encrypt is passed over. Default: true. */
+  readonly encrypts?: boolean
+  /** Makes it an endpoint of https, named localhost. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer }
 }
 
 export interface S3LogEntry {
@@ -56,6 +61,8 @@ export class S3Server {
   readonly #http: Server
   readonly #buckets = new Map<string, Bucket>()
   readonly #conditionalWrites: ConditionalWrites
+  readonly #encrypts: boolean
+  readonly #origin: string
   readonly #stopping = new AbortController()
   readonly #injections: Injection[] = []
   #arrivals: ((request: S3Request) => void)[] = []
@@ -65,16 +72,19 @@ export class S3Server {
   constructor(options: S3ServerOptions) {
     this.bucket = options.bucket ?? 'walferry'
     this.#conditionalWrites = options.conditionalWrites ?? 'honoured'
+    this.#encrypts = options.encrypts ?? true
+    this.#origin = options.tls === undefined ? 'http://127.0.0.1' : 'https://localhost'
     this.#buckets.set(this.bucket, new Bucket())
     // Every answer that is slow listens to it.
     setMaxListeners(0, this.#stopping.signal)
-    this.#http = createServer((message, response) => void this.#serve(message, response))
+    const serve = (message: IncomingMessage, response: ServerResponse): void => void this.#serve(message, response)
+    this.#http = options.tls === undefined ? createServer(serve) : createTlsServer(options.tls, serve)
     // A connection that ended by itself in an idle moment would be a fault that no test asked for.
     this.#http.keepAliveTimeout = 0
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${this.#port}`
+    return `${this.#origin}:${this.#port}`
   }
 
   /** What the AWS SDK needs to find in its environment, and nothing of this machine's. */
@@ -207,7 +217,11 @@ export class S3Server {
     checkSignature(request, this, this.#now())
     const payload = await readPayload(request, this.#body(message, fault))
     if (fault?.kind === 'otherRange') request.headers.range = fault.range
-    const result = answer({ buckets: this.#buckets, conditionalWrites: this.#conditionalWrites }, request, payload)
+    const result = answer(
+      { buckets: this.#buckets, conditionalWrites: this.#conditionalWrites, encrypts: this.#encrypts },
+      request,
+      payload,
+    )
     if (fault?.kind === 'corrupt' && fault.what === 'stored') this.bucketNamed(request.bucket).flipByte(request.key, 0)
     if (fault?.kind === 'errorIn200') return errorAnswer(new S3Error(200, fault.code, 'injected'))
     return result

@@ -6,16 +6,21 @@ import { randomUUID } from 'node:crypto'
 import { Bucket, type StoredObject, type Upload } from './bucket.ts'
 import { listObjects } from './listing.ts'
 import { hash, type Payload } from './payload.ts'
+import { checkSettings, encryptionHeaders, settingsHeaders } from './settings.ts'
 import { header, type S3Operation, type S3Request } from './request.ts'
 import { S3Error } from './s3-error.ts'
 import { type XmlElement, xmlDocument, xmlElements, xmlText } from './xml.ts'
 
-/** How this store treats `If-None-Match: *` on a write. Not every provider honours it. */
-export type ConditionalWrites = 'honoured' | 'refused' | 'ignored'
+/**
+ * How this store treats `If-None-Match: *` on a write. Not every provider honours it; radosgw 16 does on a PUT, and
+ * ignores it where the parts of an upload are put together.
+ */
+export type ConditionalWrites = 'honoured' | 'refused' | 'ignored' | 'ignored for parts'
 
 export interface Storage {
   readonly buckets: Map<string, Bucket>
   readonly conditionalWrites: ConditionalWrites
+  readonly encrypts: boolean
 }
 
 export interface S3Answer {
@@ -34,6 +39,7 @@ export function answer(storage: Storage, request: S3Request, payload: Payload): 
   if (request.operation === 'Unknown') throw new S3Error(501, 'NotImplemented', `${request.method} is not implemented`)
   const bucket = storage.buckets.get(request.bucket)
   if (bucket === undefined) throw new S3Error(404, 'NoSuchBucket', 'the specified bucket does not exist')
+  checkSettings(request)
   return operations[request.operation](bucket, request, payload, storage)
 }
 
@@ -45,8 +51,9 @@ function createBucket(storage: Storage, request: S3Request): S3Answer {
 
 const putObject: Operation = (bucket, request, payload, storage) => {
   checkWriteConditions(bucket, request, storage)
-  const { etag } = bucket.set(request.key, payload.bytes, keptHeaders(request))
-  return empty(200, { etag, ...checksumHeader(payload.crc32) })
+  const headers = keptHeaders(request, storage)
+  const { etag } = bucket.set(request.key, payload.bytes, headers)
+  return empty(200, { etag, ...checksumHeader(payload.crc32), ...encryptionHeaders(headers) })
 }
 
 const copyObject: Operation = (bucket, request, _payload, storage) => {
@@ -98,19 +105,22 @@ const deleteObjects: Operation = (bucket, request, payload) => {
   return xml('DeleteResult', quiet ? [] : keys.map((key): XmlElement => ['Deleted', [['Key', key]]]))
 }
 
-const createMultipartUpload: Operation = (bucket, request) => {
+const createMultipartUpload: Operation = (bucket, request, _payload, storage) => {
   const uploadId = randomUUID()
+  const headers = keptHeaders(request, storage)
   bucket.uploads.set(uploadId, {
     key: request.key,
     started: new Date(),
-    headers: keptHeaders(request),
+    headers,
     parts: new Map(),
   })
-  return xml('InitiateMultipartUploadResult', [
+  const content = [
     ['Bucket', request.bucket],
     ['Key', request.key],
     ['UploadId', uploadId],
-  ])
+  ] as const
+  const result = xml('InitiateMultipartUploadResult', content)
+  return { ...result, headers: { ...result.headers, ...encryptionHeaders(headers) } }
 }
 
 const uploadPart: Operation = (bucket, request, payload) => {
@@ -209,6 +219,7 @@ function checkWriteConditions(bucket: Bucket, request: S3Request, storage: Stora
   const ifMatch = header(request, 'if-match')
   if (ifNoneMatch === undefined && ifMatch === undefined) return
   if (storage.conditionalWrites === 'ignored') return
+  if (storage.conditionalWrites === 'ignored for parts' && request.operation === 'CompleteMultipartUpload') return
   if (storage.conditionalWrites === 'refused' || (ifNoneMatch !== undefined && ifNoneMatch !== '*')) {
     throw new S3Error(501, 'NotImplemented', 'a header you provided implies functionality that is not implemented')
   }
@@ -243,8 +254,8 @@ function objectHeaders(object: StoredObject): Record<string, string | number> {
   }
 }
 
-function keptHeaders(request: S3Request): Record<string, string> {
-  const kept: Record<string, string> = {}
+function keptHeaders(request: S3Request, storage: Storage): Record<string, string> {
+  const kept = settingsHeaders(request, storage.encrypts)
   for (const name of Object.keys(request.headers)) {
     const value = header(request, name)
     if (value !== undefined && (name === 'content-type' || name.startsWith('x-amz-meta-'))) kept[name] = value
