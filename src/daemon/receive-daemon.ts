@@ -24,6 +24,7 @@ import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
+import { OtherHosts } from '../receive/other-hosts.ts'
 import { type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
@@ -151,6 +152,7 @@ export class ReceiveDaemon {
       this.#log.error(`set aside a file of the spool: ${name} ${fault}`, { as, hint })
     }
     const listener = await this.#listen()
+    const lookingAfter = this.#lookAfterOtherHosts()
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -161,6 +163,7 @@ export class ReceiveDaemon {
       await this.#drain(stop)
     } finally {
       this.#cut.abort(new Error('stopped'))
+      await lookingAfter
       await this.#pipeline?.shipping.catch(() => undefined)
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
@@ -194,6 +197,21 @@ export class ReceiveDaemon {
     })
     this.#log.info('listening', { url: listener.url })
     return listener
+  }
+
+  async #lookAfterOtherHosts(): Promise<void> {
+    const { target, slot, requireSlot, ack } = this.#config
+    if (target.hosts.length === 1) return
+    const hosts = new OtherHosts({
+      target,
+      slot,
+      requireSlot,
+      streamed: () => this.#receiver.streamed,
+      durable: () => (ack === 'store' ? this.positions.shipped : this.positions.synced),
+      clock: systemClock,
+      log: this.#log,
+    })
+    await hosts.run(this.#cut.signal)
   }
 
   #open(cluster: ClusterOfSpool, knownFrom: string): Pipeline {

@@ -19,6 +19,8 @@ export interface Session {
   readonly majorVersion: number
   /** Which host of the target it is, for messages. */
   readonly host: string
+  /** The same, as the entry of the target's hosts that it is. */
+  readonly entry: Host
   /** The target narrowed to the very server that this session is on, even if the host's name leads to several. */
   readonly target: Target
   /** Says goodbye, or cuts the line where the server does not answer. Never rejects. */
@@ -122,6 +124,7 @@ class Attempt {
       connection,
       majorVersion: Number.parseInt(version, 10),
       host: describeHost(host),
+      entry: host,
       target: { ...target, sessionAttrs: 'any', hosts: [{ ...host, address: connection.remoteAddress }] },
       close: () => close(client, connection),
     }

@@ -90,9 +90,8 @@ export class BacklogKeeper {
   async leave(): Promise<void> {
     const { log, positions } = this.#options
     const isAhead = positions.synced > positions.shipped
-    const late = (): Error => new Error(`the store did not answer within ${leaveMs / 1000} s`)
     try {
-      await withDeadline(leaveMs, new AbortController().signal, late, async (signal) => {
+      await withDeadline(leaveMs, new AbortController().signal, tooLate, async (signal) => {
         if (isAhead) return await this.#write(signal)
         if (this.#askedMs === Number.NEGATIVE_INFINITY) await this.#ask(signal)
         if (this.#isShipped()) await this.#delete(signal)
@@ -168,4 +167,8 @@ export class BacklogKeeper {
     this.#wroteMs = Number.NEGATIVE_INFINITY
     log.info('the note of what the archive lacked is deleted: all of it is shipped')
   }
+}
+
+function tooLate(): Error {
+  return new Error(`the store did not answer within ${leaveMs / 1000} s`)
 }
