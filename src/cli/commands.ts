@@ -1,97 +1,93 @@
-/** The commands that yargs parses, all from the one option table. */
-import yargs, { type Argv, type Options } from 'yargs'
+/** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
-import { readConfig } from './config.ts'
+import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
-import { entryOf, type OptionName, variableOf } from './options.ts'
+import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
-import { receiveOptions } from './receive.ts'
+import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
-import { version } from './version.ts'
 
+export interface Command {
+  readonly name: string
+  /** What has to follow the name, before the options. */
+  readonly operands: readonly string[]
+  readonly summary: string
+  readonly options: readonly OptionName[]
+  /** Tells what is wrong on standard error, and resolves with the exit code. `args` is all that follows the name. */
+  readonly run: (args: readonly string[]) => Promise<number>
+}
+
+export const commands: readonly Command[] = [
+  {
+    name: 'receive',
+    operands: [],
+    summary: 'Receive WAL from a server, keep it in the spool, ship it to the store',
+    options: receiveOptions,
+    run: async (args) => (await import('./receive.ts')).runReceive(args),
+  },
+  {
+    name: 'fetch',
+    operands: ['NAME', 'DEST'],
+    summary: 'Bring one WAL file back, for restore_command (walferry-fetch %f %p ...)',
+    options: fetchOptions,
+    run: async (args) => (await import('./fetch.ts')).runFetch(args),
+  },
+  {
+    name: 'push',
+    operands: ['PATH'],
+    summary: 'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
+    options: pushOptions,
+    run: async (args) => (await import('./push.ts')).runPush(args),
+  },
+  {
+    name: 'demo',
+    operands: [],
+    summary: 'See it work: a throw-away server, a crash, a recovery, every row compared',
+    options: ['pg-bin'],
+    run: runDemo,
+  },
+]
+
+/** Not 1, because PostgreSQL would take that from a mistyped restore_command for the end of WAL. */
 const exitNoCommand = 126
 
-/** Runs a command line, and returns the exit code. */
+/** Runs a command line, and resolves with the exit code. */
 export async function runCommand(args: readonly string[]): Promise<number> {
-  let code = 0
-  const run = (work: (flags: Record<string, unknown>) => Promise<void>) => async (flags: Record<string, unknown>) => {
-    try {
-      await work(flags)
-    } catch (error) {
-      report(error, flags['log-level'] === 'debug')
-      code = 1
-    }
+  const [word, ...rest] = args
+  const command = commands.find((one) => one.name === word)
+  // Behind the operands of `fetch` and `push` it is a slip: PostgreSQL must not take the help for a file that is done.
+  const isAsked = (flag: string): boolean => (command?.operands.length ? rest[0] === flag : args.includes(flag))
+  if (isAsked('--help')) {
+    const { helpFor } = await import('./help.ts')
+    process.stdout.write(helpFor(command ?? null, commands, process.stdout.columns ?? 100))
+    return 0
   }
-  const parser = yargs([...args])
-    .scriptName('walferry')
-    .usage('$0 <command>\n\nShips the write-ahead log of PostgreSQL to object storage, and gives it back.')
-    .parserConfiguration({ 'camel-case-expansion': false, 'duplicate-arguments-array': true })
-    .command(
-      'receive',
-      'Receive WAL from a server, keep it in the spool, ship it to the store',
-      (argv) => withOptions(argv, receiveOptions),
-      run(async (flags) => (await import('./receive.ts')).runReceive(flags)),
-    )
-    .command(
-      'fetch <name> <dest>',
-      'Bring one WAL file back, for restore_command (walferry-fetch %f %p ...)',
-      (argv) =>
-        withOptions(argv, fetchOptions)
-          .positional('name', { describe: 'Segment or history file', type: 'string' })
-          .positional('dest', { describe: 'Where to put it', type: 'string' }),
-      () => {
-        // main.ts runs it, where it comes first. Here it would pass for done, and PostgreSQL would promote.
-        throw new WalferryError('BAD_INPUT', 'fetch has to be the first word of the command line', {
-          hint: "Write restore_command = 'walferry-fetch %f %p --store ...', options last.",
-        })
-      },
-    )
-    .command(
-      'push <path>',
-      'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
-      (argv) => withOptions(argv, pushOptions).positional('path', { describe: 'The file', type: 'string' }),
-      run(() => {
-        // main.ts runs it, where it comes first.
-        throw new WalferryError('BAD_INPUT', 'push has to be the first word of the command line', {
-          hint: "Write archive_command = 'walferry push %p --store ...', options last.",
-        })
-      }),
-    )
-    .command(
-      'demo',
-      'See it work: a throw-away server, a crash, a recovery, every row compared',
-      (argv) => withOptions(argv, ['pg-bin']),
-      run(async (flags) => (await import('./demo.ts')).runDemo(readConfig(['pg-bin'], flags, process.env))),
-    )
-    .demandCommand(1, 'A command is missing.')
-    .strict()
-    .version(version())
-    .wrap(Math.min(110, process.stdout.columns ?? 100))
-    .exitProcess(false)
-    .fail((message: string, error?: Error) => {
-      throw error ?? new WalferryError('BAD_INPUT', message, { hint: 'See walferry --help.' })
-    })
+  if (isAsked('--version')) {
+    const { version } = await import('./version.ts')
+    process.stdout.write(`${version()}\n`)
+    return 0
+  }
+  if (command !== undefined) return await command.run(rest)
+  report(noCommand(word), false)
+  // `push` behind its options comes from archive_command, where a code of 126 or more ends the archiver process.
+  return args.includes('push') ? 1 : exitNoCommand
+}
+
+function noCommand(word: string | undefined): WalferryError {
+  const known = `Commands: ${commands.map((one) => one.name).join(', ')}. See walferry --help.`
+  if (word === undefined) return new WalferryError('BAD_INPUT', 'a command is missing', { hint: known })
+  // Anything but a plain word may be a connection URL, with a password.
+  const shown = /^[\w-]+$/.test(word) ? `"${word}"` : 'the first word of the command line'
+  return new WalferryError('BAD_INPUT', `${shown} is no command, which has to come first`, { hint: known })
+}
+
+async function runDemo(args: readonly string[]): Promise<number> {
   try {
-    await parser.parseAsync()
+    const config = readConfig(['pg-bin'], await gather(['pg-bin'], args, process.env))
+    await (await import('./demo.ts')).runDemo(config)
+    return 0
   } catch (error) {
     report(error, false)
-    return exitNoCommand
-  }
-  return code
-}
-
-function withOptions(argv: Argv, names: readonly OptionName[]): Argv {
-  for (const name of names) argv.option(name, yargsOption(name))
-  return argv
-}
-
-function yargsOption(name: OptionName): Options {
-  const entry = entryOf(name)
-  return {
-    type: entry.boolean === true ? 'boolean' : 'string',
-    group: `${entry.group}:`,
-    describe: `${entry.required === true ? '(required) ' : ''}${entry.help} [${variableOf(name)}]`,
-    ...(entry.alias === undefined ? {} : { alias: entry.alias }),
-    ...(entry.fallback === undefined ? {} : { defaultDescription: entry.fallback }),
+    return 1
   }
 }

@@ -156,7 +156,7 @@ class Demo {
       listen: null,
     } as const
     const store = await openStore({
-      store: archive,
+      store: { kind: 'folder', path: archive },
       's3-endpoint': undefined,
       's3-region': undefined,
       's3-path-style': undefined,

@@ -1,6 +1,5 @@
 /**
- * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it parses its few options itself and loads
- * nothing that it does not use.
+ * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it loads nothing that it does not use.
  */
 import { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
@@ -8,10 +7,9 @@ import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { type Flags, readConfig } from './config.ts'
+import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { openStore } from './open-store.ts'
-import { parseFlags } from './quick-flags.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -26,8 +24,8 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   let absentInstead: readonly ErrorCode[] = []
   let store: ObjectStore | null = null
   try {
-    const { name, dest, flags } = parse(args)
-    const config = readConfig(fetchOptions, flags, process.env)
+    const { name, dest, rest } = parse(args)
+    const config = readConfig(fetchOptions, await gather(fetchOptions, rest, process.env))
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
@@ -102,22 +100,14 @@ class StopSignals {
   }
 }
 
-function parse(args: readonly string[]): { name: string; dest: string; flags: Flags } {
+function parse(args: readonly string[]): { name: string; dest: string; rest: readonly string[] } {
   const [name, dest, ...rest] = args
   if (name === undefined || dest === undefined || name.startsWith('-') || dest.startsWith('-')) {
-    throw usage('NAME and DEST come first, options after')
+    throw new WalferryError('BAD_INPUT', 'NAME and DEST come first, options after', {
+      hint: "Write restore_command = 'walferry-fetch %f %p --store s3://bucket/prefix'. See walferry fetch --help.",
+    })
   }
-  try {
-    return { name, dest, flags: parseFlags(rest, fetchOptions) }
-  } catch (error) {
-    throw usage(error instanceof Error ? error.message : String(error))
-  }
-}
-
-function usage(message: string): WalferryError {
-  return new WalferryError('BAD_INPUT', message, {
-    hint: "Write restore_command = 'walferry-fetch %f %p --store s3://bucket/prefix'. See walferry fetch --help.",
-  })
+  return { name, dest, rest }
 }
 
 function say(text: string): void {

@@ -2,7 +2,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { DirectoryStore } from '../store/directory.ts'
@@ -21,28 +20,19 @@ export const storeOptions = [
 ] as const
 
 /**
- * Throws BAD_INPUT for a URL or a file of certificates that cannot be read. Does not touch the store. `log` is told what is found out later, and is
- * for those who write.
+ * Throws BAD_INPUT for a file of certificates that cannot be read. Does not touch the store. `log` is told what is found
+ * out later, and is for those who write.
  */
 export async function openStore(
   config: Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>,
   log?: Pick<Log, 'warn'>,
 ): Promise<ObjectStore> {
-  const url = config.store
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(url)?.[1]
-  if (scheme === undefined) return new DirectoryStore(resolve(url))
-  if (scheme === 'file') return new DirectoryStore(folderOf(url))
-  if (scheme !== 's3') {
-    throw new WalferryError('BAD_INPUT', `--store: "${scheme}://" is not known`, {
-      hint: 'Write s3://bucket/prefix, file:///path, or the path of a folder.',
-    })
-  }
-  const match = /^s3:\/\/([^/]+)(?:\/(.*?))?\/*$/.exec(url)
-  if (match === null) throw new WalferryError('BAD_INPUT', `--store: "${url}" names no bucket`)
+  const place = config.store
+  if (place.kind === 'folder') return new DirectoryStore(resolve(place.path))
   const { S3Store } = await import('../store/s3.ts')
   return new S3Store({
-    bucket: match[1] ?? '',
-    prefix: match[2] ?? '',
+    bucket: place.bucket,
+    prefix: place.prefix,
     ...(config['s3-endpoint'] === undefined ? {} : { endpoint: config['s3-endpoint'] }),
     ...(config['s3-region'] === undefined ? {} : { region: config['s3-region'] }),
     ...(config['s3-sse'] === undefined ? {} : { encryption: config['s3-sse'] }),
@@ -51,21 +41,10 @@ export async function openStore(
     forcePathStyle: config['s3-path-style'] ?? config['s3-endpoint'] !== undefined,
     onNotHonoured: (found: NotHonoured) =>
       log?.warn('two writers of one key cannot be told apart: the store does not honour If-None-Match', {
-        store: url,
+        store: `s3://${place.bucket}/${place.prefix}`,
         conditionalPut: found,
       }),
   })
-}
-
-function folderOf(url: string): string {
-  try {
-    return fileURLToPath(url)
-  } catch (cause) {
-    throw new WalferryError('BAD_INPUT', `--store: "${url}" is no file URL`, {
-      cause,
-      hint: 'Write file:///absolute/path.',
-    })
-  }
 }
 
 /** TLS would pass over what it cannot read, and then trust nobody: that is told here, where the file has a name. */

@@ -1,13 +1,16 @@
 /**
- * The one option table: flags, environment variables, help and meaning of every option of every command.
+ * The one option table: flags, environment variables, keys of the configuration file, help and meaning of every option
+ * of every command.
  *
- * An option `ship-interval` is the flag `--ship-interval` and the variable `WALFERRY_SHIP_INTERVAL`; the flag wins. A
- * boolean is named positively, and `--no-<name>` switches it off. A bare number of a duration is seconds.
+ * An option `ship-interval` is the flag `--ship-interval`, the variable `WALFERRY_SHIP_INTERVAL` and the key
+ * `ship-interval`; flags win over variables, variables over the file. A boolean is named positively, and `--no-<name>`
+ * switches it off. A bare number of a duration is seconds.
  */
 import * as v from 'valibot'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { parseEncryption } from '../store/encryption.ts'
 import { parseLsn } from '../wal/lsn.ts'
+import { parseStore } from './store-url.ts'
 
 /** A value that a person writes: how it reads is said in the error, with `hint` as an example. */
 function parsed<T>(read: (text: string) => T, hint: string) {
@@ -54,8 +57,9 @@ export function parseListen(text: string): ListenAddress | null {
 }
 
 function parseBoolean(text: string): boolean {
-  if (['true', 'yes', 'on', '1'].includes(text)) return true
-  if (['false', 'no', 'off', '0'].includes(text)) return false
+  const word = text.toLowerCase()
+  if (['true', 'yes', 'on', '1'].includes(word)) return true
+  if (['false', 'no', 'off', '0'].includes(word)) return false
   throw new Error('not a boolean')
 }
 
@@ -65,103 +69,217 @@ function parseCount(text: string): number {
   return count
 }
 
+/** A URL of HTTP. What comes before an `@` would be credentials, which everything that names the endpoint would show. */
+function parseEndpoint(text: string): string {
+  if (!/^https?:\/\/[^/@]+(?:\/[^@]*)?$/.test(text)) throw new Error('not an endpoint')
+  return text
+}
+
+function refusePassword(text: string): false {
+  if (parseBoolean(text)) throw new Error('asked to ask')
+  return false
+}
+
 const duration = parsed(parseDurationMs, 'a duration such as 500ms, 1s or 2m; a bare number is seconds')
 const boolean = parsed(parseBoolean, 'true or false')
 const text = v.pipe(v.string(), v.minLength(1, 'a text that is not empty'))
 
-interface OptionEntry {
-  readonly group: 'PostgreSQL' | 'Spool' | 'Store' | 'Running' | 'Recovery' | 'Demo'
+export interface OptionEntry {
+  readonly group:
+    | 'Configuration'
+    | 'PostgreSQL'
+    | 'Replication slot'
+    | 'Spool'
+    | 'Store'
+    | 'Running'
+    | 'Recovery'
+    | 'Demo'
   readonly help: string
   readonly schema: v.GenericSchema<string, unknown>
+  /** What the help writes in the value's place, its unit. Default: VALUE. */
+  readonly value?: string
   /** As a person would write it; absent: the option may be left out, or is `required`. */
   readonly fallback?: string
   readonly required?: true
+  /** One letter. */
   readonly alias?: string
+  readonly longAlias?: string
   readonly boolean?: true
+  /** One letter that means `--no-<name>`. */
+  readonly offAlias?: string
+  /** Variables of other programs that stand in where nothing else gives a value; the first that is set. */
+  readonly standIns?: readonly string[]
+  /** What people put here may hold a secret by mistake: errors do not repeat it. */
+  readonly unspoken?: true
 }
 
 export const options = {
+  config: {
+    group: 'Configuration',
+    help: 'Read options from a YAML or JSON file, one mapping with option names (without the dashes) as keys.',
+    schema: text,
+    value: 'FILE',
+  },
   url: {
     group: 'PostgreSQL',
     help: "Server, as postgres://user@host:5432/?sslmode=verify-full (a:5432,b:5432 for several) or 'host=... user=...'; libpq's PG* variables fill it up. No password here: use PGPASSFILE.",
     schema: text,
+    value: 'URL',
+    alias: 'd',
+    longAlias: 'dbname',
+    unspoken: true,
   },
-  slot: {
+  host: {
     group: 'PostgreSQL',
-    help: 'Replication slot; created where it is missing.',
-    schema: v.pipe(v.string(), v.regex(/^[a-z0-9_]{1,63}$/, 'up to 63 of a-z, 0-9 and _')),
-    fallback: 'walferry',
-    alias: 'S',
+    help: 'Host, address, or folder of the Unix socket, where the URL names none. Else PGHOST.',
+    schema: text,
+    value: 'HOST',
+    alias: 'h',
+  },
+  port: {
+    group: 'PostgreSQL',
+    help: 'Port, where the URL names none. Else PGPORT.',
+    schema: text,
+    value: 'PORT',
+    alias: 'p',
+  },
+  username: {
+    group: 'PostgreSQL',
+    help: 'Role, where the URL names none. Else PGUSER.',
+    schema: text,
+    value: 'ROLE',
+    alias: 'U',
+  },
+  password: {
+    group: 'PostgreSQL',
+    help: '--no-password changes nothing: walferry never asks for one. It reads PGPASSFILE, ~/.pgpass or PGPASSWORD.',
+    schema: parsed(
+      refusePassword,
+      'something that walferry takes: it never asks for a password, and reads it from PGPASSFILE or PGPASSWORD',
+    ),
+    boolean: true,
+    offAlias: 'w',
+    unspoken: true,
   },
   'status-interval': {
     group: 'PostgreSQL',
     help: 'How often to report to an idle server; never less often than a third of its wal_sender_timeout.',
     schema: v.pipe(duration, v.minValue(100, 'at least 100ms')),
+    value: 'DURATION',
     fallback: '10s',
     alias: 's',
   },
+  synchronous: {
+    group: 'PostgreSQL',
+    help: 'Changes nothing: what arrives is always synced and reported at once.',
+    schema: boolean,
+    boolean: true,
+  },
   loop: {
     group: 'PostgreSQL',
-    help: 'Connect again after a lost connection; --no-loop ends then, with exit code 1.',
+    help: 'Connect again after a lost connection; --no-loop (-n) ends then, with exit code 1.',
     schema: boolean,
     fallback: 'true',
     boolean: true,
+    offAlias: 'n',
   },
   endpos: {
     group: 'PostgreSQL',
     help: 'Stop with exit code 0 once everything up to this LSN is shipped.',
     schema: parsed(parseLsn, 'a WAL position such as 16/B374D848'),
+    value: 'LSN',
     alias: 'E',
-  },
-  'require-slot': {
-    group: 'PostgreSQL',
-    help: 'Never create the slot: it is an error if it is not there.',
-    schema: boolean,
-    fallback: 'false',
-    boolean: true,
   },
   ack: {
     group: 'PostgreSQL',
     help: 'What is acknowledged to the server as flushed: spool (durable here) or store (durable in the archive).',
     schema: v.picklist(['spool', 'store'], 'spool or store'),
+    value: 'PLACE',
     fallback: 'spool',
   },
   'ack-store-timeout': {
     group: 'PostgreSQL',
     help: 'With --ack store: how long shipping may stand still before nothing is acknowledged, so that a server is not hung.',
     schema: v.pipe(duration, v.minValue(1000, 'at least 1s')),
+    value: 'DURATION',
     fallback: '30s',
   },
   'on-gap': {
     group: 'PostgreSQL',
     help: 'When the server has removed WAL that nobody has received: continue behind it, with a note in the archive, or halt.',
     schema: v.picklist(['continue', 'halt'], 'continue or halt'),
+    value: 'ANSWER',
     fallback: 'continue',
+  },
+  slot: {
+    group: 'Replication slot',
+    help: 'Replication slot; created where it is missing.',
+    schema: v.pipe(v.string(), v.regex(/^[a-z0-9_]{1,63}$/, 'up to 63 of a-z, 0-9 and _')),
+    value: 'NAME',
+    fallback: 'walferry',
+    alias: 'S',
+  },
+  'require-slot': {
+    group: 'Replication slot',
+    help: 'Never create the slot while receiving: it is an error if it is not there.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'create-slot': {
+    group: 'Replication slot',
+    help: 'Create the slot, which keeps WAL from then on, and exit.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'if-not-exists': {
+    group: 'Replication slot',
+    help: 'With --create-slot: a slot that is there is no error.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'drop-slot': {
+    group: 'Replication slot',
+    help: 'Drop the slot, and exit.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
   },
   spool: {
     group: 'Spool',
     help: 'Folder for WAL that is not shipped yet; created where it is missing. One receiver each.',
     schema: text,
+    value: 'FOLDER',
     required: true,
     alias: 'D',
+    longAlias: 'directory',
   },
   store: {
     group: 'Store',
-    help: 'Archive: s3://bucket/prefix, file:///path or a folder, which must exist.',
-    schema: text,
+    help: 'Archive: s3://bucket/prefix, file:///path or a folder, which must exist. Else WALG_S3_PREFIX or WALG_FILE_PREFIX.',
+    schema: parsed(parseStore, 's3://bucket/prefix, file:///path or the path of a folder'),
+    value: 'URL',
     required: true,
+    standIns: ['WALG_S3_PREFIX', 'WALG_FILE_PREFIX'],
+    unspoken: true,
   },
   's3-endpoint': {
     group: 'Store',
-    help: 'URL of an S3 service that is not AWS, such as https://s3.example:9000.',
-    schema: v.pipe(v.string(), v.regex(/^https?:\/\/[^/]+/, 'a URL that begins with https:// or http://')),
+    help: 'URL of an S3 service that is not AWS, such as https://s3.example:9000. Else AWS_ENDPOINT.',
+    schema: parsed(parseEndpoint, 'a URL that begins with https:// or http://, without user and password'),
+    value: 'URL',
+    standIns: ['AWS_ENDPOINT'],
+    unspoken: true,
   },
-  's3-region': { group: 'Store', help: "Region; else AWS_REGION or the profile's.", schema: text },
+  's3-region': { group: 'Store', help: "Region; else AWS_REGION or the profile's.", schema: text, value: 'NAME' },
   's3-path-style': {
     group: 'Store',
-    help: 'Put the bucket into the path instead of the host name; on by itself where --s3-endpoint is given.',
+    help: 'Put the bucket into the path instead of the host name; on by itself where --s3-endpoint is given. Else AWS_S3_FORCE_PATH_STYLE.',
     schema: boolean,
     boolean: true,
+    standIns: ['AWS_S3_FORCE_PATH_STYLE'],
   },
   's3-sse': {
     group: 'Store',
@@ -175,13 +293,14 @@ export const options = {
   },
   's3-ca-file': {
     group: 'Store',
-    help: 'Certificates, as PEM, that the S3 endpoint’s must be signed by, instead of the usual ones.',
+    help: "Certificates, as PEM, that the S3 endpoint's must be signed by, instead of the usual ones.",
     schema: text,
   },
   'ship-interval': {
     group: 'Store',
     help: 'How long a synced byte may wait before it is shipped; 0 ships as soon as the previous upload is done.',
     schema: duration,
+    value: 'DURATION',
     fallback: '1s',
   },
   compression: {
@@ -197,36 +316,50 @@ export const options = {
     group: 'Store',
     help: 'Whole segments that are uploaded at once.',
     schema: parsed(parseCount, 'a number from 1 to 64'),
+    value: 'COUNT',
     fallback: '4',
   },
   'drain-timeout': {
     group: 'Running',
     help: 'After the first SIGTERM or SIGINT: how long to go on shipping what is synced. A second signal ends at once.',
     schema: duration,
+    value: 'DURATION',
     fallback: '30s',
   },
   listen: {
     group: 'Running',
     help: 'Address of /metrics, /healthz and /readyz; "off" for none.',
     schema: parsed(parseListen, 'HOST:PORT, or off'),
+    value: 'HOST:PORT',
     fallback: '127.0.0.1:9868',
   },
   'log-level': {
     group: 'Running',
     help: 'error, warn, info or debug.',
     schema: v.picklist(['error', 'warn', 'info', 'debug'], 'error, warn, info or debug'),
+    value: 'LEVEL',
     fallback: 'info',
+  },
+  verbose: {
+    group: 'Running',
+    help: 'The same as --log-level debug.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+    alias: 'v',
   },
   'log-format': {
     group: 'Running',
     help: 'text, or json with one object a line.',
     schema: v.picklist(['text', 'json'], 'text or json'),
+    value: 'FORMAT',
     fallback: 'text',
   },
   'retry-for': {
     group: 'Recovery',
     help: 'How long to try again when the store cannot be reached, or a needed segment is missing. Default: 60s, with --standby 5s.',
     schema: duration,
+    value: 'DURATION',
   },
   standby: {
     group: 'Recovery',
@@ -259,11 +392,13 @@ export const options = {
     group: 'Recovery',
     help: 'What to answer when the store cannot be reached: fail (the server stops) or absent (as with --standby).',
     schema: v.picklist(['fail', 'absent'], 'fail or absent'),
+    value: 'ANSWER',
   },
   'pg-bin': {
     group: 'Demo',
     help: 'Folder with initdb and postgres; else those from npm, else an installed one.',
     schema: text,
+    value: 'FOLDER',
   },
 } as const satisfies Record<string, OptionEntry>
 
@@ -285,3 +420,10 @@ export function variableOf(name: OptionName): string {
 export function entryOf(name: OptionName): OptionEntry {
   return options[name]
 }
+
+/** Narrows a text that came from outside. */
+export function isOptionName(text: string): text is OptionName {
+  return Object.hasOwn(options, text)
+}
+
+export const optionNames: readonly OptionName[] = Object.keys(options).filter(isOptionName)

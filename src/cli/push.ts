@@ -1,6 +1,5 @@
 /**
- * `walferry push PATH`: starts with every segment that a server archives, so it parses its few options itself and loads
- * nothing that it does not use.
+ * `walferry push PATH`: starts with every segment that a server archives, so it loads nothing that it does not use.
  *
  * bin/walferry answers PostgreSQL with 0 once the file is durable in the archive, and with 1 for everything else, upon
  * which PostgreSQL keeps the file and calls again.
@@ -10,10 +9,9 @@ import { refuseUnwritable } from '../archive/codec.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { pushFile } from '../ship/push.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { type Flags, readConfig } from './config.ts'
+import { gather, readConfig } from './config.ts'
 import { openStore } from './open-store.ts'
 import { pushOptions } from './push-options.ts'
-import { parseFlags } from './quick-flags.ts'
 import { report } from './report.ts'
 
 /** What our process exits with for "stored": Node.js may exit with 0 without having done anything. */
@@ -28,8 +26,8 @@ export async function runPush(args: readonly string[]): Promise<number> {
   let debug = false
   let store: ObjectStore | null = null
   try {
-    const { path, flags } = parse(args)
-    const config = readConfig(pushOptions, flags, process.env)
+    const { path, rest } = parse(args)
+    const config = readConfig(pushOptions, await gather(pushOptions, rest, process.env))
     debug = config['log-level'] === 'debug'
     await refuseUnwritable(config.compression)
     store = await openStore(config)
@@ -46,18 +44,12 @@ export async function runPush(args: readonly string[]): Promise<number> {
   }
 }
 
-function parse(args: readonly string[]): { path: string; flags: Flags } {
+function parse(args: readonly string[]): { path: string; rest: readonly string[] } {
   const [path, ...rest] = args
-  if (path === undefined || path.startsWith('-')) throw usage('PATH comes first, options after')
-  try {
-    return { path, flags: parseFlags(rest, pushOptions) }
-  } catch (error) {
-    throw usage(error instanceof Error ? error.message : String(error))
+  if (path === undefined || path.startsWith('-')) {
+    throw new WalferryError('BAD_INPUT', 'PATH comes first, options after', {
+      hint: "Write archive_command = 'walferry push %p --store s3://bucket/prefix'. See walferry push --help.",
+    })
   }
-}
-
-function usage(message: string): WalferryError {
-  return new WalferryError('BAD_INPUT', message, {
-    hint: "Write archive_command = 'walferry push %p --store s3://bucket/prefix'. See walferry push --help.",
-  })
+  return { path, rest }
 }

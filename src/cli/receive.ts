@@ -1,41 +1,76 @@
-/** `walferry receive`: from configuration to a running daemon, and from signals to its end. */
+/** `walferry receive`: from configuration to a running daemon, or to one slot command; and from signals to its end. */
 import { resolve } from 'node:path'
 import { refuseUnwritable } from '../archive/codec.ts'
 import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
-import { parseTarget } from '../pg/target.ts'
-import type { Flags } from './config.ts'
-import { readConfig } from './config.ts'
-import { openStore, storeOptions } from './open-store.ts'
+import { WalferryError } from '../kit/errors.ts'
+import type { Log } from '../kit/log.ts'
+import type { Target } from '../pg/target.ts'
+import { acceptBoth, checkConfig, gather } from './config.ts'
+import { checkTarget } from './connection.ts'
+import { openStore } from './open-store.ts'
+import type { Config } from './options.ts'
+import { receiveOptions, slotActionOptions } from './receive-options.ts'
+import { report } from './report.ts'
+import { runSlotAction, type SlotAction } from './slot-action.ts'
+import type { Sources } from './values.ts'
 import { version } from './version.ts'
 
-export const receiveOptions = [
-  'url',
-  'slot',
-  'status-interval',
-  'loop',
-  'endpos',
-  'ack',
-  'ack-store-timeout',
-  'on-gap',
-  'require-slot',
-  'spool',
-  ...storeOptions,
-  'ship-interval',
-  'compression',
-  'upload-concurrency',
-  'drain-timeout',
-  'listen',
-  'log-level',
-  'log-format',
-] as const
+type ReceiveConfig = Config<(typeof receiveOptions)[number]>
+type LogConfig = Config<'log-level' | 'verbose' | 'log-format'>
 
-/** Resolves once everything is stopped. */
-export async function runReceive(flags: Flags): Promise<void> {
-  const config = readConfig(receiveOptions, flags, process.env)
-  await refuseUnwritable(config.compression)
-  const target = parseTarget(config.url, process.env)
-  const log = openLog(config['log-level'], config['log-format'], (line) => process.stderr.write(line))
+/** Resolves with the exit code once everything is stopped. */
+export async function runReceive(args: readonly string[]): Promise<number> {
+  let debug = false
+  try {
+    const sources = await gather(receiveOptions, args, process.env)
+    const target = checkTarget(sources, process.env)
+    if (wantsSlotAction(sources)) {
+      const [config, server] = acceptBoth(checkConfig(slotActionOptions, sources), target)
+      const action = slotActionOf(config)
+      debug = levelOf(config) === 'debug'
+      // A signal ends it as it ends any process: it is one command, which is done or not.
+      await runSlotAction(action, server, logOf(config), new AbortController().signal)
+    } else {
+      const [config, server] = acceptBoth(checkConfig(receiveOptions, sources), target)
+      debug = levelOf(config) === 'debug'
+      await refuseUnwritable(config.compression)
+      await runDaemon(config, server, logOf(config))
+    }
+    return 0
+  } catch (error) {
+    report(error, debug)
+    return 1
+  }
+}
+
+function wantsSlotAction(sources: Sources): boolean {
+  const checked = checkConfig(['create-slot', 'drop-slot'], { ...sources, problems: [] })
+  return 'value' in checked && (checked.value['create-slot'] || checked.value['drop-slot'])
+}
+
+function slotActionOf(config: Config<(typeof slotActionOptions)[number]>): SlotAction {
+  if (config['create-slot'] && config['drop-slot']) {
+    throw new WalferryError('BAD_INPUT', '--create-slot and --drop-slot exclude each other', {
+      hint: 'Do one after the other.',
+    })
+  }
+  return {
+    action: config['drop-slot'] ? 'drop' : 'create',
+    slot: config.slot,
+    ifNotExists: config['if-not-exists'],
+  }
+}
+
+function levelOf(config: LogConfig): LogConfig['log-level'] {
+  return config.verbose ? 'debug' : config['log-level']
+}
+
+function logOf(config: LogConfig): Log {
+  return openLog(levelOf(config), config['log-format'], (line) => process.stderr.write(line))
+}
+
+async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
   const store = await openStore(config, log)
   const daemon = new ReceiveDaemon(
     {

@@ -9,3 +9,7 @@ export function report(error: unknown, withStack: boolean): void {
   // An error that is none of ours is a fault of the program, and its stack is what we would ask for.
   if (withStack || !isError(error)) process.stderr.write(`${inspect(error)}\n`)
 }
+
+export function warn(message: string): void {
+  process.stderr.write(`warning: ${message}\n`)
+}

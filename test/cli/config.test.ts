@@ -1,19 +1,49 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Flags, readConfig } from '../../src/cli/config.ts'
-import { entryOf, type OptionName, options, parseDurationMs, parseListen, variableOf } from '../../src/cli/options.ts'
+import { readConfig as readSources } from '../../src/cli/config.ts'
+import {
+  type Config,
+  entryOf,
+  type OptionName,
+  optionNames as allNames,
+  parseDurationMs,
+  parseListen,
+  variableOf,
+} from '../../src/cli/options.ts'
+import { type Layer, standInsLayer, unknownVariables, type Variables, variablesLayer } from '../../src/cli/values.ts'
 import { isError, type WalferryError } from '../../src/kit/errors.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 
-const allNames = Object.keys(options).filter((name): name is OptionName => name in options)
+type Texts = { readonly [N in OptionName]?: string }
 
-function problemOf(
-  names: readonly OptionName[],
-  flags: Flags,
-  env: Readonly<Record<string, string>> = {},
-): WalferryError {
+function layerOf(texts: Texts, from: (name: OptionName) => string): Layer {
+  return new Map(
+    allNames.flatMap((name) => {
+      const text = texts[name]
+      return text === undefined ? [] : [[name, { text, from: from(name) }]]
+    }),
+  )
+}
+
+/** What these flags (by long name), variables and keys of "file.yaml" come to. */
+function readConfig<N extends OptionName>(
+  names: readonly N[],
+  flags: Texts,
+  env: Variables,
+  file: Texts = {},
+): Config<N> {
+  const layers = [
+    layerOf(flags, (name) => `--${name}`),
+    variablesLayer(env),
+    layerOf(file, (name) => `file.yaml: ${name}`),
+    standInsLayer(env),
+  ]
+  return readSources(names, { layers, problems: [] })
+}
+
+function problemOf(names: readonly OptionName[], flags: Texts, env: Variables = {}, file: Texts = {}): WalferryError {
   try {
-    readConfig(names, flags, env)
+    readConfig(names, flags, env, file)
   } catch (error) {
     if (isError(error, 'BAD_INPUT')) return error
     throw error
@@ -21,11 +51,74 @@ function problemOf(
   throw new Error('accepted')
 }
 
-test('a flag wins over a variable, and a variable over the default', () => {
+test('a flag wins over a variable, a variable over the file, the file over the default', () => {
   const env = { WALFERRY_SLOT: 'from_variable' }
-  assert.equal(readConfig(['slot'], { slot: 'from_flag' }, env).slot, 'from_flag')
-  assert.equal(readConfig(['slot'], {}, env).slot, 'from_variable')
+  const file = { slot: 'from_file' }
+  assert.equal(readConfig(['slot'], { slot: 'from_flag' }, env, file).slot, 'from_flag')
+  assert.equal(readConfig(['slot'], {}, env, file).slot, 'from_variable')
+  assert.equal(readConfig(['slot'], {}, {}, file).slot, 'from_file')
   assert.equal(readConfig(['slot'], {}, {}).slot, 'walferry')
+})
+
+test("WAL-G's variables name the store where nothing of ours does", () => {
+  const env = {
+    WALG_S3_PREFIX: 's3://walg/a/b',
+    WALG_FILE_PREFIX: '/walg',
+    AWS_ENDPOINT: 'http://minio:9000',
+    AWS_S3_FORCE_PATH_STYLE: 'True',
+  }
+  assert.deepEqual(readConfig(['store', 's3-endpoint', 's3-path-style'], {}, env), {
+    store: { kind: 's3', bucket: 'walg', prefix: 'a/b' },
+    's3-endpoint': 'http://minio:9000',
+    's3-path-style': true,
+  })
+  const folder = { kind: 'folder', path: '/walg' }
+  assert.deepEqual(readConfig(['store'], {}, { ...env, WALG_S3_PREFIX: '' }).store, folder)
+  const ours = { kind: 'folder', path: '/ours' }
+  assert.deepEqual(readConfig(['store'], {}, { ...env, WALFERRY_STORE: '/ours' }).store, ours)
+  assert.deepEqual(readConfig(['store'], {}, env, { store: '/ours' }).store, ours)
+  assert.deepEqual(readConfig(['store'], { store: '/ours' }, env).store, ours)
+  assert.match(problemOf(['store'], {}, { WALG_S3_PREFIX: 'gs://bucket/x' }).message, /^WALG_S3_PREFIX is not s3:/)
+})
+
+for (const [text, place] of [
+  ['s3://bucket', { kind: 's3', bucket: 'bucket', prefix: '' }],
+  ['s3://bucket/', { kind: 's3', bucket: 'bucket', prefix: '' }],
+  ['s3://bucket/a/b//', { kind: 's3', bucket: 'bucket', prefix: 'a/b' }],
+  ['file:///var/archive', { kind: 'folder', path: '/var/archive' }],
+  ['file://localhost/var/my%20archive', { kind: 'folder', path: '/var/my archive' }],
+  ['/var/archive', { kind: 'folder', path: '/var/archive' }],
+  ['archive', { kind: 'folder', path: 'archive' }],
+] as const) {
+  test(`"${text}" is a store`, () => {
+    assert.deepEqual(readConfig(['store'], { store: text }, {}).store, place)
+  })
+}
+
+for (const text of ['', 's3://', 's3:///prefix', 'gs://bucket', 'file://host/path', 's3://key:secret@bucket/prefix']) {
+  test(`"${text}" is no store`, () => {
+    const { message } = problemOf(['store'], { store: text })
+    assert.equal(message, '--store is not s3://bucket/prefix, file:///path or the path of a folder')
+  })
+}
+
+test('only a variable of ours that no option has is told as unknown', () => {
+  const known = Object.fromEntries(allNames.map((name) => [variableOf(name), 'x']))
+  const kubernetes = {
+    WALFERRY_SERVICE_HOST: '10.0.0.11',
+    WALFERRY_SERVICE_PORT: '9868',
+    WALFERRY_SERVICE_PORT_METRICS: '9868',
+    WALFERRY_PORT: 'tcp://10.0.0.11:9868',
+    WALFERRY_PORT_9868_TCP: 'tcp://10.0.0.11:9868',
+    WALFERRY_PORT_9868_TCP_PROTO: 'tcp',
+    WALFERRY_PORT_9868_TCP_PORT: '9868',
+    WALFERRY_PORT_9868_TCP_ADDR: '10.0.0.11',
+  }
+  assert.deepEqual(unknownVariables({ ...known, ...kubernetes, PGHOST: 'x', HOME: '/' }), [])
+  const slips = { WALFERRY_STROE: 'x', WALFERRY_NO_LOOP: 'true', WALFERRY_: '' }
+  assert.deepEqual(unknownVariables({ ...known, ...slips }), Object.keys(slips))
+  assert.equal(readConfig(['port'], {}, kubernetes).port, undefined)
+  assert.equal(readConfig(['port'], {}, { WALFERRY_PORT: '5433' }).port, '5433')
 })
 
 test('an empty variable is one that is not set, and an empty flag is a bad value', () => {
@@ -36,7 +129,7 @@ test('an empty variable is one that is not set, and an empty flag is a bad value
 test('only the options that are asked for are looked at', () => {
   const config = readConfig(
     ['slot'],
-    { store: 7, 'ship-interval': 'x' },
+    { store: '', 'ship-interval': 'x' },
     { WALFERRY_LISTEN: 'nonsense', WALFERRY_PORT_8080_TCP: 'tcp://' },
   )
   assert.deepEqual(config, { slot: 'walferry' })
@@ -56,7 +149,8 @@ test('a required option that is missing names both places where it can be given'
 })
 
 test('everything that is wrong is told at once, each with where it came from', () => {
-  const flags = { spool: '', slot: ['a', 'b'], 'ship-interval': '1 day', listen: '9868' }
+  const flags = { spool: '', 'ship-interval': '1 day', listen: '9868' }
+  const file = { slot: 'A', listen: 'also bad, and not looked at' }
   const env = { WALFERRY_LOG_LEVEL: 'loud', WALFERRY_UPLOAD_CONCURRENCY: '65', WALFERRY_LISTEN: '127.0.0.1:1' }
   const names = [
     'spool',
@@ -68,13 +162,13 @@ test('everything that is wrong is told at once, each with where it came from', (
     'upload-concurrency',
     'loop',
   ] as const
-  const { message, hint } = problemOf(names, flags, env)
+  const { message, hint } = problemOf(names, flags, env, file)
   const lines = message.split('\n').map((line) => line.trim())
   assert.equal(lines.length, 7, message)
   for (const expected of [
     /^--spool: "" is not /,
     /^--store \(or WALFERRY_STORE\) is missing$/,
-    /^--slot is given more than once$/,
+    /^file\.yaml: slot: "A" is not up to 63 of a-z/,
     /^--ship-interval: "1 day" is not a duration such as/,
     /^--listen: "9868" is not HOST:PORT, or off$/,
     /^WALFERRY_LOG_LEVEL: "loud" is not error, warn, info or debug$/,
@@ -86,11 +180,6 @@ test('everything that is wrong is told at once, each with where it came from', (
     )
   }
   assert.equal(hint, 'See --help.')
-})
-
-test('a flag that is given twice is refused, and a value that is a list of one by accident, too', () => {
-  assert.match(problemOf(['slot'], { slot: ['a', 'a'] }).message, /^--slot is given more than once$/)
-  assert.match(problemOf(['loop'], { loop: [true, false] }).message, /^--loop is given more than once$/)
 })
 
 for (const [text, ms] of [
@@ -169,9 +258,8 @@ for (const text of [
 
 test('a boolean is a flag, its denial, or a word', () => {
   for (const [given, expected] of [
-    [true, true],
-    [false, false],
     ['true', true],
+    ['True', true],
     ['yes', true],
     ['on', true],
     ['1', true],
@@ -181,7 +269,8 @@ test('a boolean is a flag, its denial, or a word', () => {
     ['0', false],
   ] as const) {
     assert.equal(readConfig(['loop'], { loop: given }, {}).loop, expected)
-    assert.equal(readConfig(['loop'], {}, { WALFERRY_LOOP: String(given) }).loop, expected)
+    assert.equal(readConfig(['loop'], {}, { WALFERRY_LOOP: given }).loop, expected)
+    assert.equal(readConfig(['loop'], {}, {}, { loop: given }).loop, expected)
   }
   assert.match(
     problemOf(['loop'], {}, { WALFERRY_LOOP: 'maybe' }).message,
@@ -197,7 +286,7 @@ test('a slot has a name that PostgreSQL takes', () => {
 })
 
 test('a number of uploads is a whole one from 1 to 64', () => {
-  for (const good of ['1', '64', 7]) {
+  for (const good of ['1', '64', '7']) {
     assert.equal(
       readConfig(['upload-concurrency'], { 'upload-concurrency': good }, {})['upload-concurrency'],
       Number(good),
@@ -216,10 +305,21 @@ test('an end position is read as PostgreSQL writes it', () => {
   assert.match(problemOf(['endpos'], { endpos: '12345' }).message, /^--endpos: "12345" is not a WAL position such as/)
 })
 
-test('an S3 endpoint is a URL of HTTP', () => {
-  assert.equal(readConfig(['s3-endpoint'], { 's3-endpoint': 'http://s3:9000' }, {})['s3-endpoint'], 'http://s3:9000')
-  for (const bad of ['s3.example:9000', 'ftp://x', 'https://']) {
-    assert.match(problemOf(['s3-endpoint'], { 's3-endpoint': bad }).message, /is not a URL that begins with https/)
+test('an S3 endpoint is a URL of HTTP without credentials, which an error does not show', () => {
+  for (const good of ['http://s3:9000', 'https://s3.example/', 'https://gateway.example/s3']) {
+    assert.equal(readConfig(['s3-endpoint'], { 's3-endpoint': good }, {})['s3-endpoint'], good)
+  }
+  for (const bad of ['s3.example:9000', 'ftp://x', 'https://', 'https://key:secret@s3.example', 'http://s3/a@b']) {
+    const { message } = problemOf(['s3-endpoint'], { 's3-endpoint': bad })
+    assert.equal(message, '--s3-endpoint is not a URL that begins with https:// or http://, without user and password')
+  }
+})
+
+test('a password is nothing that an option takes, and no error shows it', () => {
+  assert.equal(readConfig(['password'], { password: 'false' }, {}).password, false)
+  for (const text of ['true', 'hunter2']) {
+    const { message } = problemOf(['password'], {}, { WALFERRY_PASSWORD: text })
+    assert.match(message, /^WALFERRY_PASSWORD is not something that walferry takes: .* PGPASSFILE or PGPASSWORD$/)
   }
 })
 
@@ -230,20 +330,28 @@ test('a variable is named after its option', () => {
 })
 
 test('the table holds no option that cannot work', () => {
-  const aliases = new Map<string, OptionName>()
+  const letters = new Map<string, OptionName>()
+  const flags = new Set<string>()
   for (const name of allNames) {
     const entry = entryOf(name)
-    // yargs makes `--no-x` the denial of x: an option of that name could never be given.
+    // `--no-x` is the denial of x: an option of that name could never be given.
     assert.match(name, /^(?!no-)[a-z0-9]+(?:-[a-z0-9]+)*$/)
-    assert.match(entry.help, /^[A-Za-z].*\.$/, `the help of --${name} is a sentence`)
+    assert.match(entry.help, /^[A-Za-z-].*\.$/, `the help of --${name} is a sentence`)
     assert.ok(entry.fallback === undefined || entry.required === undefined, `--${name} is required, and has a default`)
     if (entry.fallback !== undefined)
       assert.ok(name in readConfig([name], {}, {}), `the default of --${name} is a good value`)
     if (entry.boolean === true)
-      assert.ok(name in readConfig([name], { [name]: true }, {}), `--${name} alone is a good value`)
-    if (entry.alias === undefined) continue
-    assert.match(entry.alias, /^[A-Za-z]$/)
-    assert.equal(aliases.get(entry.alias), undefined, `-${entry.alias} stands for two options`)
-    aliases.set(entry.alias, name)
+      assert.ok(name in readConfig([name], { [name]: 'false' }, {}), `--no-${name} is a good value`)
+    else assert.equal(entry.offAlias, undefined, `--${name} cannot be switched off`)
+    for (const flag of [name, ...(entry.longAlias === undefined ? [] : [entry.longAlias])]) {
+      assert.ok(!flags.has(flag), `--${flag} stands for two options`)
+      flags.add(flag)
+    }
+    for (const letter of [entry.alias, entry.offAlias]) {
+      if (letter === undefined) continue
+      assert.match(letter, /^[A-Za-z]$/)
+      assert.equal(letters.get(letter), undefined, `-${letter} stands for two options`)
+      letters.set(letter, name)
+    }
   }
 })

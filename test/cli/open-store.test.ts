@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { readConfig } from '../../src/cli/config.ts'
+import { gather, readConfig } from '../../src/cli/config.ts'
 import { openStore, storeOptions } from '../../src/cli/open-store.ts'
 import { isError, type WalferryError } from '../../src/kit/errors.ts'
 import { setEnvironment } from '../support/environment.ts'
@@ -13,8 +13,15 @@ const tlsFolder = join(import.meta.dirname, '..', '..', '..', 'test', 'fixtures'
 const rootFile = join(tlsFolder, 'root.crt')
 const { signal } = new AbortController()
 
-async function refused(flags: Readonly<Record<string, string>>): Promise<WalferryError> {
-  const error = await openStore(readConfig(storeOptions, { store: 's3://b', ...flags }, {})).then(
+type Texts = Readonly<Record<string, string>>
+
+async function configOf(flags: Texts, env: Texts = {}) {
+  const args = Object.entries(flags).map(([name, text]) => `--${name}=${text}`)
+  return readConfig(storeOptions, await gather(storeOptions, args, env))
+}
+
+async function refused(flags: Texts): Promise<WalferryError> {
+  const error = await openStore(await configOf({ store: 's3://b', ...flags })).then(
     () => assert.fail('opened'),
     (thrown: unknown) => thrown,
   )
@@ -34,7 +41,7 @@ test('the options of S3 reach the service: certificate, encryption, storage clas
     WALFERRY_S3_SSE: 'aws:kms:alias/wal',
     WALFERRY_S3_STORAGE_CLASS: 'STANDARD_IA',
   }
-  const store = await openStore(readConfig(storeOptions, {}, env))
+  const store = await openStore(await configOf({}, env))
   t.after(() => store.close())
   await store.put('a', Buffer.from('x'), { ifAbsent: true, signal })
   const { headers } = s3.objects.object('some/prefix/a') ?? assert.fail('not stored')
@@ -52,7 +59,7 @@ for (const [conditionalWrites, lines] of [
     t.after(() => s3.stop())
     t.after(setEnvironment(s3.environment))
     const warned: unknown[] = []
-    const config = readConfig(storeOptions, { store: 's3://walferry/p', 's3-endpoint': s3.endpoint }, {})
+    const config = await configOf({ store: 's3://walferry/p', 's3-endpoint': s3.endpoint })
     const store = await openStore(config, { warn: (_message, fields) => warned.push(fields) })
     t.after(() => store.close())
     for (const key of ['a', 'b', 'c']) await store.put(key, Buffer.from('x'), { ifAbsent: true, signal })

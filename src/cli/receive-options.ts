@@ -1,0 +1,41 @@
+import { storeOptions } from './open-store.ts'
+
+const connectionOptions = ['url', 'host', 'port', 'username', 'password'] as const
+
+export const receiveOptions = [
+  ...connectionOptions,
+  'status-interval',
+  'synchronous',
+  'loop',
+  'endpos',
+  'ack',
+  'ack-store-timeout',
+  'on-gap',
+  'slot',
+  'require-slot',
+  'create-slot',
+  'if-not-exists',
+  'drop-slot',
+  'spool',
+  ...storeOptions,
+  'ship-interval',
+  'compression',
+  'upload-concurrency',
+  'drain-timeout',
+  'listen',
+  'log-level',
+  'verbose',
+  'log-format',
+] as const
+
+/** What counts for --create-slot and --drop-slot, which need neither spool nor store. */
+export const slotActionOptions = [
+  ...connectionOptions,
+  'slot',
+  'create-slot',
+  'if-not-exists',
+  'drop-slot',
+  'log-level',
+  'verbose',
+  'log-format',
+] as const
