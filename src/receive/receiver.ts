@@ -88,6 +88,8 @@ export class Receiver {
   readonly #options: ReceiverOptions
   #state: ReceiverState = 'connecting'
   #problem: WalferryError | null = null
+  /** What was synced when the spool broke the last stream: the next one has to come further before all is well. */
+  #stuckAt: Lsn | null = null
   /** In a row, without a stream between them that lasted. */
   #failures = 0
   #streamingSinceMs: number | null = null
@@ -113,9 +115,10 @@ export class Receiver {
     return this.#state
   }
 
-  /** Why it does not stream at the moment, or null. */
+  /** Why WAL does not flow at the moment, or null. */
   get problem(): WalferryError | null {
-    return this.#problem
+    const isOver = this.#state === 'streaming' && this.#options.positions.synced !== this.#stuckAt
+    return isOver ? null : this.#problem
   }
 
   /** The server that is streamed from at the moment, or null. */
@@ -210,7 +213,6 @@ export class Receiver {
           this.#state = 'streaming'
           this.#streamingSinceMs = performance.now()
           this.#slotWasOurs = true
-          this.#problem = null
           this.#passedOver.clear()
           this.#streamed = { host: client.entry, server, line }
           log.info('streaming', {
@@ -335,6 +337,8 @@ export class Receiver {
     const known = isError(error) ? error : null
     if (known === null) throw error
     this.#problem = known
+    const broke = this.#state === 'streaming' && isError(known, 'SPOOL_FAILED')
+    this.#stuckAt = broke ? this.#options.positions.synced : null
     if (!this.#options.loop || halting.includes(known.code) || isGap(known)) throw known
     if (isError(known, 'SLOT_IN_USE', 'WAL_REMOVED') || isInvalidated(known)) this.#slotWasOurs = false
     this.#state = 'waiting'
