@@ -100,7 +100,7 @@ export class Receiver {
   /** The start from which nothing came yet, and those whose WAL the server has said is gone since a stream last brought any. */
   #lastStart: Start | null = null
   #removed: Place[] = []
-  /** The host of this session, and those that were passed over since the last pause or stream. */
+  /** The host of the newest session, and those that were passed over since the last pause or stream. */
   #host: Host | null = null
   readonly #passedOver = new Set<Host>()
   #streamed: Streamed | null = null
@@ -152,8 +152,12 @@ export class Receiver {
   async #session(signal: AbortSignal): Promise<void> {
     const { target } = this.#options
     const hosts = target.hosts.filter((host) => !this.#passedOver.has(host))
-    this.#host = null
     const client = await ReplicationClient.connect({ ...target, hosts }, signal)
+    if (client.entry !== this.#host) {
+      // What one server has removed, another may still have, with a slot that keeps it.
+      this.#removed = []
+      this.#slotIsLost = false
+    }
     this.#host = client.entry
     try {
       for (let reached = 0; ; ) {
