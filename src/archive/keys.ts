@@ -10,6 +10,7 @@
  *     walferry_001/tail/00000001-00000000-0000002a/00000000-00045000.lz4   a chunk: bytes [0, 0x45000) of the segment
  *     walferry_001/gaps/00000001-000000002a000000-000000002c000000.json    WAL that was lost, from and to
  *     walferry_001/backlog/walferry.json                                a receiver (slot `walferry`) holds unshipped WAL
+ *     walferry_001/check-0b8f6c1e-3d0f-4c3e-9a53-6f0f3c9d2b11           what `check` writes, and deletes again
  *     walferry_001/partial/00000001-00000000-0000002a-0123456789ab.lz4  a second, other .partial of that name
  *
  * Two traps of `wal-g delete` and `wal-g wal-show` shape them: any `<24 HEX>.<one extension>` in `wal_005/` counts as a
@@ -26,6 +27,11 @@ export const identityKey = 'walferry_001/identity.json'
 const tailRoot = 'walferry_001/tail/'
 export const gapFolder = 'walferry_001/gaps/'
 export const backlogFolder = 'walferry_001/backlog/'
+
+/** A key to try a store with. `id` is a UUID. */
+export function probeKey(id: string): string {
+  return `walferry_001/check-${id}`
+}
 
 /** What lies below `wal_005/`. `segment` is a segment's name, 24 upper-case hexadecimal digits. */
 export type WalObject =

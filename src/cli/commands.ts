@@ -1,11 +1,14 @@
 /** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
+import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
+import { storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { givenFor } from './values.ts'
 
 export interface Command {
   readonly name: string
@@ -40,10 +43,17 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./push.ts')).runPush(args),
   },
   {
+    name: 'check',
+    operands: [],
+    summary: 'Look at a whole set-up: connection, server, slot, spool, store',
+    options: checkOptions,
+    run: async (args) => (await import('./check.ts')).runCheck(args),
+  },
+  {
     name: 'demo',
     operands: [],
     summary: 'See it work: a throw-away server, a crash, a recovery, every row compared',
-    options: ['pg-bin'],
+    options: ['pg-bin', ...storeOptions],
     run: runDemo,
   },
 ]
@@ -83,8 +93,11 @@ function noCommand(word: string | undefined): WalferryError {
 
 async function runDemo(args: readonly string[]): Promise<number> {
   try {
-    const config = readConfig(['pg-bin'], await gather(['pg-bin'], args, process.env))
-    await (await import('./demo.ts')).runDemo(config)
+    const sources = await gather(['pg-bin', ...storeOptions], args, process.env)
+    const config = readConfig(['pg-bin'], sources)
+    // Without a store it ships into a folder of its own.
+    const store = givenFor('store', sources) === null ? null : readConfig(storeOptions, sources)
+    await (await import('./demo.ts')).runDemo(config, store)
     return 0
   } catch (error) {
     report(error, false)

@@ -3,7 +3,7 @@
  * ships; the server is killed; a copy of its data directory from before the first commit recovers from the archive; and
  * every row is compared with what was acknowledged.
  */
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { parseTarget } from '../pg/target.ts'
 import { parseHistory, switchPointOf } from '../wal/history.ts'
 import { formatLsn } from '../wal/lsn.ts'
-import { openStore } from './open-store.ts'
+import { type DemoArchive, type DemoStore, openDemoArchive } from './demo-archive.ts'
 import type { Config } from './options.ts'
 import { DemoScreen, type Figure } from './demo-screen.ts'
 import { judge, type Verdict } from './demo-verdict.ts'
@@ -30,7 +30,7 @@ const frameMs = 200
 const walferryFetch = fileURLToPath(new URL('../../../bin/walferry-fetch', import.meta.url))
 
 /** Throws if a commit came back wrong, or was lost that was shipped; and whatever the parts throw. */
-export async function runDemo(config: Config<'pg-bin'>): Promise<void> {
+export async function runDemo(config: Config<'pg-bin'>, given: DemoStore | null): Promise<void> {
   const stop = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(new Error(`stopped by ${signal}`))
   process.on('SIGINT', onSignal)
@@ -39,10 +39,13 @@ export async function runDemo(config: Config<'pg-bin'>): Promise<void> {
   const onExit = (): void => clusters.killNow()
   process.on('exit', onExit)
   const folder = await mkdtemp(join(tmpdir(), 'walferry-demo-'))
+  let archive: DemoArchive | null = null
   try {
     const binaries = await findBinaries({ binDir: config['pg-bin'], from: import.meta.dirname, signal: stop.signal })
-    await new Demo(folder, binaries, clusters, stop.signal).run()
+    archive = await openDemoArchive(folder, given)
+    await new Demo(folder, binaries, archive, clusters, stop.signal).run()
   } finally {
+    await archive?.remove()
     await clusters.disposeAll()
     await rm(folder, { recursive: true, force: true })
     process.off('exit', onExit)
@@ -54,14 +57,22 @@ export async function runDemo(config: Config<'pg-bin'>): Promise<void> {
 class Demo {
   readonly #folder: string
   readonly #binaries: Binaries
+  readonly #archive: DemoArchive
   readonly #clusters: RunningClusters
   readonly #signal: AbortSignal
   readonly #screen = new DemoScreen(process.stdout)
   readonly #startedMs = performance.now()
 
-  constructor(folder: string, binaries: Binaries, clusters: RunningClusters, signal: AbortSignal) {
+  constructor(
+    folder: string,
+    binaries: Binaries,
+    archive: DemoArchive,
+    clusters: RunningClusters,
+    signal: AbortSignal,
+  ) {
     this.#folder = folder
     this.#binaries = binaries
+    this.#archive = archive
     this.#clusters = clusters
     this.#signal = signal
   }
@@ -72,15 +83,15 @@ class Demo {
     const copy = await this.#copyOf(server)
     await server.start(this.#signal)
 
-    const archive = join(this.#folder, 'archive')
-    await mkdir(archive)
-    this.#step('walferry receives from it, and ships into a folder; 4 clients commit as fast as they can')
-    const { writer, daemon } = await this.#writeAndReceive(server, archive)
+    this.#step(
+      `walferry receives from it, and ships into ${this.#archive.store.url}; 4 clients commit as fast as they can`,
+    )
+    const { writer, daemon } = await this.#writeAndReceive(server)
     this.#step('the server is gone (SIGKILL); walferry has shipped what it had received')
     const shipped = daemon.positions.shipped
 
     this.#step('the copy recovers, with nothing but restore_command and the archive')
-    const recoveredTo = await this.#recover(copy, archive)
+    const recoveredTo = await this.#recover(copy)
     const rows = await this.#rowsOf(copy)
     const verdict = judge(writer.acknowledged, rows, writerClients)
     this.#tell(verdict, formatLsn(shipped), recoveredTo)
@@ -103,14 +114,18 @@ class Demo {
   }
 
   async #copyOf(server: Cluster): Promise<Cluster> {
-    const copy = await Cluster.copyOf(server, { folder: join(this.#folder, 'recovered'), signal: this.#signal })
+    const copy = await Cluster.copyOf(server, {
+      folder: join(this.#folder, 'recovered'),
+      env: this.#archive.env,
+      signal: this.#signal,
+    })
     this.#clusters.add(copy)
     return copy
   }
 
-  async #writeAndReceive(server: Cluster, archive: string): Promise<{ writer: DemoWriter; daemon: ReceiveDaemon }> {
+  async #writeAndReceive(server: Cluster): Promise<{ writer: DemoWriter; daemon: ReceiveDaemon }> {
     const said: string[] = []
-    const daemon = await this.#daemonFor(server, archive, said)
+    const daemon = this.#daemonFor(server, said)
     const drain = new AbortController()
     const running = daemon.run(drain.signal)
     const writer = new DemoWriter(server.connection)
@@ -136,7 +151,7 @@ class Demo {
     return { writer, daemon }
   }
 
-  async #daemonFor(server: Cluster, archive: string, said: string[]): Promise<ReceiveDaemon> {
+  #daemonFor(server: Cluster, said: string[]): ReceiveDaemon {
     const config = {
       version: version(),
       target: parseTarget(server.conninfo, {}),
@@ -155,22 +170,16 @@ class Demo {
       drainTimeoutMs: 10_000,
       listen: null,
     } as const
-    const store = await openStore({
-      store: { kind: 'folder', path: archive },
-      's3-endpoint': undefined,
-      's3-region': undefined,
-      's3-path-style': undefined,
-    })
     return new ReceiveDaemon(
       config,
-      store,
+      this.#archive.store,
       openLog('warn', 'text', (line) => said.push(line)),
     )
   }
 
   /** Returns where the recovery ended. */
-  async #recover(copy: Cluster, archive: string): Promise<string> {
-    const command = `${shellQuoted(walferryFetch)} %f %p --store ${shellQuoted(archive)}`
+  async #recover(copy: Cluster): Promise<string> {
+    const command = `${shellQuoted(walferryFetch)} %f %p ${this.#archive.fetchArgs.map(shellQuoted).join(' ')}`
     await copy.setRecovery('recovery', { restore_command: command })
     await copy.start(this.#signal)
     await copy.waitForPromotion(this.#signal)

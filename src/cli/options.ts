@@ -355,6 +355,13 @@ export const options = {
     value: 'FORMAT',
     fallback: 'text',
   },
+  json: {
+    group: 'Running',
+    help: 'Tell the result as JSON.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
   'retry-for': {
     group: 'Recovery',
     help: 'How long to try again when the store cannot be reached, or a needed segment is missing. Default: 60s, with --standby 5s.',

@@ -1,6 +1,6 @@
 import { storeOptions } from './open-store.ts'
 
-const connectionOptions = ['url', 'host', 'port', 'username', 'password'] as const
+export const connectionOptions = ['url', 'host', 'port', 'username', 'password'] as const
 
 export const receiveOptions = [
   ...connectionOptions,

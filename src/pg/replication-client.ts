@@ -50,6 +50,10 @@ export class ReplicationClient {
   readonly host: string
   /** The same, as the entry of the target's hosts that it is. */
   readonly entry: Host
+  /** `TLSv1.3`, or null for plain text. */
+  readonly tlsVersion: string | null
+  /** The target narrowed to the very server that it is connected to. */
+  readonly target: Target
   readonly #session: Session
 
   private constructor(session: Session) {
@@ -57,6 +61,8 @@ export class ReplicationClient {
     this.majorVersion = session.majorVersion
     this.host = session.host
     this.entry = session.entry
+    this.tlsVersion = session.tlsVersion
+    this.target = session.target
   }
 
   /**
@@ -272,7 +278,8 @@ function parseSize(text: string): number {
   return parseUnit(text, sizeUnits)
 }
 
-function parseDurationMs(text: string): number {
+/** `90500ms`, `1min` -> milliseconds. */
+export function parseDurationMs(text: string): number {
   return parseUnit(text, timeUnitsMs)
 }
 

@@ -21,6 +21,8 @@ export interface Session {
   readonly host: string
   /** The same, as the entry of the target's hosts that it is. */
   readonly entry: Host
+  /** `TLSv1.3`, or null for plain text. */
+  readonly tlsVersion: string | null
   /** The target narrowed to the very server that this session is on, even if the host's name leads to several. */
   readonly target: Target
   /** Says goodbye, or cuts the line where the server does not answer. Never rejects. */
@@ -125,6 +127,7 @@ class Attempt {
       majorVersion: Number.parseInt(version, 10),
       host: describeHost(host),
       entry: host,
+      tlsVersion: connection.tlsVersion,
       target: { ...target, sessionAttrs: 'any', hosts: [{ ...host, address: connection.remoteAddress }] },
       close: () => close(client, connection),
     }

@@ -5,6 +5,7 @@
  * `attachListeners`, `sendCopyFromChunk` and `endCopyFrom` are not documented by pg: its version is pinned exactly, and
  * a test streams through every cut of a recorded conversation.
  */
+import { TLSSocket } from 'node:tls'
 import pg from 'pg'
 import type { BackendMessage } from 'pg-protocol/dist/messages.js'
 import { Parser } from 'pg-protocol/dist/parser.js'
@@ -65,6 +66,12 @@ export class WireConnection extends pg.Connection {
   /** The server's address; null on a Unix socket, and once the connection is gone. */
   get remoteAddress(): string | null {
     return this.#internals.stream.remoteAddress ?? null
+  }
+
+  /** `TLSv1.3`, or null for plain text. */
+  get tlsVersion(): string | null {
+    const { stream } = this.#internals
+    return stream instanceof TLSSocket ? stream.getProtocol() : null
   }
 
   get #internals(): Internals {

@@ -84,6 +84,16 @@ export async function recoverSpool(folder: string): Promise<SpoolScan> {
   }
 }
 
+/** Whose WAL lies in the spool, or null if nothing there says so. Changes nothing. Throws SPOOL_FAILED. */
+export async function findSpoolOwner(folder: string): Promise<Identity | null> {
+  try {
+    const names = (await readdir(folder)).filter((name) => isSegmentName(name.replace(partialSuffix, '')))
+    return await readIdentity(folder, names)
+  } catch (error) {
+    throw spoolError(error, `read the spool ${folder}`)
+  }
+}
+
 async function recover(folder: string): Promise<SpoolScan> {
   const files = (await readdir(folder)).toSorted()
   const names = files.filter((name) => isSegmentName(name.replace(partialSuffix, '')))

@@ -18,6 +18,7 @@ import {
   makeCluster,
   megabyte,
   type TestVersion,
+  newestVersion,
   testVersions,
   value,
 } from '../support/postgres.ts'
@@ -133,7 +134,9 @@ for (const version of await testVersions()) {
       assert.deepEqual(await rowsOf(copy), rows)
     })
   })
+}
 
+for (const version of await newestVersion()) {
   test(`a standby that archives always, beside a primary and a receiver (PostgreSQL ${version.major})`, async (t) => {
     const s3 = await startS3Server()
     t.after(() => s3.stop())

@@ -39,6 +39,7 @@ const runs = [
   { major: 13, megabytes: 16, name: 'S3', place: inS3 },
   { major: 18, megabytes: 1, name: 'S3', place: inS3 },
   { major: 18, megabytes: 16, name: 'a folder', place: inFolder },
+  { major: 18, megabytes: 64, name: 'S3', place: inS3 },
 ] as const
 
 /** The end of the last whole record in what was shipped. */

@@ -90,6 +90,7 @@ for (const version of await testVersions()) {
             const collector = new WalCollector(client, { start: (await client.identify(deadline())).flushedUpTo })
             await collector.streaming(deadline())
             assert.equal(await value(sql, isEncrypted), encrypted)
+            assert.match(client.tlsVersion ?? 'none', encrypted === 't' ? /^TLSv1\.[23]$/ : /^none$/)
             collector.hands?.stop()
             await collector.ended
           },

@@ -1,0 +1,57 @@
+/**
+ * All checks of a set-up, in the order in which they are told. Facts are gathered first, from server, spool and store at
+ * once; then each check decides over them. Nothing is created: no slot, no identity, no folder.
+ */
+import type { Target } from '../pg/target.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { checkClock } from './clock.ts'
+import { checkConnection, checkPrivileges, checkVersion } from './connection.ts'
+import type { Finding } from './finding.ts'
+import { askArchive, checkIdentity } from './identity.ts'
+import { askServer } from './server-facts.ts'
+import { checkSettings } from './settings.ts'
+import { checkOtherHosts, checkSlot } from './slot.ts'
+import { checkSpace, checkSpool, lookAtSpool } from './spool.ts'
+import { checkStore } from './store.ts'
+import { checkSynchronous } from './synchronous.ts'
+import { isPassed } from './tell.ts'
+
+export interface CheckConfig {
+  readonly target: Target
+  readonly slot: string
+  readonly requireSlot: boolean
+  readonly spoolFolder: string
+}
+
+/** Rejects only with the signal's reason, once everything is tidied up. */
+export async function checkAll(config: CheckConfig, store: ObjectStore, signal: AbortSignal): Promise<Finding[]> {
+  const { target } = config
+  const [server, spool, stored, archive] = await allDone([
+    askServer(target, config.slot, signal),
+    lookAtSpool(config.spoolFolder),
+    checkStore(store, signal),
+    askArchive(store, signal),
+  ])
+  return [
+    checkConnection(server),
+    checkVersion(server),
+    checkPrivileges(server, target),
+    ...checkSettings(server, config.slot),
+    checkSynchronous(server, target.applicationName),
+    checkSlot(server, { name: config.slot, required: config.requireSlot, isReceiving: spool.isLocked }),
+    ...checkOtherHosts(server, config.slot),
+    checkSpool(spool),
+    checkSpace(spool, server.identity?.segmentBytes ?? null),
+    ...stored,
+    checkIdentity(server.identity, spool, archive, { store, hasFailed: !isPassed(stored) }),
+    checkClock(server.sql?.clock ?? null),
+  ]
+}
+
+/** Waits for all of them, also where one rejects: each has something to tidy up. */
+async function allDone<T extends readonly Promise<unknown>[]>(
+  work: readonly [...T],
+): Promise<{ [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work)
+  return await Promise.all(work)
+}
