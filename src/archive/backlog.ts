@@ -73,6 +73,17 @@ export async function deleteBacklog(store: ObjectStore, slot: string, options: C
   await store.deleteMany([backlogKey(slot)], options)
 }
 
+/** The note of one slot, or null if there is none. Throws ARCHIVE_DAMAGED. */
+export async function findBacklog(
+  store: ObjectStore,
+  slot: string,
+  { signal }: CallOptions,
+): Promise<BacklogNote | null> {
+  const key = backlogKey(slot)
+  const bytes = await readNote(store, key, signal)
+  return bytes === null ? null : parseBacklog(key, bytes)
+}
+
 /** The notes of all receivers. One request where there are none. Throws ARCHIVE_DAMAGED. */
 export async function readBacklog(store: ObjectStore, { signal }: CallOptions): Promise<FoundNote[]> {
   const found: FoundNote[] = []
@@ -84,7 +95,7 @@ export async function readBacklog(store: ObjectStore, { signal }: CallOptions): 
   return found
 }
 
-/** Null if it was deleted since it was listed. */
+/** Null if it is not there. */
 async function readNote(store: ObjectStore, key: string, signal: AbortSignal): Promise<Uint8Array | null> {
   const parts: Uint8Array[] = []
   let bytes = 0

@@ -8,6 +8,7 @@
  * proved in the spool that has to wait for the archive, because "could not look" is not "nothing there".
  */
 import { setMaxListeners } from 'node:events'
+import { hostname } from 'node:os'
 import { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
@@ -23,10 +24,12 @@ import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
+import { OtherHosts } from '../receive/other-hosts.ts'
 import { type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
+import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
@@ -68,6 +71,9 @@ interface Pipeline {
   readonly claimed: Promise<void>
   /** Resolves when everything is shipped after a drain; rejects with what halted the shipper. */
   readonly shipping: Promise<void>
+  readonly keeper: BacklogKeeper
+  /** Resolves when the keeper of the note has ended; until the archive is claimed it does nothing. */
+  readonly keeping: Promise<void>
 }
 
 /** How long a start with WAL in the spool waits for a store that does not answer, before it streams without it. */
@@ -146,6 +152,7 @@ export class ReceiveDaemon {
       this.#log.error(`set aside a file of the spool: ${name} ${fault}`, { as, hint })
     }
     const listener = await this.#listen()
+    const lookingAfter = this.#lookAfterOtherHosts()
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -156,7 +163,10 @@ export class ReceiveDaemon {
       await this.#drain(stop)
     } finally {
       this.#cut.abort(new Error('stopped'))
+      await lookingAfter
       await this.#pipeline?.shipping.catch(() => undefined)
+      await this.#pipeline?.keeping
+      if (this.#isClaimed) await this.#pipeline?.keeper.leave()
       await listener?.close()
       await this.#pipeline?.spool.close()
     }
@@ -187,6 +197,21 @@ export class ReceiveDaemon {
     })
     this.#log.info('listening', { url: listener.url })
     return listener
+  }
+
+  async #lookAfterOtherHosts(): Promise<void> {
+    const { target, slot, requireSlot, ack } = this.#config
+    if (target.hosts.length === 1) return
+    const hosts = new OtherHosts({
+      target,
+      slot,
+      requireSlot,
+      streamed: () => this.#receiver.streamed,
+      durable: () => (ack === 'store' ? this.positions.shipped : this.positions.synced),
+      clock: systemClock,
+      log: this.#log,
+    })
+    await hosts.run(this.#cut.signal)
   }
 
   #open(cluster: ClusterOfSpool, knownFrom: string): Pipeline {
@@ -223,6 +248,16 @@ export class ReceiveDaemon {
     })
     const claimed = this.#claim(cluster)
     const shipping = claimed.then(() => shipper.run(this.#cut.signal))
+    const keeper = new BacklogKeeper({
+      slot: this.#config.slot,
+      host: hostname(),
+      spool,
+      positions: this.positions,
+      store: this.#archive.store,
+      clock: systemClock,
+      log: this.#log,
+    })
+    const keeping = claimed.then(() => keeper.run(this.#cut.signal)).catch(() => undefined)
     // It is awaited later, by whoever needs it.
     claimed.then(
       () => {
@@ -231,7 +266,7 @@ export class ReceiveDaemon {
       (error: unknown) => this.#refused.abort(error),
     )
     shipping.catch(() => undefined)
-    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping }
+    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping, keeper, keeping }
     return this.#pipeline
   }
 

@@ -13,7 +13,7 @@ import { serverError } from './server-errors.ts'
 import type { Session } from './session.ts'
 import { readStanding } from './standing.ts'
 import { encodeStatus, type StandbyStatus, StreamMessages, type WalListener } from './stream-messages.ts'
-import type { Target } from './target.ts'
+import type { Host, Target } from './target.ts'
 
 export interface ServerIdentity {
   readonly systemIdentifier: bigint
@@ -48,6 +48,8 @@ export class ReplicationClient {
   readonly majorVersion: number
   /** The host that it is connected to, of those of the target: `a.example:5432`. */
   readonly host: string
+  /** The same, as the entry of the target's hosts that it is. */
+  readonly entry: Host
   /** `TLSv1.3`, or null for plain text. */
   readonly tlsVersion: string | null
   /** The target narrowed to the very server that it is connected to. */
@@ -58,6 +60,7 @@ export class ReplicationClient {
     this.#session = session
     this.majorVersion = session.majorVersion
     this.host = session.host
+    this.entry = session.entry
     this.tlsVersion = session.tlsVersion
     this.target = session.target
   }

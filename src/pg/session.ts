@@ -19,6 +19,8 @@ export interface Session {
   readonly majorVersion: number
   /** Which host of the target it is, for messages. */
   readonly host: string
+  /** The same, as the entry of the target's hosts that it is. */
+  readonly entry: Host
   /** `TLSv1.3`, or null for plain text. */
   readonly tlsVersion: string | null
   /** The target narrowed to the very server that this session is on, even if the host's name leads to several. */
@@ -124,6 +126,7 @@ class Attempt {
       connection,
       majorVersion: Number.parseInt(version, 10),
       host: describeHost(host),
+      entry: host,
       tlsVersion: connection.tlsVersion,
       target: { ...target, sessionAttrs: 'any', hosts: [{ ...host, address: connection.remoteAddress }] },
       close: () => close(client, connection),

@@ -4,7 +4,8 @@
  *     connecting -> streaming -> waiting -> connecting ...        until stopped
  *                -> halted                                        something that only a person can decide
  *
- * The first retry comes at once, later ones after at most 5 s.
+ * The first retry comes at once, later ones after at most 5 s. Of several hosts, one whose server turns out to be an old
+ * primary, or behind us, is passed over at once for the next one, until all were tried.
  */
 import { reasonOf, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
@@ -13,7 +14,7 @@ import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import { ReplicationClient, type ServerIdentity, type SlotState, type StreamEnd } from '../pg/replication-client.ts'
 import type { WalListener } from '../pg/stream-messages.ts'
-import type { Target } from '../pg/target.ts'
+import { describeHost, type Host, type Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
@@ -21,6 +22,7 @@ import { formatLsn, type Lsn } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { Ack } from './ack.ts'
 import { learnLine } from './learn-line.ts'
+import type { Streamed } from './other-hosts.ts'
 import { type Gap, resumeFrom, type Start } from './start.ts'
 import { streamInto } from './stream.ts'
 
@@ -86,6 +88,8 @@ export class Receiver {
   readonly #options: ReceiverOptions
   #state: ReceiverState = 'connecting'
   #problem: WalferryError | null = null
+  /** What was synced when the spool broke the last stream: the next one has to come further before all is well. */
+  #stuckAt: Lsn | null = null
   /** In a row, without a stream between them that lasted. */
   #failures = 0
   #streamingSinceMs: number | null = null
@@ -96,6 +100,10 @@ export class Receiver {
   /** The start from which nothing came yet, and those whose WAL the server has said is gone since a stream last brought any. */
   #lastStart: Start | null = null
   #removed: Place[] = []
+  /** The host of the newest session, and those that were passed over since the last pause or stream. */
+  #host: Host | null = null
+  readonly #passedOver = new Set<Host>()
+  #streamed: Streamed | null = null
   /** The server does not let us use the slot any more. */
   #slotIsLost = false
 
@@ -107,9 +115,15 @@ export class Receiver {
     return this.#state
   }
 
-  /** Why it does not stream at the moment, or null. */
+  /** Why WAL does not flow at the moment, or null. */
   get problem(): WalferryError | null {
-    return this.#problem
+    const isOver = this.#state === 'streaming' && this.#options.positions.synced !== this.#stuckAt
+    return isOver ? null : this.#problem
+  }
+
+  /** The server that is streamed from at the moment, or null. */
+  get streamed(): Streamed | null {
+    return this.#streamed
   }
 
   /**
@@ -137,7 +151,14 @@ export class Receiver {
 
   async #session(signal: AbortSignal): Promise<void> {
     const { target } = this.#options
-    const client = await ReplicationClient.connect(target, signal)
+    const hosts = target.hosts.filter((host) => !this.#passedOver.has(host))
+    const client = await ReplicationClient.connect({ ...target, hosts }, signal)
+    if (client.entry !== this.#host) {
+      // What one server has removed, another may still have, with a slot that keeps it.
+      this.#removed = []
+      this.#slotIsLost = false
+    }
+    this.#host = client.entry
     try {
       for (let reached = 0; ; ) {
         const server = await client.identify(signal)
@@ -156,6 +177,7 @@ export class Receiver {
         reached = end.timeline
       }
     } finally {
+      this.#streamed = null
       await client.close()
     }
   }
@@ -195,7 +217,8 @@ export class Receiver {
           this.#state = 'streaming'
           this.#streamingSinceMs = performance.now()
           this.#slotWasOurs = true
-          this.#problem = null
+          this.#passedOver.clear()
+          this.#streamed = { host: client.entry, server, line }
           log.info('streaming', {
             server: client.host,
             version: client.majorVersion,
@@ -318,10 +341,13 @@ export class Receiver {
     const known = isError(error) ? error : null
     if (known === null) throw error
     this.#problem = known
+    const broke = this.#state === 'streaming' && isError(known, 'SPOOL_FAILED')
+    this.#stuckAt = broke ? this.#options.positions.synced : null
     if (!this.#options.loop || halting.includes(known.code) || isGap(known)) throw known
     if (isError(known, 'SLOT_IN_USE', 'WAL_REMOVED') || isInvalidated(known)) this.#slotWasOurs = false
     this.#state = 'waiting'
     this.#options.onReconnect(known.code)
+    if (this.#passesOver(known)) return
     // What a person must mend is asked for at the slow end; what mends itself, at once.
     const waitMs = known.retryable ? this.#nextWaitMs() : backoff.maxMs
     const { log } = this.#options
@@ -336,6 +362,20 @@ export class Receiver {
     if (!isInvalidated(error)) throw error
     this.#slotIsLost = true
     this.#options.log.warn('the server has invalidated the slot', { slot: this.#options.slot, reason: error.message })
+  }
+
+  /** Whether another host may have what this one has not, and is tried at once. */
+  #passesOver(error: WalferryError): boolean {
+    const { target, log } = this.#options
+    if (this.#host !== null && isError(error, 'SERVER_TIMELINE', 'SERVER_BEHIND')) {
+      this.#passedOver.add(this.#host)
+      if (this.#passedOver.size < target.hosts.length) {
+        log.warn(`not from ${describeHost(this.#host)}: ${describe(error)}`, { code: error.code, hint: error.hint })
+        return true
+      }
+    }
+    this.#passedOver.clear()
+    return false
   }
 
   #nextWaitMs(): number {

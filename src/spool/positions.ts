@@ -35,8 +35,8 @@ export class Positions {
   #heard: { readonly serverMs: number; readonly hereMs: number } | null = null
   /** The server's clock when it first sent something: what lies here from before is at least as old. */
   #firstHeardMs: number | null = null
-  /** The server's clock when it last said that it has no more than we have received. */
-  #hadAllMs: number | null = null
+  /** How much the server had, and its clock when it said so. */
+  #said = new Trail()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -87,7 +87,7 @@ export class Positions {
     // Their positions will be passed a second time.
     this.#sent = new Trail()
     this.#existed = new Trail()
-    this.#hadAllMs = null
+    this.#said = new Trail()
     this.bell.ring()
   }
 
@@ -100,7 +100,7 @@ export class Positions {
       this.#server = flush
     }
     // A keepalive names what was sent, which may be less than what the server had said before that it has.
-    if (this.#server <= this.#received) this.#hadAllMs = sentAtMs
+    if (flush === this.#server) this.#said.note(flush, sentAtMs)
   }
 
   /** The bytes from `start` on were sent at `sentAtMs`. */
@@ -131,6 +131,7 @@ export class Positions {
     if (upTo <= this.#shipped) return
     this.#shipped = upTo
     if (upTo > 0n) this.#sent.forgetBefore(asLsn(upTo - 1n))
+    this.#said.forgetBefore(upTo)
     this.bell.ring()
   }
 
@@ -156,13 +157,12 @@ export class Positions {
 
   /**
    * The newest moment, by the server's clock since 1970, to which the store alone can bring the database; null while
-   * nothing is known. With nothing unshipped that is when the server last said that it has no more.
+   * nothing is known. It is when the server last said that it has no more than what is shipped by now: what committed
+   * before is in the store. When bytes were sent does not tell: a server that catches us up sends old ones. So while we
+   * catch up this stands still.
    */
   restorableTimeMs(): number | null {
-    if (this.#shipped === lsnZero) return null
-    const newestByteMs = this.#sent.timeOf(asLsn(this.#shipped - 1n))
-    if (this.#shipped < this.#received || this.#hadAllMs === null) return newestByteMs
-    return Math.max(newestByteMs ?? this.#hadAllMs, this.#hadAllMs)
+    return this.#shipped === lsnZero ? null : this.#said.timeOf(this.#shipped)
   }
 
   #serverNowMs(): number | null {

@@ -1,6 +1,7 @@
 /**
  * Remembers when the server sent which bytes, coarsely and in bounded memory, so that a lag in bytes can be told in
- * seconds. A sample (position, time) says: the bytes from here on, up to the next sample, were sent at that time.
+ * seconds. A sample (position, time) says: the bytes from here on, up to the next sample, were sent at that time. Or, for
+ * another use: at that time the server had no more than up to here.
  */
 import type { Lsn } from '../wal/lsn.ts'
 

@@ -122,7 +122,7 @@ test('while it is connected and nothing waits, all that the server had said is r
   assert.equal(life.restorableAgeMs(), 7000)
 })
 
-test('while something waits, the newest shipped byte is what is restorable', () => {
+test('while something waits, it is when the server had no more than what is shipped', () => {
   const life = new Life()
     .start(1000)
     .send(2000)
@@ -133,8 +133,9 @@ test('while something waits, the newest shipped byte is what is restorable', () 
     .pass(10_000)
     .keepalive(3000)
   assert.equal(life.restorableAgeMs(), 15_000)
+  // A commit of any moment up to the second message may lie behind the byte that came with it.
   life.ship(2001)
-  assert.equal(life.restorableAgeMs(), 10_000)
+  assert.equal(life.restorableAgeMs(), 15_000)
   life.ship(3000)
   assert.equal(life.restorableAgeMs(), 0)
 })
@@ -148,9 +149,37 @@ test('a message from a server that has more than it has sent yet proves nothing 
 })
 
 test('a keepalive tells what was sent, not what the server has: it proves nothing either while more is known to be there', () => {
-  const life = new Life().start(1000).send(2000, 50_000).sync(2000).ship(2000).pass(60_000).keepalive(2000)
+  const life = new Life().start(1000).send(1500).pass(60_000)
+  life.send(2000, 50_000).sync(2000).ship(2000).pass(60_000).keepalive(2000)
   assert.equal(life.positions.lag('receive').bytes, 48_000)
-  assert.equal(life.restorableAgeMs(), 60_000)
+  assert.equal(life.restorableAgeMs(), 120_000)
+})
+
+test('a receiver that catches up after an outage tells nothing newer until it has caught up, however young the messages are', () => {
+  const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(hourMs)
+  for (let at = 3000; at < 50_000; at += 1000) life.send(at, 50_000).sync(at).ship(at).pass(1000)
+  assert.equal(life.restorableAgeMs(), hourMs + 47_000)
+  life.send(50_000).sync(50_000).ship(49_999)
+  assert.ok((life.restorableAgeMs() ?? 0) >= 47_000)
+  life.ship(50_000)
+  assert.equal(life.restorableAgeMs(), 0)
+})
+
+test('the same while the server writes faster than it sends: each of its words counts once all of it is shipped', () => {
+  const life = new Life().start(1000).send(2000)
+  for (let second = 1; second <= 10; second++) {
+    life.pass(1000).send(2000 + second * 500, 2000 + second * 1000)
+  }
+  life.sync(7000).ship(7000)
+  // It had 7000 after 5 s.
+  assert.equal(life.restorableAgeMs(), 5000)
+})
+
+test('a first start that catches up knows nothing before it has', () => {
+  const life = new Life().start(1000).send(2000, 3000).sync(2000).ship(2000)
+  assert.equal(life.restorableAgeMs(), null)
+  life.pass(1000).send(3000).sync(3000).ship(3000)
+  assert.equal(life.restorableAgeMs(), 0)
 })
 
 test("restorable time never runs ahead of the server's newest word", () => {

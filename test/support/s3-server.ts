@@ -8,7 +8,7 @@
  *     s3.objects.get('wal_005/00000001000000000000002A.lz4')
  *     await s3.stop()
  */
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -75,6 +75,8 @@ export class S3Server {
     this.#encrypts = options.encrypts ?? true
     this.#origin = options.tls === undefined ? 'http://127.0.0.1' : 'https://localhost'
     this.#buckets.set(this.bucket, new Bucket())
+    // Every answer that is slow listens to it.
+    setMaxListeners(0, this.#stopping.signal)
     const serve = (message: IncomingMessage, response: ServerResponse): void => void this.#serve(message, response)
     this.#http = options.tls === undefined ? createServer(serve) : createTlsServer(options.tls, serve)
     // A connection that ended by itself in an idle moment would be a fault that no test asked for.
