@@ -5,7 +5,7 @@
  *     server -> spool       what the server sends is kept before and without any store
  *
  * They meet at the first connection: streaming starts at the furthest place that spool and archive reach. With nothing
- * proved in the spool that has to wait for the archive, because "could not look" is not "nothing there".
+ * in the spool that has to wait for the archive, because "could not look" is not "nothing there".
  */
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
@@ -386,7 +386,7 @@ export class ReceiveDaemon {
       if (end?.hole) this.#log.warn('the archive has a hole', { missing: end.hole.missing, newest: end.hole.newest })
       return end ?? 'nothing'
     }
-    if (spool.provedEnd === null) return await look(signal)
+    if (spool.end === null) return await look(signal)
     const late = new Error('the store does not answer')
     try {
       return await withDeadline(archivePatienceMs, signal, () => late, look)

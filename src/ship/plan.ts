@@ -2,7 +2,8 @@
  * What to ship next: one pure decision over the segments and history files that lie in the spool, by timeline.
  *
  * Three lanes run beside each other:
- * - *whole*: whole segments, the oldest first, several at once; they may land in any order;
+ * - *whole*: whole segments, the oldest first, several at once; they may land in any order, but not far ahead of the
+ *   first that is missing, and on its timeline only: who has nothing but the archive must see that it is missing;
  * - *chunk*: the next chunk of a tail, one at a time. Only the first segment that is not covered yet may have one, so
  *   that a chunk never lies behind a hole;
  * - *merge*: several chunks of the open segment's tail into one, so that there are never many.
@@ -14,6 +15,7 @@
  * A segment that became whole while it had chunks gets its last chunk at once, beside its upload as a whole: a few
  * hundred kilobytes cover it, and the next segment's tail does not wait for 16 MB.
  */
+import { holeWindow } from '../archive/catalogue.ts'
 import { type Chunk, type Merge, planMerge } from '../archive/tail.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
 import type { Lsn } from '../wal/lsn.ts'
@@ -67,12 +69,22 @@ export function nextTasks(input: PlanInput): Task[] {
   return [...wholeTasks(input), ...chunkTasks(input), ...mergeTasks(input)]
 }
 
+/** Half of what is looked back over for a hole. */
+const mostAhead = holeWindow / 2
+
+function isFarAhead({ segment }: Shipment, front: Shipment | null): boolean {
+  if (front === null || segment.timeline < front.segment.timeline) return false
+  return segment.timeline > front.segment.timeline || segment.segno - front.segment.segno >= mostAhead
+}
+
 function wholeTasks(input: PlanInput): Task[] {
   const { shipments, uploadConcurrency } = input
   const busy = shipments.filter((one) => one.busy.has('whole')).length
+  const front = frontOf(shipments, input.segmentBytes)
   return (
     shipments
       .filter((one) => one.whole && !one.settled && !one.busy.has('whole') && !waitsForHistory(one, input))
+      .filter((one) => !isFarAhead(one, front))
       // Its chunks are deleted next: one that is still on its way would be left behind.
       .filter((one) => !(one.stored && one.busy.size > 0))
       .slice(0, Math.max(0, uploadConcurrency - busy))

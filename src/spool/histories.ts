@@ -11,8 +11,9 @@ import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { renameDurably } from '../kit/durable-fs.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { parseHistory, type TimelineHistory } from '../wal/history.ts'
-import { historyName } from '../wal/segment.ts'
+import { forkOf, parseHistory, type TimelineHistory, timelineAt } from '../wal/history.ts'
+import { asLsn } from '../wal/lsn.ts'
+import { historyName, offsetIn, type Segment, segmentStart, segnoOf } from '../wal/segment.ts'
 import { spoolError } from './spool-error.ts'
 
 /** A history file, and what it says. */
@@ -46,6 +47,22 @@ export async function writeHistory(folder: string, timeline: number, content: Ui
     throw spoolError(error, `write ${path}`)
   }
   return { content, history }
+}
+
+/** The timeline that has the byte before a segment: its own, or a parent's where the segment is its first. */
+export function timelineBefore({ timeline, segno }: Segment, segmentBytes: number, histories: Histories): number {
+  const history = histories.get(timeline)?.history
+  return history === undefined || segno === 0
+    ? timeline
+    : timelineAt(history, asLsn(segmentStart(segno, segmentBytes) - 1n))
+}
+
+/** Bytes at the beginning of a timeline's first segment that are its parent's; 0 for any other segment. */
+export function bytesOfParent({ timeline, segno }: Segment, segmentBytes: number, histories: Histories): number {
+  const history = histories.get(timeline)?.history
+  const fork = history === undefined ? null : forkOf(history)
+  if (fork === null || segnoOf(fork.switchPoint, segmentBytes) !== segno) return 0
+  return offsetIn(fork.switchPoint, segmentBytes)
 }
 
 /** Throws SPOOL_CONFLICT if two servers tell different things of one timeline. */

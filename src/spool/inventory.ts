@@ -8,7 +8,7 @@ import { isOnLine, leavesAt } from '../wal/history.ts'
 import { type Lsn, lsnZero, plus } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { isSameSegment, offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
-import type { Histories, HistoryFile } from './histories.ts'
+import { bytesOfParent, type Histories, type HistoryFile, timelineBefore } from './histories.ts'
 import { partialSuffix } from './segment-file.ts'
 
 /** A segment that lies in the spool. */
@@ -69,9 +69,11 @@ export class Inventory {
   get provedEnd(): Place | null {
     const end = this.#end
     if (end === null || end.proved) return end?.place ?? null
-    const { timeline, segno } = this.#segmentOf(end.place)
-    const follows = this.#wholes.some((one) => isSameSegment(one, { timeline, segno: segno - 1 }))
-    return follows ? { timeline, lsn: segmentStart(segno, this.#segmentBytes) } : null
+    const segment = this.#segmentOf(end.place)
+    const timeline = timelineBefore(segment, this.#segmentBytes, this.#histories)
+    const before = [segment.timeline, timeline].map((number) => ({ timeline: number, segno: segment.segno - 1 }))
+    const follows = this.#wholes.some((one) => before.some((segmentBefore) => isSameSegment(one, segmentBefore)))
+    return follows ? { timeline: segment.timeline, lsn: segmentStart(segment.segno, this.#segmentBytes) } : null
   }
 
   get histories(): Histories {
@@ -122,12 +124,14 @@ export class Inventory {
   }
 
   addWhole(segment: Segment): void {
-    this.#wholes.push(segment)
+    // It may have been whole before, and was streamed over once more.
+    if (!this.#isWhole(segment)) this.#wholes.push(segment)
     this.#left = this.#left.filter((one) => !isSameSegment(one.segment, segment))
   }
 
   /** Bytes at a segment's beginning that must be equal to what is streamed over them. */
   knownBytes(segment: Segment): number {
+    if (this.#isWhole(segment)) return this.#segmentBytes
     const left = this.#left.find((one) => isSameSegment(one.segment, segment))
     if (left !== undefined) return left.bytes
     const end = this.#end
@@ -147,6 +151,10 @@ export class Inventory {
     this.#left = this.#left.filter((one) => !isSameSegment(one.segment, segment))
   }
 
+  #isWhole(segment: Segment): boolean {
+    return this.#wholes.some((one) => isSameSegment(one, segment))
+  }
+
   #describe(segment: Segment, state: 'whole' | 'left' | 'open', syncedBytes: number): SpoolSegment {
     const name = segmentName(segment, this.#segmentBytes)
     return { segment, name, whole: state === 'whole', left: state === 'left', syncedBytes }
@@ -163,7 +171,10 @@ export class Inventory {
   /** The segment that was open before a stream elsewhere will not grow any more. */
   #leave(end: SpoolEnd): void {
     const bytes = offsetIn(end.place.lsn, this.#segmentBytes)
-    // What could not be verified is never shipped: its file stays, and the next start finds it.
-    if (bytes > 0 && end.proved) this.#left.push({ segment: this.#segmentOf(end.place), bytes })
+    const segment = this.#segmentOf(end.place)
+    // What could not be verified is never shipped: its file stays, and the next start finds it. And what a timeline has
+    // of its parent's bytes alone says nothing of its own.
+    const isWorthIt = end.proved && bytes > bytesOfParent(segment, this.#segmentBytes, this.#histories)
+    if (isWorthIt && !this.#isWhole(segment)) this.#left.push({ segment, bytes })
   }
 }

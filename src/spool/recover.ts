@@ -20,6 +20,7 @@ import { type Lsn, plus } from '../wal/lsn.ts'
 import { longHeaderBytes, pageFault, readPageHeader } from '../wal/page.ts'
 import { RecordWalker } from '../wal/record-walker.ts'
 import {
+  isSameSegment,
   isSegmentName,
   isSegmentSize,
   offsetIn,
@@ -31,7 +32,7 @@ import {
   segnoOf,
 } from '../wal/segment.ts'
 import { firstPageFault } from '../wal/segment-check.ts'
-import { type HistoryFile, readHistory } from './histories.ts'
+import { bytesOfParent, type Histories, type HistoryFile, readHistory, timelineBefore } from './histories.ts'
 import type { LeftSegment, SpoolContents, SpoolEnd } from './inventory.ts'
 import { partialSuffix } from './segment-file.ts'
 import { spoolError } from './spool-error.ts'
@@ -124,7 +125,7 @@ async function recover(folder: string): Promise<SpoolScan> {
       asides.push(await setAside(folder, name, `cannot be used: ${error.message}`))
     }
   }
-  const contents = identity === null ? emptySpool : await walkAll(folder, found, identity)
+  const contents = identity === null ? emptySpool : await walkAll(folder, found, identity, histories)
   return { ...contents, identity, histories, setAside: asides }
 }
 
@@ -132,8 +133,9 @@ async function walkAll(
   folder: string,
   found: readonly Found[],
   identity: Identity,
+  histories: Histories,
 ): Promise<Pick<SpoolContents, 'wholes' | 'left' | 'end'>> {
-  const rows = rowsOf(found)
+  const rows = rowsOf(found, histories, identity.segmentBytes)
   const last = lastRow(found, rows)
   const wholes = found.filter((one) => !one.partial).map((one) => one.segment)
   const left: LeftSegment[] = []
@@ -143,7 +145,7 @@ async function walkAll(
     const walked = await walkRow(folder, row, identity)
     wholes.push(...walked.wholes)
     if (row === last) end = walked.end
-    else left.push(...leftOf(walked.end, identity.segmentBytes))
+    else left.push(...leftOf(walked.end, identity.segmentBytes, histories))
   }
   await syncFolder(folder)
   wholes.sort((a, b) => a.timeline - b.timeline || a.segno - b.segno)
@@ -225,16 +227,24 @@ async function exists(path: string): Promise<boolean> {
   )
 }
 
-/** Open segments, each following the one before, led by the whole one before them where it is there. */
+/** Open segments, each following the one before, led by the whole one before them where it is there: perhaps a parent's. */
 type Row = readonly Found[]
 
-function rowsOf(found: readonly Found[]): Row[] {
+function rowsOf(found: readonly Found[], histories: Histories, segmentBytes: number): Row[] {
   const rows: Found[][] = []
   for (const [i, one] of found.entries()) {
     const before = found[i - 1]
     const follows = before?.segment.timeline === one.segment.timeline && before.segment.segno + 1 === one.segment.segno
-    if (one.partial && follows) rows.at(-1)?.push(one)
-    else rows.push([one])
+    if (one.partial && follows) {
+      rows.at(-1)?.push(one)
+      continue
+    }
+    const timeline = timelineBefore(one.segment, segmentBytes, histories)
+    const parent = found.find(
+      ({ segment, partial }) =>
+        one.partial && !partial && isSameSegment(segment, { timeline, segno: one.segment.segno - 1 }),
+    )
+    rows.push(parent === undefined ? [one] : [parent, one])
   }
   return rows.filter((row) => row.some((one) => one.partial))
 }
@@ -248,15 +258,15 @@ function lastWhole(found: readonly Found[]): Found | undefined {
 /** The row that the spool ends with: that of the newest whole segment, or the newest timeline's first where it has none. */
 function lastRow(found: readonly Found[], rows: readonly Row[]): Row | undefined {
   const whole = lastWhole(found)
-  if (whole !== undefined) return rows.find((row) => row[0] === whole)
   const timeline = found.at(-1)?.segment.timeline
-  return rows.find((row) => row[0]?.segment.timeline === timeline)
+  const ours = rows.filter((row) => row.at(-1)?.segment.timeline === timeline)
+  return whole === undefined ? ours[0] : ours.find((row) => row[0] === whole)
 }
 
 /** What lies behind a gap does not count: it would hide what is missing. */
 function isBehind(row: Row, last: Row | undefined, found: readonly Found[]): boolean {
-  const begin = row[0]?.segment
-  const end = last?.[0] ?? lastWhole(found)
+  const begin = row.find((one) => one.partial)?.segment
+  const end = last?.find((one) => one.partial) ?? lastWhole(found)
   return begin?.timeline === end?.segment.timeline && (begin?.segno ?? 0) > (end?.segment.segno ?? 0)
 }
 
@@ -269,7 +279,8 @@ interface Walked {
 async function walkRow(folder: string, row: Row, identity: Identity): Promise<Walked> {
   const { segmentBytes } = identity
   const [head] = row
-  const walker = RecordWalker.ofSegment({ ...identity, segment: head?.segment ?? { timeline: 0, segno: 0 } })
+  const segment = { timeline: row.at(-1)?.segment.timeline ?? 0, segno: head?.segment.segno ?? 0 }
+  const walker = RecordWalker.ofSegment({ ...identity, segment })
   for (const one of row) {
     await walkFile(folder, one, segmentBytes, walker)
     if (walker.stopped !== null) break
@@ -281,11 +292,14 @@ async function walkRow(folder: string, row: Row, identity: Identity): Promise<Wa
     const start = segmentStart(segment.segno, segmentBytes)
     const validEnd = walker.validEnd !== null && walker.validEnd > start ? walker.validEnd : start
     const proved = isVerifiedFrom(walker, start)
-    // A switch ends the records, not the bytes: what follows it can only come from the server again.
-    const whole = proved && !walker.endsInSwitch && validEnd >= plus(start, segmentBytes)
+    const reachesEnd = validEnd >= plus(start, segmentBytes)
     await syncFile(folder, segment, segmentBytes)
-    end = { place: { timeline: segment.timeline, lsn: validEnd }, proved: proved || validEnd === start }
-    if (!whole) break
+    if (!proved || !reachesEnd) {
+      // Never past this segment: where its beginning is not proved, what lies behind it counts for nothing.
+      const lsn = reachesEnd ? start : validEnd
+      end = { place: { timeline: segment.timeline, lsn }, proved: proved || lsn === start }
+      break
+    }
     const name = join(folder, segmentName(segment, segmentBytes))
     await rename(name + partialSuffix, name)
     wholes.push(segment)
@@ -296,10 +310,10 @@ async function walkRow(folder: string, row: Row, identity: Identity): Promise<Wa
 }
 
 /** What was left, as far as it may be shipped: nothing where its beginning could not be verified. */
-function leftOf({ place, proved }: SpoolEnd, segmentBytes: number): LeftSegment[] {
-  const segno = segnoOf(place.lsn, segmentBytes)
+function leftOf({ place, proved }: SpoolEnd, segmentBytes: number, histories: Histories): LeftSegment[] {
+  const segment = { timeline: place.timeline, segno: segnoOf(place.lsn, segmentBytes) }
   const bytes = offsetIn(place.lsn, segmentBytes)
-  return proved && bytes > 0 ? [{ segment: { timeline: place.timeline, segno }, bytes }] : []
+  return proved && bytes > bytesOfParent(segment, segmentBytes, histories) ? [{ segment, bytes }] : []
 }
 
 /** Every byte from a segment's start up to the walk's valid end belongs to a record that was verified. */

@@ -8,11 +8,22 @@
  * nowhere (see recover.ts). The file is sized with ftruncate, which leaves it sparse: filling it with zeros first, as
  * pg_receivewal does, writes every segment twice.
  */
-import { close, closeSync, constants, fdatasync, ftruncateSync, openSync, readSync, writeSync, writev } from 'node:fs'
+import {
+  close,
+  closeSync,
+  constants,
+  fdatasync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  writeSync,
+  writev,
+} from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { WalferryError } from '../kit/errors.ts'
+import { systemCode, WalferryError } from '../kit/errors.ts'
 import { type Segment, segmentName } from '../wal/segment.ts'
 
 const writevAsync = promisify(writev)
@@ -50,6 +61,7 @@ export class SegmentFile {
   static open(folder: string, segment: Segment, segmentBytes: number, known: number): SegmentFile {
     const path = join(folder, segmentName(segment, segmentBytes) + partialSuffix)
     // Not O_TRUNC: what is there stays. Where bytes are known, a missing or shorter file must not pass for zeros.
+    if (known === segmentBytes) takeNameBack(folder, segment, segmentBytes)
     const fd = openSync(path, constants.O_RDWR | (known === 0 ? constants.O_CREAT : 0), 0o600)
     try {
       if (known === 0) ftruncateSync(fd, segmentBytes)
@@ -140,6 +152,20 @@ export class SegmentFile {
           'or on the server. Decide which history counts; to follow the server, start with a new spool and a new archive.',
       },
     )
+  }
+}
+
+/**
+ * A whole segment that is streamed over once more becomes the open one again, to be compared. A crash leaves it full
+ * under its partial name, and a start finds it whole.
+ */
+function takeNameBack(folder: string, segment: Segment, segmentBytes: number): void {
+  const path = join(folder, segmentName(segment, segmentBytes))
+  try {
+    renameSync(path, path + partialSuffix)
+  } catch (error) {
+    // An earlier stream has done it, and ended before the segment's end.
+    if (systemCode(error) !== 'ENOENT') throw error
   }
 }
 

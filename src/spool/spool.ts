@@ -11,7 +11,7 @@
  * What a crash leaves: bytes before `synced` are on the disk. Behind it, `.partial` files with any part of what was
  * written; nothing of that was reported to anybody as durable. recover.ts finds the end.
  */
-import { open as openFile, unlink } from 'node:fs/promises'
+import { type FileHandle, open as openFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncFolder } from '../kit/durable-fs.ts'
 import { systemCode, type WalferryError } from '../kit/errors.ts'
@@ -219,12 +219,15 @@ export class Spool {
   }
 
   /** Opens a segment for reading, whichever of its two names it has by now. */
-  async openForRead(segment: Segment): Promise<Awaited<ReturnType<typeof openFile>>> {
+  async openForRead(segment: Segment): Promise<FileHandle> {
     const path = join(this.#folder, segmentName(segment, this.segmentBytes))
-    try {
-      return await openFile(path + partialSuffix, 'r')
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw spoolError(error, `open ${path}${partialSuffix}`)
+    // The final name first: a partial one beside it is an older copy. And once more, because it may just get it.
+    for (const name of [path, path + partialSuffix]) {
+      try {
+        return await openFile(name, 'r')
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw spoolError(error, `open ${name}`)
+      }
     }
     try {
       return await openFile(path, 'r')

@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { chunkKey } from '../../src/archive/keys.ts'
 import type { Chunk } from '../../src/archive/tail.ts'
 import { coveredBytes } from '../../src/archive/tail.ts'
-import { frontOf, type Lane, nextTasks, type Shipment, type Task, unshippedTail } from '../../src/ship/plan.ts'
+import {
+  frontOf,
+  type Lane,
+  nextHistories,
+  nextTasks,
+  type Shipment,
+  type Task,
+  unshippedTail,
+} from '../../src/ship/plan.ts'
+import { asLsn } from '../../src/wal/lsn.ts'
 import { segmentName } from '../../src/wal/segment.ts'
 import { type Random, seededRandom } from '../support/random.ts'
 
@@ -23,8 +32,12 @@ interface Given {
 
 /** Segments of the spool, oldest first, numbered from 1. */
 function spoolOf(...all: readonly Given[]): Shipment[] {
+  return spoolOn(1, all)
+}
+
+function spoolOn(timeline: number, all: readonly Given[]): Shipment[] {
   return all.map((given, i) => {
-    const segment = { timeline: 1, segno: i + 1 }
+    const segment = { timeline, segno: i + 1 }
     const name = segmentName(segment, segmentBytes)
     const ends = given.chunks ?? null
     const chunks = ends?.map((end, n): Chunk => {
@@ -303,4 +316,46 @@ test('a segment that is not covered is always worked on, as long as something of
     const worked = front.busy.size > 0 || tasks.some((task) => task.shipment === front && task.lane !== 'merge')
     assert.ok(worked || chunksElsewhere, `round ${round}: nothing happens to segment ${front.segment.segno}`)
   }
+})
+
+test('uploads do not run far ahead of the first segment that is missing', () => {
+  const stored = Array.from({ length: 28 }, (): Given => ({ synced: 'whole', stored: true }))
+  const waiting = Array.from({ length: 100 }, () => whole)
+  const shipments = spoolOf({ synced: 'whole', busy: ['whole'] }, ...stored, ...waiting)
+  const input = { shipments, histories: [], segmentBytes, uploadConcurrency: 64, tailIsDue: false }
+  const numbers = nextTasks(input).map((task) => task.shipment.segment.segno)
+  assert.equal(Math.max(...numbers.filter((segno) => segno >= 30)), 32)
+})
+
+describe('a timeline is born in order', () => {
+  const fork = asLsn(segmentBytes + 5000)
+  const history = { timeline: 2, fork, stored: false, busy: false }
+
+  /** Segments 1 and 2 of timeline 2, the first as given. */
+  function planOf(first: Given, given: Partial<typeof history> = {}): { tasks: string[]; histories: number[] } {
+    const shipments = spoolOn(2, [first, whole])
+    const histories = [{ ...history, ...given }]
+    const input = { shipments, histories, segmentBytes, uploadConcurrency: 4, tailIsDue: true }
+    return { tasks: nextTasks(input).map(inWords), histories: nextHistories(input) }
+  }
+
+  test('first its first segment, up to the fork', () => {
+    assert.deepEqual(planOf({ synced: 4999, chunks: [] }), { tasks: [], histories: [] })
+    assert.deepEqual(planOf({ synced: 5000, chunks: [] }), { tasks: ['chunk 1 0-5000'], histories: [] })
+    assert.deepEqual(planOf({ synced: 'whole' }), { tasks: ['whole 1'], histories: [] })
+  })
+
+  test('then its history file, then all others', () => {
+    assert.deepEqual(planOf({ synced: 6000, chunks: [5000] }), { tasks: ['chunk 1 5000-6000'], histories: [2] })
+    assert.deepEqual(planOf({ synced: 'whole', stored: true }).histories, [2])
+    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { busy: true }), { tasks: ['whole 1'], histories: [] })
+    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { stored: true }), {
+      tasks: ['whole 1', 'whole 2'],
+      histories: [],
+    })
+  })
+
+  test('and one of which nothing was received yet waits', () => {
+    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { timeline: 3 }).histories, [])
+  })
 })
