@@ -16,6 +16,8 @@ export interface Command {
   readonly operands: readonly string[]
   readonly summary: string
   readonly options: readonly OptionName[]
+  /** Those that other commands require, and this one does not. */
+  readonly optional?: readonly OptionName[]
   /** Tells what is wrong on standard error, and resolves with the exit code. `args` is all that follows the name. */
   readonly run: (args: readonly string[]) => Promise<number>
 }
@@ -54,6 +56,7 @@ export const commands: readonly Command[] = [
     operands: [],
     summary: 'See it work: a throw-away server, a crash, a recovery, every row compared',
     options: ['pg-bin', ...storeOptions],
+    optional: ['store'],
     run: runDemo,
   },
 ]

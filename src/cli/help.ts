@@ -38,7 +38,7 @@ function page(command: Command, width: number): string[] {
     `Usage: ${usageOf(command)}`,
     ...[...groups].flatMap((group) => {
       const ofGroup = names.filter((name) => entryOf(name).group === group)
-      return ['', `${group}:`].concat(ofGroup.flatMap((name) => optionLines(name, width)))
+      return ['', `${group}:`].concat(ofGroup.flatMap((name) => optionLines(name, command, width)))
     }),
     '',
     ...wrapped(
@@ -56,10 +56,11 @@ function usageOf({ name, operands }: Command): string {
   return ['walferry', name, ...operands, '[OPTION]...'].join(' ')
 }
 
-function optionLines(name: OptionName, width: number): string[] {
+function optionLines(name: OptionName, command: Command, width: number): string[] {
   const { help, required, fallback } = entryOf(name)
   const defaultText = fallback === undefined ? '' : ` (default: ${fallback})`
-  return entry(flagsOf(name), `${help}${required === true ? ' (required)' : defaultText}`, width)
+  const isRequired = required === true && command.optional?.includes(name) !== true
+  return entry(flagsOf(name), `${help}${isRequired ? ' (required)' : defaultText}`, width)
 }
 
 /** `-S, --slot NAME`, `-n, --[no-]loop`; to switch off what is off by itself is for those who look for it. */

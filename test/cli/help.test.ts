@@ -19,7 +19,8 @@ for (const command of commands) {
       for (const letter of [alias, offAlias]) assert.ok(letter === undefined || text.includes(`-${letter}, `), text)
       assert.ok(longAlias === undefined || text.includes(`--${longAlias} `), text)
       assert.ok(boolean === true || text.includes(` ${value ?? 'VALUE'} `), text)
-      assert.equal(text.includes('(required)'), required === true, text)
+      const isRequired = required === true && command.optional?.includes(name) !== true
+      assert.equal(text.includes('(required)'), isRequired, text)
       assert.equal(text.includes(`(default: ${fallback})`), fallback !== undefined, text)
     }
     assert.match(help, /A DURATION is 500ms, 90s, 2m or 1h; a bare number is seconds\./)
