@@ -343,7 +343,6 @@ export class ReceiveDaemon {
   #accept(server: ServerIdentity): Pipeline {
     const pipeline = this.#pipeline ?? this.#open(server, 'the server that was connected first')
     checkIdentity(server, { ...pipeline.cluster, from: pipeline.knownFrom })
-    this.#metrics.set('walferry_timeline', server.timeline)
     return pipeline
   }
 
@@ -427,6 +426,7 @@ export class ReceiveDaemon {
 
   #refresh(metrics: Metrics): void {
     const { positions } = this
+    metrics.set('walferry_timeline', this.#receiver.timeline)
     metrics.set('walferry_connected', this.#receiver.state === 'streaming' ? 1 : 0)
     for (const position of ['server', 'received', 'written', 'synced', 'shipped'] as const) {
       metrics.set('walferry_position_bytes', Number(positions[position]), { position })

@@ -93,6 +93,7 @@ export class Receiver {
   /** In a row, without a stream between them that lasted. */
   #failures = 0
   #streamingSinceMs: number | null = null
+  #timeline = 0
   /** False until a stream from the slot has begun, and again once somebody else may have had the slot. */
   #slotWasOurs = false
   /** What is known of the archive is as of this session. */
@@ -113,6 +114,11 @@ export class Receiver {
 
   get state(): ReceiverState {
     return this.#state
+  }
+
+  /** The timeline that was streamed last; 0 before the first stream. */
+  get timeline(): number {
+    return this.#timeline
   }
 
   /** Why WAL does not flow at the moment, or null. */
@@ -216,6 +222,7 @@ export class Receiver {
         onStreaming: () => {
           this.#state = 'streaming'
           this.#streamingSinceMs = performance.now()
+          this.#timeline = start.timeline
           this.#slotWasOurs = true
           this.#passedOver.clear()
           this.#streamed = { host: client.entry, server, line }
