@@ -18,7 +18,7 @@ import { systemCode, type WalferryError } from '../kit/errors.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { type Lsn, lsnZero, plus } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
-import { offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
+import { isSameSegment, offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 import { type Histories, mustBeSameHistory, writeHistory } from './histories.ts'
 import { Inventory, type SpoolSegment } from './inventory.ts'
 import type { Positions } from './positions.ts'
@@ -238,9 +238,11 @@ export class Spool {
 
   /**
    * Removes a whole or left segment that is durable elsewhere. Not synced: if a crash undoes it, the segment is compared
-   * with the archive's once more and removed again.
+   * with the archive's once more and removed again. One that is streamed over just now stays.
    */
   async remove(segment: Segment): Promise<void> {
+    // A stream that goes over it once more has its file open.
+    if (this.#files.some((file) => isSameSegment(file.segment, segment))) return
     const path = join(this.#folder, this.#inventory.fileOf(segment))
     try {
       await unlink(path)
