@@ -15,7 +15,7 @@ import {
   makeCluster,
   megabyte,
   rows,
-  testVersions,
+  newestVersion,
   value,
   withCluster,
 } from '../support/postgres.ts'
@@ -27,7 +27,7 @@ function isAlive(pid: number): boolean {
   return stdout.trim() !== '' && !stdout.startsWith('Z')
 }
 
-for (const version of await testVersions()) {
+for (const version of await newestVersion()) {
   describe(`a cluster of PostgreSQL ${version.major}`, () => {
     test('has checksums, fsync and the segment size that was asked for', async () => {
       await withCluster({ version, segmentBytes: megabyte }, async (cluster, client) => {

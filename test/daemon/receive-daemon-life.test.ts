@@ -16,7 +16,7 @@ import {
   write,
 } from '../fault/server.ts'
 import { FaultyStore } from '../ship/shipping.ts'
-import { connect, testVersions } from '../support/postgres.ts'
+import { connect, newestVersion, testVersions } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 
 function failing(code: 'STORE_DENIED' | 'STORE_UNREACHABLE'): never {
@@ -37,7 +37,7 @@ async function assertNothingLeft(before: readonly string[]): Promise<void> {
   assert.deepEqual(resources(), before)
 }
 
-for (const version of await testVersions()) {
+for (const version of await newestVersion()) {
   describe(`a receiver's life (PostgreSQL ${version.major})`, () => {
     test('waits for a store that refuses, at its first start, too', async (t) => {
       const cluster = await startServer(t, version)

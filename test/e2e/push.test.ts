@@ -19,7 +19,6 @@ import {
   megabyte,
   type TestVersion,
   newestVersion,
-  testVersions,
   value,
 } from '../support/postgres.ts'
 import { startS3Server } from '../support/s3-server.ts'
@@ -80,7 +79,7 @@ async function compareWithPgWal(server: Cluster, folder: string): Promise<number
   return compared
 }
 
-for (const version of await testVersions()) {
+for (const version of await newestVersion()) {
   test(`a server that pushes its WAL (PostgreSQL ${version.major})`, async (t) => {
     const folder = await serverFolder(t)
     const { server, copy, client } = await makeScene(t, version, archiveCommand(['--store', folder]))

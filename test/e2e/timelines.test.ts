@@ -15,7 +15,7 @@ import {
   makeCluster,
   megabyte,
   type TestVersion,
-  testVersions,
+  newestVersion,
   value,
 } from '../support/postgres.ts'
 import { restoreCommand } from '../support/walferry.ts'
@@ -103,7 +103,7 @@ function command(archive: AssembledArchive, ...options: string[]): string {
   return restoreCommand(['--store', archive.folder, '--retry-for', '0', ...options])
 }
 
-for (const version of await testVersions()) {
+for (const version of await newestVersion()) {
   describe(`after a promotion (PostgreSQL ${version.major})`, () => {
     let scene: Forked
     before(async () => {

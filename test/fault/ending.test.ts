@@ -5,14 +5,14 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
-import { deadline, testVersions, value } from '../support/postgres.ts'
+import { deadline, newestVersion, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { startReceive } from '../support/walferry.ts'
 import { assertArchived, clientOf, segmentBytes, startServer, write } from './server.ts'
 
 const never = ['--ship-interval', '1h']
 
-for (const version of await testVersions()) {
+for (const version of await newestVersion()) {
   test(`receive ends as it is told (PostgreSQL ${version.major})`, async (t) => {
     const cluster = await startServer(t, version)
     let client = await clientOf(t, cluster)

@@ -5,14 +5,14 @@ import { sleep } from '../../src/kit/abort.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 import { FaultyStore } from '../ship/shipping.ts'
-import { copyCluster, deadline, discardCluster, makeCluster, testVersions, value } from '../support/postgres.ts'
+import { copyCluster, deadline, discardCluster, makeCluster, newestVersion, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { Receiving } from './receiving.ts'
 import { assertArchived, clientOf, segmentBytes, settings, write } from './server.ts'
 
 const { max_wal_senders: _, ...pairSettings } = settings
 
-for (const version of await testVersions()) {
+for (const version of await newestVersion()) {
   test(`the next host is streamed after a failover, and again once the old primary is back (PostgreSQL ${version.major})`, async (t) => {
     const primary = await makeCluster({ version, segmentBytes, settings: pairSettings })
     const standby = await copyCluster(primary)

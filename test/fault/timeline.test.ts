@@ -20,6 +20,7 @@ import {
   discardCluster,
   makeCluster,
   type TestVersion,
+  newestVersion,
   testVersions,
   value,
 } from '../support/postgres.ts'
@@ -161,7 +162,9 @@ for (const version of await testVersions()) {
     assert.ok(fork >= before)
     await assertRecovers(scene, await rowsOf(standby))
   })
+}
 
+for (const version of await newestVersion()) {
   test(`a promotion exactly on a segment boundary is followed (PostgreSQL ${version.major})`, async (t) => {
     const scene = await makeScene(t, version)
     const { primary, standby, client, store, spool } = scene
