@@ -35,6 +35,7 @@ async function inS3(t: TestContext): Promise<Place> {
 
 /** Each store with each version and each segment size, each version with each size. */
 const runs = [
+  { major: 13, megabytes: 1, name: 'a folder', place: inFolder },
   { major: 13, megabytes: 16, name: 'S3', place: inS3 },
   { major: 18, megabytes: 1, name: 'S3', place: inS3 },
   { major: 18, megabytes: 16, name: 'a folder', place: inFolder },

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { sleep } from '../../src/kit/abort.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
-import { deadline, newestVersion } from '../support/postgres.ts'
+import { deadline, testVersions } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { filesIn } from './receiving.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -18,7 +18,7 @@ import { archivedWal, assertArchived, clientOf, flushedUpTo, startServer, Writer
 const rounds = 6
 const args = ['--ship-interval', '100ms', '--log-level', 'info']
 
-for (const version of await newestVersion()) {
+for (const version of await testVersions()) {
   test(`kill -9 of the receiver at any moment loses nothing, with its spool or without (PostgreSQL ${version.major})`, async (t) => {
     const random = seededRandom(t)
     const cluster = await startServer(t, version)

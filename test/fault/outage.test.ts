@@ -11,7 +11,7 @@ import type { ObjectStore } from '../../src/store/object-store.ts'
 import { S3Store } from '../../src/store/s3.ts'
 import { formatLsn } from '../../src/wal/lsn.ts'
 import { setEnvironment } from '../support/environment.ts'
-import { newestVersion, value } from '../support/postgres.ts'
+import { testVersions, value } from '../support/postgres.ts'
 import type { S3Request } from '../support/s3/request.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -107,7 +107,7 @@ async function openS3(t: TestContext) {
   return { server, store }
 }
 
-for (const version of await newestVersion()) {
+for (const version of await testVersions()) {
   for (const [name, { isTold, open }] of Object.entries(outages)) {
     test(`${name}: nothing is lost, and the server is answered (PostgreSQL ${version.major})`, async (t) => {
       const cluster = await startServer(t, version)
