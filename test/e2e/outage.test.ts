@@ -6,6 +6,7 @@ import { test, type TestContext } from 'node:test'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { isSegmentName } from '../../src/wal/segment.ts'
 import { deadline, megabyte, type TestVersion, testVersions } from '../support/postgres.ts'
+import { until } from '../support/prefetching.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { restoreCommand } from '../support/walferry.ts'
 import {
@@ -53,11 +54,13 @@ async function stops(cluster: Cluster, command: string): Promise<void> {
   // What PostgreSQL makes of 126.
   assert.match(log, /FATAL: {2}could not restore file "0{7}1[0-9A-F]{16}" from archive: command not executable/)
   assert.doesNotMatch(log, /archive recovery complete|selected new timeline/)
-  const files = await readdir(join(cluster.dataFolder, 'pg_wal'))
+  const pgWal = join(cluster.dataFolder, 'pg_wal')
   assert.deepEqual(
-    files.filter((name) => name.endsWith('.history') || name.includes('walferry')),
+    (await readdir(pgWal)).filter((name) => name.endsWith('.history')),
     [],
   )
+  // What fetched ahead ends soon after the server, and leaves nothing.
+  await until(async () => !(await readdir(pgWal)).some((name) => name.includes('walferry')))
   assert.ok((await readdir(cluster.dataFolder)).includes('recovery.signal'))
 }
 

@@ -8,7 +8,8 @@ import { giveToServer } from '../../src/cluster/server-user.ts'
 /** A new empty folder below the system's one for temporary files; every user may read it. */
 export async function tempFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'walferry-test-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  // Tried again while a process that is about to end still writes there.
+  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
   await chmod(folder, 0o755)
   return folder
 }
