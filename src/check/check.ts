@@ -2,8 +2,8 @@
  * All checks of a set-up, in the order in which they are told. Facts are gathered first, from server, spool and store at
  * once; then each check decides over them. Nothing is created: no slot, no identity, no folder.
  */
+import type { Archive } from '../archive/archive.ts'
 import type { Target } from '../pg/target.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { checkClock } from './clock.ts'
 import { checkConnection, checkPrivileges, checkVersion } from './connection.ts'
 import type { Finding } from './finding.ts'
@@ -24,13 +24,14 @@ export interface CheckConfig {
 }
 
 /** Rejects only with the signal's reason, once everything is tidied up. */
-export async function checkAll(config: CheckConfig, store: ObjectStore, signal: AbortSignal): Promise<Finding[]> {
+export async function checkAll(config: CheckConfig, archive: Archive, signal: AbortSignal): Promise<Finding[]> {
   const { target } = config
-  const [server, spool, stored, archive] = await allDone([
+  const { store } = archive
+  const [server, spool, stored, owner] = await allDone([
     askServer(target, config.slot, signal),
     lookAtSpool(config.spoolFolder),
     checkStore(store, signal),
-    askArchive(store, signal),
+    askArchive(archive, signal),
   ])
   return [
     checkConnection(server),
@@ -43,7 +44,7 @@ export async function checkAll(config: CheckConfig, store: ObjectStore, signal: 
     checkSpool(spool),
     checkSpace(spool, server.identity?.segmentBytes ?? null),
     ...stored,
-    checkIdentity(server.identity, spool, archive, { store, hasFailed: !isPassed(stored) }),
+    checkIdentity(server.identity, spool, owner, { store, hasFailed: !isPassed(stored) }),
     checkClock(server.sql?.clock ?? null),
   ]
 }

@@ -1,4 +1,5 @@
 /** Whether server, spool and archive are of one cluster. */
+import type { Archive } from '../archive/archive.ts'
 import { findOwner } from '../archive/owner.ts'
 import { assertSameCluster, type ClusterIdentity } from '../archive/identity.ts'
 import { type WalferryError, isError } from '../kit/errors.ts'
@@ -12,9 +13,9 @@ import type { SpoolFacts } from './spool.ts'
 export type ArchiveOwner = { readonly owner: ClusterIdentity | null } | { readonly error: WalferryError }
 
 /** Rejects only with the signal's reason. */
-export async function askArchive(store: ObjectStore, signal: AbortSignal): Promise<ArchiveOwner> {
+export async function askArchive(archive: Archive, signal: AbortSignal): Promise<ArchiveOwner> {
   try {
-    return { owner: await findOwner(store, { signal }) }
+    return { owner: await findOwner(archive, { signal }) }
   } catch (error) {
     signal.throwIfAborted()
     if (isError(error)) return { error }

@@ -5,15 +5,16 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import type { Archive } from '../archive/archive.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { openStore, type storeOptions } from './open-store.ts'
+import { openArchive, type storeOptions } from './open-store.ts'
 import type { Config } from './options.ts'
 import type { StorePlace } from './store-url.ts'
 
 export type DemoStore = Config<(typeof storeOptions)[number]>
 
 export interface DemoArchive {
-  readonly store: ObjectStore
+  readonly archive: Archive
   /** What `fetch` needs to find it, behind its arguments. */
   readonly fetchArgs: readonly string[]
   /** What the server has to hand on to `fetch`: credentials do not belong into restore_command. */
@@ -27,16 +28,16 @@ export async function openDemoArchive(folder: string, given: DemoStore | null): 
   const place = placeOf(folder, given)
   const config = { ...given, store: place }
   if (place.kind === 'folder') await mkdir(place.path, { recursive: true })
-  const store = await openStore(config)
+  const archive = await openArchive(config)
   const inS3 = place.kind === 's3'
   return {
-    store,
+    archive,
     fetchArgs: ['--store', inS3 ? `s3://${place.bucket}/${place.prefix}` : place.path, ...(inS3 ? s3Args(config) : [])],
     env: inS3 ? awsVariables() : {},
     async remove() {
       if (place.kind === 'folder') await rm(place.path, { recursive: true, force: true })
-      else await removeAll(store)
-      store.close()
+      else await removeAll(archive.store)
+      archive.store.close()
     },
   }
 }

@@ -14,6 +14,7 @@ export const errorCodes = {
   ARCHIVE_LOST_BRANCH: 'the first WAL of a timeline is missing, and its parent went on behind the fork',
   BAD_INPUT: 'an option, a name or an argument cannot be used',
   CLUSTER_FAILED: 'a throw-away PostgreSQL server could not be set up, started or stopped',
+  ENCRYPTION_KEY: 'the key is missing, another one than that of the archive, or given where nothing is encrypted',
   KEY_EXISTS: 'an object of that key is already in the store',
   KEY_MISSING: 'no object of that key is in the store',
   PG_CONNECTION_LOST: 'the connection to PostgreSQL ended or could not be made',
