@@ -5,6 +5,7 @@
 import type { Archive } from '../archive/archive.ts'
 import type { Target } from '../pg/target.ts'
 import { checkClock } from './clock.ts'
+import { askEncryption, checkEncryption } from './encryption.ts'
 import { checkConnection, checkPrivileges, checkVersion } from './connection.ts'
 import type { Finding } from './finding.ts'
 import { askArchive, checkIdentity } from './identity.ts'
@@ -27,11 +28,12 @@ export interface CheckConfig {
 export async function checkAll(config: CheckConfig, archive: Archive, signal: AbortSignal): Promise<Finding[]> {
   const { target } = config
   const { store } = archive
-  const [server, spool, stored, owner] = await allDone([
+  const [server, spool, stored, owner, encryption] = await allDone([
     askServer(target, config.slot, signal),
     lookAtSpool(config.spoolFolder),
     checkStore(store, signal),
     askArchive(archive, signal),
+    askEncryption(archive, signal),
   ])
   return [
     checkConnection(server),
@@ -44,6 +46,7 @@ export async function checkAll(config: CheckConfig, archive: Archive, signal: Ab
     checkSpool(spool),
     checkSpace(spool, server.identity?.segmentBytes ?? null),
     ...stored,
+    checkEncryption(archive.keyFingerprint, encryption, owner, !isPassed(stored)),
     checkIdentity(server.identity, spool, owner, { store, hasFailed: !isPassed(stored) }),
     checkClock(server.sql?.clock ?? null),
   ]

@@ -35,6 +35,7 @@ export function checkIdentity(
   try {
     if (spoolOwner !== null) assertSameServer(server, { ...spoolOwner, from: `the spool ${folder}` })
     if ('error' in archive) {
+      if (isError(archive.error, 'ENCRYPTION_KEY')) return skipped(name, '"encryption" failed')
       if (store.hasFailed) return skipped(name, 'the store failed, so nobody can tell whose archive it is')
       return failedWith(name, archive.error)
     }

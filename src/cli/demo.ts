@@ -30,7 +30,7 @@ const frameMs = 200
 const walferryFetch = fileURLToPath(new URL('../../../bin/walferry-fetch', import.meta.url))
 
 /** Throws if a commit came back wrong, or was lost that was shipped; and whatever the parts throw. */
-export async function runDemo(config: Config<'pg-bin'>, given: DemoStore | null): Promise<void> {
+export async function runDemo(config: Config<'pg-bin'>, given: DemoStore): Promise<void> {
   const stop = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(new Error(`stopped by ${signal}`))
   process.on('SIGINT', onSignal)

@@ -14,6 +14,8 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { readEncryptionKey } from './encryption-key.ts'
 import type { Config } from './options.ts'
 
+export const keyOptions = ['encryption-key-file', 'encryption-key-transform'] as const
+
 export const storeOptions = [
   'store',
   's3-endpoint',
@@ -22,8 +24,7 @@ export const storeOptions = [
   's3-sse',
   's3-storage-class',
   's3-ca-file',
-  'encryption-key-file',
-  'encryption-key-transform',
+  ...keyOptions,
 ] as const
 
 type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>

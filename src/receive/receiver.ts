@@ -71,6 +71,7 @@ export interface Meeting {
 const halting: readonly ErrorCode[] = [
   'ARCHIVE_CONFLICT',
   'ARCHIVE_FOREIGN',
+  'ENCRYPTION_KEY',
   'SERVER_FOREIGN',
   'SERVER_LOST_WAL',
   'SPOOL_CONFLICT',
