@@ -59,12 +59,18 @@ export interface ReceiverOptions {
 /** Into which spool to stream, and from where. */
 export interface Meeting {
   readonly spool: Spool
-  /** How far spool and archive reach; null for nothing. */
-  readonly furthest: Place | null
-  /** The history of its timeline, where spool or archive have it. */
-  readonly furthestLine: TimelineHistory | null
   /** The archive was asked just now, and has answered. */
   readonly sure: boolean
+  /** How far spool and archive reach, for a server of that line. What the archive alone has is in the spool then. */
+  readonly furthestFor: (line: TimelineHistory, signal: AbortSignal) => Promise<Furthest>
+}
+
+/** W. */
+export interface Furthest {
+  /** Null if there is nothing. */
+  readonly place: Place | null
+  /** The history of its timeline, where spool or archive have it. */
+  readonly line: TimelineHistory | null
 }
 
 /** Errors that no retry may mend: going on would lose or mix up WAL. */
@@ -195,7 +201,8 @@ export class Receiver {
     const { spool } = meeting
     this.#sure = meeting.sure
     const line = await learnLine(client, server, spool, signal)
-    const start = await this.#findStart(client, server, { ...meeting, line }, signal)
+    const furthest = await meeting.furthestFor(line, signal)
+    const start = await this.#findStart(client, server, line, furthest, signal)
     const senderTimeoutMs = await client.walSenderTimeoutMs(signal)
     this.#lastStart = start
     positions.startAt(start.lsn, start.lsn)
@@ -274,11 +281,11 @@ export class Receiver {
   async #findStart(
     client: ReplicationClient,
     met: ServerIdentity,
-    meeting: Meeting & { readonly line: TimelineHistory },
+    line: TimelineHistory,
+    { place: furthest, line: furthestLine }: Furthest,
     signal: AbortSignal,
   ): Promise<Start> {
     const { log, slot: name } = this.#options
-    const { furthest, furthestLine, line } = meeting
     const slot = await this.#ensureSlot(client, furthest, signal)
     const isBehind = (server: ServerIdentity): boolean =>
       furthest !== null && furthest.timeline === server.timeline && furthest.lsn > server.flushedUpTo
