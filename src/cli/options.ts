@@ -308,6 +308,7 @@ export const options = {
     help: 'How the key is written: hex, base64, or none for the characters themselves. Else WALG_LIBSODIUM_KEY_TRANSFORM.',
     schema: v.picklist(keyTransforms, 'hex, base64 or none'),
     standIns: ['WALG_LIBSODIUM_KEY_TRANSFORM'],
+    unspoken: true,
   },
   'ship-interval': {
     group: 'Store',
