@@ -1,5 +1,6 @@
 /** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
+import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
@@ -43,6 +44,13 @@ export const commands: readonly Command[] = [
     summary: 'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
     options: pushOptions,
     run: async (args) => (await import('./push.ts')).runPush(args),
+  },
+  {
+    name: 'backup',
+    operands: [],
+    summary: 'Take a base backup of a server into the archive',
+    options: backupOptions,
+    run: async (args) => (await import('./backup.ts')).runBackup(args),
   },
   {
     name: 'check',
