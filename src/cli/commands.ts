@@ -8,6 +8,7 @@ import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { restoreOptions } from './restore-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -43,6 +44,13 @@ export const commands: readonly Command[] = [
     summary: 'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
     options: pushOptions,
     run: async (args) => (await import('./push.ts')).runPush(args),
+  },
+  {
+    name: 'restore',
+    operands: ['DIR'],
+    summary: 'Bring a base backup back into a folder, in which a server can then be started',
+    options: restoreOptions,
+    run: async (args) => (await import('./restore.ts')).runRestore(args),
   },
   {
     name: 'check',
