@@ -1,8 +1,5 @@
-/** Which backup a restore takes, and which settings lead the server from there to the target. */
-import type { Archive } from '../archive/archive.ts'
-import { type Backup, listBackups, readBackup } from '../archive/backups.ts'
-import { WalferryError } from '../kit/errors.ts'
-import type { CallOptions } from '../store/object-store.ts'
+/** What a restore is asked for, and what comes of that: the types that its two halves share. */
+import type { Backup } from '../archive/backups.ts'
 import type { Lsn } from '../wal/lsn.ts'
 
 /** What a person asks for. */
@@ -31,26 +28,4 @@ export interface RestorePlan {
   readonly settings: ReadonlyArray<readonly [string, string]>
   /** Sentences for the person: what was changed about the request, and why. */
   readonly notes: readonly string[]
-}
-
-/** Throws BAD_INPUT if there is no such backup. */
-export async function planRestore(
-  archive: Archive,
-  request: RestoreRequest,
-  options: CallOptions,
-): Promise<RestorePlan> {
-  const backup = await chooseBackup(archive, request.backup, options)
-  return { backup, settings: [['recovery_target_timeline', String(request.timeline)]], notes: [] }
-}
-
-async function chooseBackup(archive: Archive, name: string | null, options: CallOptions): Promise<Backup> {
-  if (name !== null) {
-    const named = await readBackup(archive.store, name, options)
-    if (named !== null) return named
-    throw new WalferryError('BAD_INPUT', `there is no backup ${name} in ${archive.store.url}`)
-  }
-  const backups = await listBackups(archive.store, options)
-  const newest = backups.toSorted((a, b) => b.modified.getTime() - a.modified.getTime())[0]
-  if (newest !== undefined) return newest
-  throw new WalferryError('BAD_INPUT', `there is no base backup in ${archive.store.url}`)
 }
