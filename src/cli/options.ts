@@ -452,7 +452,7 @@ export const options = {
   'target-name': {
     group: 'Restore',
     help: 'Recover up to this restore point (pg_create_restore_point).',
-    schema: v.pipe(v.string(), v.regex(/^[^\0-\x1f]{1,63}$/, 'the name of a restore point, up to 63 characters')),
+    schema: v.pipe(v.string(), v.regex(/^\P{Cc}{1,63}$/u, 'the name of a restore point, up to 63 characters')),
     value: 'NAME',
   },
   'target-inclusive': {

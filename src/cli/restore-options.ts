@@ -19,6 +19,7 @@ export const restoreOptions = [
   'keep-settings',
   'force',
   'download-concurrency',
+  'retry-for',
   'log-level',
   'json',
 ] as const

@@ -2,17 +2,19 @@
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Archive } from '../archive/archive.ts'
-import { WalferryError } from '../kit/errors.ts'
+import { describe, isError, WalferryError } from '../kit/errors.ts'
+import { PatientStore } from '../restore/patient-store.ts'
 import { restoreFiles } from '../restore/restore-files.ts'
 import { planRestore } from '../restore/choose-restore.ts'
 import type { RecoveryTarget, RestoreRequest } from '../restore/restore-plan.ts'
+import { isUnfinished } from '../restore/unfinished.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { accept, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
 import { openStore } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
 import { primaryConninfo } from './primary-conninfo.ts'
-import { report } from './report.ts'
+import { report, warn } from './report.ts'
 import { cleanupCommand, fetchCommand } from './restore-command.ts'
 import { restoreOptions } from './restore-options.ts'
 import { RestoreProgress } from './restore-progress.ts'
@@ -20,6 +22,7 @@ import { tellJson, tellText } from './tell-restored.ts'
 import { givenFor, type Sources } from './values.ts'
 
 const walferryFetch = fileURLToPath(new URL('../../../bin/walferry-fetch', import.meta.url))
+const retryForMs = 60_000
 const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 type RestoreConfig = Config<(typeof restoreOptions)[number]>
@@ -31,15 +34,23 @@ export async function runRestore(args: readonly string[]): Promise<number> {
   for (const name of stopSignals) process.once(name, onSignal)
   const progress = new RestoreProgress(process.stderr)
   let debug = false
+  let folder: string | null = null
   let store: ObjectStore | null = null
   try {
-    const { folder, rest } = parse(args)
+    const parsed = parse(args)
+    const { rest } = parsed
+    folder = parsed.folder
     const sources = await gather(restoreOptions, rest, process.env)
     const config = accept(checkConfig(restoreOptions, sources))
     debug = config['log-level'] === 'debug'
     const request = requestOf(config)
     store = await openStore(config)
-    const archive = new Archive(store)
+    const archive = new Archive(
+      new PatientStore(store, {
+        forMs: config['retry-for'] ?? retryForMs,
+        onRetry: (error) => warn(`${describe(error)}; trying again`),
+      }),
+    )
     const plan = await planRestore(archive, request, { signal: stop.signal })
     const job = {
       folder,
@@ -63,6 +74,9 @@ export async function runRestore(args: readonly string[]): Promise<number> {
   } catch (error) {
     progress.clear()
     report(error, debug)
+    if (folder !== null && !isError(error, 'BAD_INPUT') && (await isUnfinished(folder).catch(() => false))) {
+      warn(`${folder} holds an unfinished restore, in which no server starts; --force replaces it`)
+    }
     return 1
   } finally {
     store?.close()

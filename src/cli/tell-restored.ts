@@ -1,6 +1,7 @@
 /** What `restore` has done, and the one step that is left. */
 import type { RestorePlan } from '../restore/restore-plan.ts'
-import { majorOf, type Restored } from '../restore/restore-files.ts'
+import { majorOf } from '../restore/refuse-incomplete.ts'
+import type { Restored } from '../restore/restore-files.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { sizeOf } from './size.ts'
 

@@ -7,27 +7,24 @@
  * starts in, and that the next restore recognizes (unfinished.ts).
  */
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Archive } from '../archive/archive.ts'
-import { type BackupManifest, parseManifest } from '../archive/backup-manifest.ts'
-import { claimKey, manifestContent, parsePartKey, partsFolder, sentinelKey } from '../archive/backup-keys.ts'
+import { sentinelKey } from '../archive/backup-keys.ts'
 import type { Backup } from '../archive/backups.ts'
-import { damaged } from '../archive/damaged.ts'
 import { inOrder } from '../archive/in-order.ts'
+import type { Tablespace } from '../archive/sentinel.ts'
 import { reasonOf } from '../kit/abort.ts'
-import { WalferryError } from '../kit/errors.ts'
+import { isError, systemCode } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo } from '../store/object-store.ts'
-import { formatLsn } from '../wal/lsn.ts'
-import { readControlFile } from './control-file.ts'
+import { type BackupObjects, findObjects } from './backup-objects.ts'
 import { FolderWriter, writeFailed } from './folder-writer.ts'
 import type { SettingsAsked } from './recovery-settings.ts'
+import { refuseIncomplete } from './refuse-incomplete.ts'
 import type { RestorePlan } from './restore-plan.ts'
 import { settle } from './settle.ts'
+import { needsOf, refuseNoSpace } from './space.ts'
 import { placeTablespaces, type TablespaceMapping } from './tablespaces.ts'
 import { readTar } from './tar-members.ts'
-import { begin, clearFolder, controlPath, end, realFolder, refuseUsedPlace } from './unfinished.ts'
-import type { Tablespace } from '../archive/sentinel.ts'
+import { begin, clearFolder, end, realFolder, refuseUsedPlace } from './unfinished.ts'
 
 export interface RestoreJob {
   /** Absolute. */
@@ -67,20 +64,20 @@ export async function restoreFiles(
   options: CallOptions,
 ): Promise<Restored> {
   const { backup } = plan
-  refuseDelta(backup)
-  const parts = await listParts(archive, backup, options)
-  const manifest = await readManifest(archive, backup, options)
+  const objects = await findObjects(archive, backup, options)
+  const { manifest } = objects
   const folder = await realFolder(job.folder)
   const tablespaces = placeTablespaces(backup.tablespaces, job.tablespaceMapping, folder)
   const places = tablespaces.map(({ location }) => location)
   await clearFolder(folder, job.force)
   for (const place of places) await refuseUsedPlace(place)
+  await refuseNoSpace(needsOf(folder, tablespaces, manifest?.list ?? null, backup.plainBytes))
 
   const mark = { id: randomUUID(), backup: backup.name, places }
   const lock = await begin(folder, mark).catch((error: unknown) => Promise.reject(writeFailed(folder, error)))
   try {
     const writer = new FolderWriter(folder, tablespaces, manifest?.list ?? null)
-    const isChecked = await unpackAll({ archive, backup, parts, writer, job }, options)
+    const isChecked = await unpackAll({ archive, backup, objects, writer, job }, options)
     if (manifest !== null) writer.refuseMissing(manifest.key)
     const control = await refuseIncomplete(folder, backup, writer)
     const notes = await settle({
@@ -103,77 +100,24 @@ export async function restoreFiles(
       hasConf: writer.files.has('postgresql.conf'),
       notes: [...plan.notes, ...notes],
     }
+  } catch (error) {
+    // The store's errors are our own: what the system has said is about the folder.
+    throw isError(error) || systemCode(error) === undefined ? error : writeFailed(folder, error)
   } finally {
     await lock.close()
   }
 }
 
-function refuseDelta(backup: Backup): void {
-  if (backup.deltaFrom === null && !backup.name.includes('_D_')) return
-  throw new WalferryError(
-    'BAD_INPUT',
-    `${backup.name} holds only what has changed since ${backup.deltaFrom ?? 'another backup'}`,
-    {
-      hint: `WAL-G can put the two together: wal-g backup-fetch DIR ${backup.name}. Or restore a full one: --backup NAME.`,
-      fields: { backup: backup.name },
-    },
-  )
-}
-
-interface Parts {
-  readonly first: readonly ObjectInfo[]
-  readonly control: ObjectInfo
-}
-
-/** Every object in the folder holds a part. Throws ARCHIVE_DAMAGED if it does not, or if the last one is not there. */
-async function listParts(archive: Archive, backup: Backup, { signal }: CallOptions): Promise<Parts> {
-  const first: ObjectInfo[] = []
-  const controls: ObjectInfo[] = []
-  for await (const info of archive.store.list({ prefix: partsFolder(backup.name), signal })) {
-    const parsed = parsePartKey(info.key)
-    if (parsed === null) throw damaged(info.key, 'lies among the parts of a backup, and its name is not that of a part')
-    ;(parsed.isControl ? controls : first).push(info)
-  }
-  const [control, another] = controls
-  if (control === undefined) throw damaged(`${partsFolder(backup.name)}pg_control.tar`, 'is not there')
-  if (another !== undefined) throw damaged(another.key, 'is there under another extension, too')
-  return { first, control }
-}
-
-interface Manifest {
-  readonly key: string
-  readonly content: Uint8Array
-  readonly list: BackupManifest
-}
-
-const mostManifestBytes = 1024 ** 3 // about six million files
-
-/** Null for a backup of WAL-G, which keeps none. */
-async function readManifest(archive: Archive, backup: Backup, options: CallOptions): Promise<Manifest | null> {
-  const [found] = await archive.findContent(manifestContent(backup.segment), options)
-  if (found === undefined) {
-    if ((await archive.store.head(claimKey(backup.segment), options)) === null) return null
-    throw damaged(manifestContent(backup.segment), 'is not there, and the backup was taken by walferry')
-  }
-  const content = await archive.readSmall(found.key, mostManifestBytes, options)
-  const list = parseManifest(found.key, content)
-  const range = list.walRanges.find(({ timeline }) => timeline === backup.timeline)
-  if (range?.start !== backup.startLsn) {
-    throw damaged(found.key, `is that of another backup: it does not begin at ${formatLsn(backup.startLsn)}`)
-  }
-  return { key: found.key, content, list }
-}
-
 interface Unpacking {
   readonly archive: Archive
   readonly backup: Backup
-  readonly parts: Parts
+  readonly objects: BackupObjects
   readonly writer: FolderWriter
   readonly job: RestoreJob
 }
 
 /** Returns whether the archive's own checksums covered every byte. The first failure breaks the others off. */
-async function unpackAll({ archive, backup, parts, writer, job }: Unpacking, options: CallOptions): Promise<boolean> {
+async function unpackAll({ archive, backup, objects, writer, job }: Unpacking, options: CallOptions): Promise<boolean> {
   const stop = new AbortController()
   const onAbort = (): void => stop.abort(reasonOf(options.signal))
   options.signal.addEventListener('abort', onAbort, { once: true })
@@ -198,40 +142,9 @@ async function unpackAll({ archive, backup, parts, writer, job }: Unpacking, opt
   try {
     options.signal.throwIfAborted()
     let isChecked = true
-    for await (const one of inOrder(parts.first, job.downloadConcurrency, unpack)) isChecked &&= one
-    return (await unpack(parts.control)) && isChecked
+    for await (const one of inOrder(objects.parts, job.downloadConcurrency, unpack)) isChecked &&= one
+    return (await unpack(objects.control)) && isChecked
   } finally {
     options.signal.removeEventListener('abort', onAbort)
   }
-}
-
-/**
- * Throws ARCHIVE_DAMAGED if there is not all that a server cannot start without, or would start wrongly without, or if
- * it belongs to something else. Resolves with the content of global/pg_control.
- */
-async function refuseIncomplete(folder: string, backup: Backup, { files, control }: FolderWriter): Promise<Buffer> {
-  const key = partsFolder(backup.name)
-  for (const path of ['PG_VERSION', 'backup_label']) if (!files.has(path)) throw damaged(key, `holds no ${path}`)
-  if (control === null) throw damaged(key, `holds no ${controlPath}`)
-  const label = await readFile(join(folder, 'backup_label'), 'utf8')
-  const start = /^START WAL LOCATION: (\S+) /.exec(label)?.[1]
-  if (start !== formatLsn(backup.startLsn)) {
-    throw damaged(
-      key,
-      `holds the backup_label of another backup: it begins at ${start}, not at ${formatLsn(backup.startLsn)}`,
-    )
-  }
-  const version = (await readFile(join(folder, 'PG_VERSION'), 'utf8')).trim()
-  const major = majorOf(backup)
-  if (version !== String(major)) throw damaged(key, `is of PostgreSQL ${version}, and its sentinel says ${major}`)
-  const system = readControlFile(key, control)
-  if (backup.systemIdentifier !== null && system !== backup.systemIdentifier) {
-    throw damaged(key, `is of the cluster ${system}, and its sentinel says ${backup.systemIdentifier}`)
-  }
-  return control
-}
-
-/** The major version whose programs the backup needs. */
-export function majorOf(backup: Backup): number {
-  return Math.floor(backup.serverVersion / 10_000)
 }

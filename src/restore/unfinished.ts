@@ -8,7 +8,7 @@
  * long as there is no global/pg_control: with it the restore was done but for the removal of the mark. Each place of a
  * tablespace has a mark, too, with the same content, so that nothing of anybody else is thrown away there.
  */
-import { type FileHandle, lstat, open, readdir, readFile, realpath, rm, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, open, readdir, readFile, realpath, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { tryLock } from 'fs-native-extensions'
 import * as v from 'valibot'
@@ -100,6 +100,11 @@ export async function end(folder: string, mark: Mark): Promise<void> {
   }
 }
 
+/** Whether a restore has left there what no server starts in. */
+export async function isUnfinished(folder: string): Promise<boolean> {
+  return (await look(folder)) === 'unfinished'
+}
+
 /** Throws BAD_INPUT if a server runs in the folder. */
 async function refuseRunning(folder: string): Promise<void> {
   const text = await readFile(join(folder, 'postmaster.pid'), 'utf8').catch(() => '')
@@ -167,11 +172,6 @@ export async function realFolder(folder: string): Promise<string> {
   if (await isThere(folder)) return await realpath(folder)
   const parent = dirname(folder)
   return parent === folder ? folder : join(await realFolder(parent), folder.slice(parent.length))
-}
-
-/** The folder itself, or the nearest one above it that is there. */
-export async function nearestFolder(folder: string): Promise<string> {
-  return (await stat(folder).catch(() => null)) === null ? await nearestFolder(dirname(folder)) : folder
 }
 
 async function isThere(path: string): Promise<boolean> {

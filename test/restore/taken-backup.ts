@@ -3,7 +3,7 @@
  * BASE_BACKUP, with the members of tablespaces renamed and global/pg_control in a tar file of its own.
  */
 import pg from 'pg'
-import { extract, type Header, pack } from 'tar-stream'
+import { extract } from 'tar-stream'
 import {
   backupName,
   claimKey,
@@ -21,11 +21,7 @@ import type { ObjectStore } from '../../src/store/object-store.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 import { segmentName, segnoOf } from '../../src/wal/segment.ts'
 import { deadline } from '../support/postgres.ts'
-
-export interface TarMember {
-  readonly header: Pick<Header, 'name'> & Partial<Header>
-  readonly content: Buffer
-}
+import { buffered, packTar, type TarMember } from './made-tar.ts'
 
 interface Sent {
   readonly startLsn: string
@@ -80,20 +76,6 @@ export async function takeBackup(cluster: Cluster, store: ObjectStore, segmentBy
   await put(metadataKey(name), Buffer.from(formatMetadata(sentinel)))
   await put(sentinelKey(name), Buffer.from(formatSentinel(sentinel)))
   return name
-}
-
-/** A tar file of these members, with its end blocks. */
-export async function packTar(members: readonly TarMember[]): Promise<Buffer> {
-  const tar = pack()
-  for (const { header, content } of members) tar.entry({ ...header, size: content.length }, content)
-  tar.finalize()
-  return await buffered(tar)
-}
-
-async function buffered(stream: AsyncIterable<unknown>): Promise<Buffer> {
-  const pieces: Uint8Array[] = []
-  for await (const piece of stream) if (piece instanceof Uint8Array) pieces.push(piece)
-  return Buffer.concat(pieces)
 }
 
 async function unpack(tar: Buffer): Promise<TarMember[]> {
