@@ -9,6 +9,7 @@ import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { restoreOptions } from './restore-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -51,6 +52,13 @@ export const commands: readonly Command[] = [
     summary: 'Take a base backup of a server into the archive',
     options: backupOptions,
     run: async (args) => (await import('./backup.ts')).runBackup(args),
+  },
+  {
+    name: 'restore',
+    operands: ['DIR'],
+    summary: 'Bring a base backup back into a folder, in which a server can then be started',
+    options: restoreOptions,
+    run: async (args) => (await import('./restore.ts')).runRestore(args),
   },
   {
     name: 'check',

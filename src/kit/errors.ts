@@ -23,6 +23,7 @@ export const errorCodes = {
   PG_DAMAGED: 'PostgreSQL found damaged pages in its data',
   PG_PROTOCOL: 'PostgreSQL sent something that the replication protocol does not allow',
   PG_REFUSED: 'PostgreSQL refused a command',
+  RESTORE_FAILED: 'the folder of a restored database could not be written',
   SERVER_BEHIND: 'the server is in recovery and has not reached our position yet',
   SERVER_FOREIGN: 'the server has another system identifier or segment size than the spool or the archive',
   SERVER_LOST_WAL: 'the server no longer has WAL that it had sent before',
