@@ -4,11 +4,12 @@ import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { fetchOptions } from './fetch-options.ts'
-import { storeOptions } from './open-store.ts'
+import { keyOptions, storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { restoreOptions } from './restore-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -51,6 +52,13 @@ export const commands: readonly Command[] = [
     summary: 'Take a base backup of a server into the archive',
     options: backupOptions,
     run: async (args) => (await import('./backup.ts')).runBackup(args),
+  },
+  {
+    name: 'restore',
+    operands: ['DIR'],
+    summary: 'Bring a base backup back into a folder, in which a server can then be started',
+    options: restoreOptions,
+    run: async (args) => (await import('./restore.ts')).runRestore(args),
   },
   {
     name: 'check',
@@ -107,7 +115,7 @@ async function runDemo(args: readonly string[]): Promise<number> {
     const sources = await gather(['pg-bin', ...storeOptions], args, process.env)
     const config = readConfig(['pg-bin'], sources)
     // Without a store it ships into a folder of its own.
-    const store = givenFor('store', sources) === null ? null : readConfig(storeOptions, sources)
+    const store = readConfig(givenFor('store', sources) === null ? keyOptions : storeOptions, sources)
     await (await import('./demo.ts')).runDemo(config, store)
     return 0
   } catch (error) {
