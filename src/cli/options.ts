@@ -358,6 +358,12 @@ export const options = {
     value: 'COUNT',
     fallback: '4',
   },
+  'backup-schedule': {
+    group: 'Backup',
+    help: 'Take base backups by a crontab\'s five fields, in the local time zone: "0 3 * * *" is each night at three.',
+    schema: v.pipe(v.string(), v.regex(/^\s*\S+(?:\s+\S+){4}\s*$/, 'five fields as in a crontab, such as "0 3 * * *"')),
+    value: 'CRON',
+  },
   'part-size': {
     group: 'Backup',
     help: 'Of the objects that the backup is cut into, at the boundaries of files, before compression.',

@@ -11,6 +11,7 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
+import { newestBackup } from '../archive/backups.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
 import { claimArchive } from '../archive/owner.ts'
@@ -39,6 +40,7 @@ import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
+import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -58,6 +60,9 @@ export interface ReceiveConfig {
   readonly drainTimeoutMs: number
   readonly listen: { readonly host: string; readonly port: number } | null
 }
+
+/** Base backups by a schedule. */
+export type Backups = Pick<ScheduledOptions, 'schedule' | 'take'>
 
 type ClusterOfSpool = NonNullable<SpoolScan['identity']>
 
@@ -93,6 +98,7 @@ export class ReceiveDaemon {
   readonly #config: ReceiveConfig
   readonly #archive: Archive
   readonly #log: Log
+  readonly #backups: Backups | null
   readonly #metrics: MetricsRegistry
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
@@ -106,10 +112,11 @@ export class ReceiveDaemon {
   #storeProblem: WalferryError | null = null
   #isClaimed = false
 
-  constructor(config: ReceiveConfig, archive: Archive, log: Log) {
+  constructor(config: ReceiveConfig, archive: Archive, log: Log, backups: Backups | null) {
     this.#config = config
     this.#archive = archive
     this.#log = log
+    this.#backups = backups
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
     // Every upload under way listens to it.
@@ -159,6 +166,7 @@ export class ReceiveDaemon {
     }
     const listener = await this.#listen()
     const lookingAfter = this.#lookAfterOtherHosts()
+    const backingUp = this.#backUp(stop)
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -170,6 +178,7 @@ export class ReceiveDaemon {
     } finally {
       this.#cut.abort(new Error('stopped'))
       await lookingAfter
+      await backingUp
       await this.#pipeline?.shipping.catch(() => undefined)
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
@@ -218,6 +227,19 @@ export class ReceiveDaemon {
       log: this.#log,
     })
     await hosts.run(this.#cut.signal)
+  }
+
+  /** Until the first signal: what is drained after it is WAL alone. */
+  async #backUp(stop: AbortSignal): Promise<void> {
+    if (this.#backups === null) return
+    const end = new AbortController()
+    const onEnd = (): void => end.abort(new Error('stopped'))
+    for (const signal of [stop, this.#cut.signal]) signal.addEventListener('abort', onEnd, { once: true })
+    if (stop.aborted) onEnd()
+    const newest = (signal: AbortSignal): Promise<Date | null> => newestBackup(this.#archive.store, { signal })
+    const common = { clock: systemClock, log: this.#log, metrics: this.#metrics }
+    await runSchedule({ ...this.#backups, ...common, newest }, end.signal)
+    for (const signal of [stop, this.#cut.signal]) signal.removeEventListener('abort', onEnd)
   }
 
   #open(cluster: ClusterOfSpool, knownFrom: string): Pipeline {
