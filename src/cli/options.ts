@@ -93,6 +93,7 @@ export interface OptionEntry {
     | 'Store'
     | 'Running'
     | 'Recovery'
+    | 'Archive'
     | 'Demo'
   readonly help: string
   readonly schema: v.GenericSchema<string, unknown>
@@ -407,6 +408,20 @@ export const options = {
     help: 'What to answer when the store cannot be reached: fail (the server stops) or absent (as with --standby).',
     schema: v.picklist(['fail', 'absent'], 'fail or absent'),
     value: 'ANSWER',
+  },
+  permanent: {
+    group: 'Archive',
+    help: 'Keep the backup for good: it is not deleted before --no-permanent has taken that back.',
+    schema: boolean,
+    boolean: true,
+  },
+  yes: {
+    group: 'Archive',
+    help: 'Do not ask.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+    alias: 'y',
   },
   'pg-bin': {
     group: 'Demo',
