@@ -4,7 +4,7 @@ import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { deleteOptions, listOptions, markOptions } from './audit-options.ts'
 import { fetchOptions } from './fetch-options.ts'
-import { storeOptions } from './open-store.ts'
+import { keyOptions, storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
@@ -121,7 +121,7 @@ async function runDemo(args: readonly string[]): Promise<number> {
     const sources = await gather(['pg-bin', ...storeOptions], args, process.env)
     const config = readConfig(['pg-bin'], sources)
     // Without a store it ships into a folder of its own.
-    const store = givenFor('store', sources) === null ? null : readConfig(storeOptions, sources)
+    const store = readConfig(givenFor('store', sources) === null ? keyOptions : storeOptions, sources)
     await (await import('./demo.ts')).runDemo(config, store)
     return 0
   } catch (error) {

@@ -1,14 +1,13 @@
 /**
  * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it loads nothing that it does not use.
  */
-import { Archive } from '../archive/archive.ts'
+import type { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { readFetchArguments } from './fetch-arguments.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -21,14 +20,13 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   const stopped = new StopSignals()
   let debug = false
   let absentInstead: readonly ErrorCode[] = []
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
   try {
     const { name, dest, config } = await readFetchArguments(args)
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
-    store = await openStore(config)
-    const archive = new Archive(store)
+    archive = await openArchive(config)
     const fetched = await fetchFile(
       {
         archive,
@@ -67,7 +65,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
     }
     return exitCodeOf(error)
   } finally {
-    store?.close()
+    archive?.store.close()
     stopped.dispose()
   }
 }

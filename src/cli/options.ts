@@ -8,6 +8,7 @@
  */
 import * as v from 'valibot'
 import type { WritableCodec } from '../archive/codec-name.ts'
+import { keyTransforms } from '../archive/encryption/key.ts'
 import { parseEncryption } from '../store/encryption.ts'
 import { parseLsn } from '../wal/lsn.ts'
 import { parseStore } from './store-url.ts'
@@ -296,6 +297,18 @@ export const options = {
     group: 'Store',
     help: "Certificates, as PEM, that the S3 endpoint's must be signed by, instead of the usual ones.",
     schema: text,
+  },
+  'encryption-key-file': {
+    group: 'Store',
+    help: 'Encrypt what is stored, as WAL-G does with libsodium, with the key in this file. Else WALG_LIBSODIUM_KEY or WALG_LIBSODIUM_KEY_PATH.',
+    schema: text,
+    value: 'FILE',
+  },
+  'encryption-key-transform': {
+    group: 'Store',
+    help: 'How the key is written: hex, base64, or none for the characters themselves. Else WALG_LIBSODIUM_KEY_TRANSFORM.',
+    schema: v.picklist(keyTransforms, 'hex, base64 or none'),
+    standIns: ['WALG_LIBSODIUM_KEY_TRANSFORM'],
   },
   'ship-interval': {
     group: 'Store',

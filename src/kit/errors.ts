@@ -16,6 +16,7 @@ export const errorCodes = {
   BACKUP_PERMANENT: 'the base backup is marked as permanent',
   BAD_INPUT: 'an option, a name or an argument cannot be used',
   CLUSTER_FAILED: 'a throw-away PostgreSQL server could not be set up, started or stopped',
+  ENCRYPTION_KEY: 'the key is missing, another one than that of the archive, or given where nothing is encrypted',
   KEY_EXISTS: 'an object of that key is already in the store',
   KEY_MISSING: 'no object of that key is in the store',
   PG_CONNECTION_LOST: 'the connection to PostgreSQL ended or could not be made',
