@@ -107,7 +107,7 @@ async function prepareArchive(
   const { store } = archive
   const mine = { systemIdentifier: String(server.systemIdentifier), segmentBytes: server.segmentBytes }
   const again = { signal, backoff, forMs: retryForMs }
-  await retry(() => claimArchive(store, mine, { signal, now: new Date() }), again)
+  await retry(() => claimArchive(archive, mine, { signal, now: new Date() }), again)
   await retry(() => refuseLeftBranch(archive, server.timeline, server.flushedUpTo, { signal }), again)
   for (const { name, claim } of await retry(() => listUnfinished(store, { signal }), again)) {
     const whose = claim === null ? {} : { host: claim.host, begun: claim.time }
@@ -159,7 +159,7 @@ class Run {
     log.info('the base backup has begun', { name, start: formatLsn(start.lsn), timeline: start.timeline })
     const { archive, codec, uploadConcurrency } = this.#options
     const long: LongPut = { piecesAtOnce: uploadConcurrency, retryForMs }
-    const objects = new StoredObjects(name, segment, { store: archive.store, codec, long, signal })
+    const objects = new StoredObjects(name, segment, { archive, codec, long, signal })
     try {
       await this.#ownWal?.begin(start, (error) => this.#cut.abort(error), signal)
       await this.#copy(base, objects, signal)

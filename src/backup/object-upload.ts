@@ -1,11 +1,11 @@
-/** One object that is written while its content comes, compressed on the way. */
-import { encode } from '../archive/codec.ts'
+/** One object that is written while its content comes, compressed (and encrypted) on the way. */
+import type { Archive } from '../archive/archive.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
-import type { LongPut, ObjectStore } from '../store/object-store.ts'
+import type { LongPut } from '../store/object-store.ts'
 import { Pipe } from './pipe.ts'
 
 export interface UploadOptions {
-  readonly store: ObjectStore
+  readonly archive: Archive
   readonly codec: WritableCodec
   readonly long: LongPut
   readonly signal: AbortSignal
@@ -21,10 +21,11 @@ export class ObjectUpload {
   readonly #signal: AbortSignal
   readonly #stored: Promise<void>
 
-  constructor(key: string, { store, codec, long, signal }: UploadOptions) {
+  constructor(key: string, { archive, codec, long, signal }: UploadOptions) {
     this.#signal = signal
     // Whose name it is was settled by the claim; so a put may be repeated whose answer was lost.
-    this.#stored = store.put(key, this.#counted(encode(codec, this.#pipe)), { ifAbsent: false, long, signal })
+    const bytes = this.#counted(archive.encode(codec, this.#pipe))
+    this.#stored = archive.store.put(key, bytes, { ifAbsent: false, long, signal })
     this.#stored.catch((error: unknown) => this.#pipe.fail(error))
   }
 

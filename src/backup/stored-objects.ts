@@ -57,10 +57,10 @@ export class StoredObjects {
 
   /** JSON, which is neither compressed nor encrypted. Throws BACKUP_TAKEN if another one has put it. */
   async putJson(key: string, text: string): Promise<void> {
-    const { store, long, signal } = this.#options
+    const { archive, long, signal } = this.#options
     this.#keys.push(key)
     try {
-      const put = (): Promise<void> => store.put(key, Buffer.from(text), { ifAbsent: true, signal })
+      const put = (): Promise<void> => archive.store.put(key, Buffer.from(text), { ifAbsent: true, signal })
       await retry(put, { signal, backoff, forMs: long.retryForMs })
     } catch (error) {
       if (!isError(error, 'KEY_EXISTS')) throw error
@@ -75,7 +75,7 @@ export class StoredObjects {
 
   /** Removes what was written. Says so where it cannot; never rejects. Takes no signal, for an abort is one reason. */
   async remove(reason: unknown, log: Log): Promise<void> {
-    const { store } = this.#options
+    const { store } = this.#options.archive
     const signal = AbortSignal.timeout(removeMs)
     try {
       await this.#open?.giveUp(reason)
@@ -117,9 +117,9 @@ export class StoredObjects {
   }
 
   async #read(key: string): Promise<string> {
-    const { store, signal } = this.#options
+    const { archive, signal } = this.#options
     const parts: Uint8Array[] = []
-    for await (const part of await store.get(key, { signal })) parts.push(part)
+    for await (const part of await archive.store.get(key, { signal })) parts.push(part)
     return Buffer.concat(parts).toString('utf8')
   }
 }

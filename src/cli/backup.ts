@@ -1,18 +1,17 @@
 /** `walferry backup`: from configuration to one base backup in the archive, and to what is told of it. */
-import { Archive } from '../archive/archive.ts'
-import { refuseUnwritable } from '../archive/codec.ts'
+import type { Archive } from '../archive/archive.ts'
+import { refuseUnwritable } from '../archive/codec-support.ts'
 import { type BackupResult, takeBackup } from '../backup/backup.ts'
 import { openLog } from '../daemon/log.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { SqlClient } from '../pg/sql-client.ts'
 import type { Target } from '../pg/target.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { backupOptions } from './backup-options.ts'
 import { BackupScreen, formatBytes, formatSeconds } from './backup-screen.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import { report } from './report.ts'
 
 /** Resolves with the exit code once the backup is there, or nothing of it is left. */
@@ -27,7 +26,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
   let debug = false
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
   try {
     const sources = await gather(backupOptions, args, process.env)
     const [config, target] = acceptBoth(checkConfig(backupOptions, sources), checkTarget(sources, process.env))
@@ -37,12 +36,12 @@ export async function runBackup(args: readonly string[]): Promise<number> {
     const log = openLog(debug ? 'debug' : config['log-level'], config['log-format'], (line) =>
       process.stderr.write(line),
     )
-    store = await openStore(config, log)
+    archive = await openArchive(config, log)
     const screen = new BackupScreen(process.stderr.isTTY ? process.stderr : null, log)
     const result = await takeBackup(
       {
         target,
-        archive: new Archive(store),
+        archive,
         codec: config.compression,
         partBytes: config['part-size'],
         uploadConcurrency: config['upload-concurrency'],
@@ -50,7 +49,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
         fast: config.fast,
         maxRate: config['max-rate'] ?? null,
         verifyChecksums: config['verify-checksums'],
-        isPermanent: config.permanent,
+        isPermanent: config.permanent ?? false,
         withWal: config['with-wal'],
         waitForWalMs: config['wait-for-wal'],
         waitWhole: config['wait-whole'],
@@ -68,7 +67,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
   } finally {
     process.off('SIGTERM', onSignal)
     process.off('SIGINT', onSignal)
-    store?.close()
+    archive?.store.close()
   }
 }
 

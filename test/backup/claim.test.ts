@@ -89,7 +89,10 @@ test('a run is gone only if its process ran here, and is not here any more', asy
   const claim = (change: Partial<typeof process>): Claim => ({ ...mine, process: { ...process, ...change } })
   const nobody = (): boolean => false
   assert.equal(isGone(claim({ pid: 4711 }), mine, nobody), true)
-  assert.equal(isGone(claim({ pid: 4711 }), mine, (pid) => pid === 4711), false)
+  assert.equal(
+    isGone(claim({ pid: 4711 }), mine, (pid) => pid === 4711),
+    false,
+  )
   assert.equal(isGone(claim({ boot: 'another start' }), mine, nobody), false, 'it may be another machine')
   assert.equal(isGone(claim({ namespace: 'pid:[1]' }), mine, nobody), false, 'its numbers are not ours')
   assert.equal(isGone({ ...mine, process: null }, mine, nobody), false)

@@ -46,7 +46,16 @@ const cases: readonly (readonly [string, Lsn, Lsn, TimelineHistory, readonly (re
       [name(2, 5), 7],
     ],
   ],
-  ['that ended where the timeline did', lsn(3, 40), lsn(4, 500), second, [[name(1, 3), segmentBytes], [name(1, 4), 500]]],
+  [
+    'that ended where the timeline did',
+    lsn(3, 40),
+    lsn(4, 500),
+    second,
+    [
+      [name(1, 3), segmentBytes],
+      [name(1, 4), 500],
+    ],
+  ],
 ]
 for (const [what, from, to, line, expected] of cases) {
   test(`the WAL that a backup needs: ${what}`, () => {

@@ -135,7 +135,10 @@ test('any cut of the input, any size of parts and both ways of ending give the s
 })
 
 test('parts are as few as their size allows, and a file that is larger has one by itself', async () => {
-  const file = (name: string, blocks: number): MadeMember => ({ name, content: Buffer.alloc(blocks * blockBytes, name) })
+  const file = (name: string, blocks: number): MadeMember => ({
+    name,
+    content: Buffer.alloc(blocks * blockBytes, name),
+  })
   const members = [file('a', 1), file('b', 1), file('c', 9), file('d', 0), file('e', 2), control]
   const parts = cutAll([{ oid: null, members }], 8 * blockBytes)
   const names = await Promise.all(parts.map(async (part) => (await read(part)).map(({ name }) => name)))
@@ -145,8 +148,17 @@ test('parts are as few as their size allows, and a file that is larger has one b
 test('the system’s tar unpacks a part, with a tablespace’s files in their folder', async (t) => {
   const folder = await tempFolder(t)
   const name = `PG_18_202506291/5/${'9'.repeat(80)}`
-  const members = [{ name: 'PG_18_202506291', type: '5' }, { name, content: Buffer.from('rows') }]
-  const [first] = cutAll([{ oid: '16384', members }, { oid: null, members: [control] }], 1_000_000)
+  const members = [
+    { name: 'PG_18_202506291', type: '5' },
+    { name, content: Buffer.from('rows') },
+  ]
+  const [first] = cutAll(
+    [
+      { oid: '16384', members },
+      { oid: null, members: [control] },
+    ],
+    1_000_000,
+  )
   await writeFile(join(folder, 'part.tar'), first?.bytes ?? '')
   await promisify(execFile)('tar', ['--extract', '--file', 'part.tar', '--no-same-owner'], { cwd: folder })
   assert.equal(await readFile(join(folder, 'pg_tblspc/16384', name), 'utf8'), 'rows')
