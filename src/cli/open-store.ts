@@ -66,7 +66,7 @@ async function readAuthorities(path: string): Promise<string> {
     void new X509Certificate(pem)
     return pem
   } catch (cause) {
-    throw new WalferryError('BAD_INPUT', `--s3-ca-file: "${path}" could not be read as certificates`, {
+    throw new WalferryError('BAD_INPUT', `the file of s3-ca-file, "${path}", could not be read as certificates`, {
       cause,
       hint: 'Name a file that holds the certificate of the endpoint’s authority as PEM (-----BEGIN CERTIFICATE-----).',
     })
