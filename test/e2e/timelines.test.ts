@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { copyFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, describe, test, type TestContext } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { switchPointOf } from '../../src/wal/history.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
@@ -20,7 +20,7 @@ import {
 } from '../support/postgres.ts'
 import { restoreCommand } from '../support/walferry.ts'
 import { AssembledArchive } from './assembled-archive.ts'
-import { allRows, flushedUpTo, historyOf, insert, recover, type Rows, rowsOf, stops } from './scenario.ts'
+import { allRows, copyOf, flushedUpTo, historyOf, insert, recover, type Rows, rowsOf, stops } from './scenario.ts'
 
 interface Forked {
   /** As it was before all. Not started; to be copied. */
@@ -79,12 +79,6 @@ async function forked(version: TestVersion): Promise<Forked> {
   assert.ok(offsetIn(fork, megabyte) > 50_000, 'the fork lies within a segment')
   const nameOn = (timeline: number): string => segmentName({ timeline, segno }, megabyte)
   return { base, old, promoted, rows, fork, parent: nameOn(1), first: nameOn(2) }
-}
-
-async function copyOf(t: TestContext, base: Cluster): Promise<Cluster> {
-  const copy = await copyCluster(base)
-  t.after(() => discardCluster(copy))
-  return copy
 }
 
 function command(archive: AssembledArchive, ...options: string[]): string {
