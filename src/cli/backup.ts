@@ -49,7 +49,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
         fast: config.fast,
         maxRate: config['max-rate'] ?? null,
         verifyChecksums: config['verify-checksums'],
-        isPermanent: config.permanent,
+        isPermanent: config.permanent ?? false,
         withWal: config['with-wal'],
         waitForWalMs: config['wait-for-wal'],
         waitWhole: config['wait-whole'],

@@ -3,6 +3,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
+import { deleteOptions, listOptions, markOptions } from './audit-options.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { keyOptions, storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
@@ -66,6 +67,27 @@ export const commands: readonly Command[] = [
     summary: 'Look at a whole set-up: connection, server, slot, spool, store',
     options: checkOptions,
     run: async (args) => (await import('./check.ts')).runCheck(args),
+  },
+  {
+    name: 'list',
+    operands: [],
+    summary: 'Show the base backups, and from when to when can be restored',
+    options: listOptions,
+    run: async (args) => (await import('./list.ts')).runList(args),
+  },
+  {
+    name: 'mark',
+    operands: ['NAME'],
+    summary: 'Keep a base backup for good (--permanent), or no longer (--no-permanent)',
+    options: markOptions,
+    run: async (args) => (await import('./mark.ts')).runMark(args),
+  },
+  {
+    name: 'delete',
+    operands: ['NAME'],
+    summary: 'Delete a base backup, never WAL; shows first what cannot be restored any more then',
+    options: deleteOptions,
+    run: async (args) => (await import('./delete.ts')).runDelete(args),
   },
   {
     name: 'demo',

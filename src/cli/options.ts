@@ -117,6 +117,7 @@ export interface OptionEntry {
     | 'Running'
     | 'Recovery'
     | 'Restore'
+    | 'Archive'
     | 'Demo'
   readonly help: string
   readonly schema: v.GenericSchema<string, unknown>
@@ -408,9 +409,8 @@ export const options = {
   },
   permanent: {
     group: 'Backup',
-    help: 'Keep the backup for ever: nothing deletes it by its age.',
+    help: 'Keep the backup for good: nothing deletes it, by its age or by hand, until --no-permanent takes that back.',
     schema: boolean,
-    fallback: 'false',
     boolean: true,
   },
   'verify-checksums': {
@@ -634,6 +634,14 @@ export const options = {
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
     fallback: '4',
+  },
+  yes: {
+    group: 'Archive',
+    help: 'Do not ask.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+    alias: 'y',
   },
   'pg-bin': {
     group: 'Demo',

@@ -12,6 +12,8 @@ export const errorCodes = {
   ARCHIVE_FOREIGN: 'the archive belongs to another cluster, or is no archive',
   ARCHIVE_HOLE: 'WAL is missing in the archive that later WAL needs',
   ARCHIVE_LOST_BRANCH: 'the first WAL of a timeline is missing, and its parent went on behind the fork',
+  BACKUP_MISSING: 'there is no base backup of that name, or none that can be restored',
+  BACKUP_PERMANENT: 'the base backup is marked as permanent',
   BAD_INPUT: 'an option, a name or an argument cannot be used',
   BACKUP_TAKEN: 'the name of the base backup is taken, by a whole one or by one that was begun',
   BACKUP_WITHOUT_WAL: 'WAL that the base backup needs has not come into the archive',
@@ -36,6 +38,8 @@ export const errorCodes = {
   STORE_DENIED: 'the store refused the credentials or the permission',
   STORE_FAILED: 'the store answered in a way that a retry will not mend',
   STORE_UNREACHABLE: 'the store could not be reached, or did not answer in time',
+  TARGET_UNREACHABLE: 'the archive cannot bring a database to the recovery target',
+  TIMELINE_AMBIGUOUS: 'more than one timeline of the archive may be the newest',
   WAL_DAMAGED: 'a WAL file of the server is cut, altered or not what its name says',
   WAL_REMOVED: 'the server has removed WAL that was not received yet',
 } as const

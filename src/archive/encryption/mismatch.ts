@@ -12,8 +12,8 @@ const magicBytes = 4
 const magics: Partial<Record<Codec, string>> = { lz4: '04224d18', zst: '28b52ffd', gz: '1f8b08' }
 
 /**
- * The object, unless it is encrypted: then ENCRYPTION_KEY. That is when its first bytes are not even nearly the magic
- * number; a flipped byte among them is for the decompression to tell.
+ * The object, unless it is encrypted: then ENCRYPTION_KEY. That is when its first bytes are no magic number, and not
+ * even nearly its own; a flipped byte among them is for the decompression to tell.
  */
 export async function* unlessEncrypted(
   source: AsyncIterable<Uint8Array>,
@@ -36,7 +36,14 @@ export async function* unlessEncrypted(
 
 function isNearMagic(key: string, head: Uint8Array): boolean {
   const magic = magicOf(key)
-  return magic === null || isPlain(key, head) || magic.filter((byte, at) => byte !== head[at]).length <= 1
+  if (magic === null || isPlain(key, head) || isOtherCompression(head)) return true
+  return magic.filter((byte, at) => byte !== head[at]).length <= 1
+}
+
+function isOtherCompression(head: Uint8Array): boolean {
+  return Object.values(magics).some(
+    (magic) => Buffer.from(head.subarray(0, magic.length / 2)).toString('hex') === magic,
+  )
 }
 
 /** Whether an object begins as one that is compressed, and not encrypted. */
