@@ -22,6 +22,8 @@ export interface Settling {
   readonly writer: FolderWriter
   /** The content of global/pg_control. */
   readonly control: Uint8Array
+  /** The tablespaces as the sentinel has them, and with their places here. */
+  readonly stated: readonly Tablespace[]
   readonly tablespaces: readonly Tablespace[]
   /** The server's, if there is one. */
   readonly manifest: Uint8Array | null
@@ -49,7 +51,7 @@ export async function settle(job: Settling): Promise<readonly string[]> {
   await mkdir(links, { recursive: true, mode: 0o700 })
   for (const { oid, location } of job.tablespaces) await symlink(location, join(links, oid))
   const map = await readText(join(folder, mapFile))
-  const mapped = mapTablespaces(job.key, map, job.tablespaces)
+  const mapped = mapTablespaces(job.key, map, job.stated, job.tablespaces)
   if (mapped !== map) await put(mapFile, mapped)
   // What lay in the server's folder was the manifest of the backup that it was made from.
   await rm(join(folder, 'backup_manifest'), { force: true })

@@ -176,7 +176,7 @@ const hostile: readonly (readonly [what: string, parts: readonly (readonly TarMe
   [
     'a tablespace_map with more than the sentinel',
     [[...needed, file('tablespace_map', '16385 /etc\n')]],
-    /names tablespace 16385/,
+    /does not have the tablespaces of tablespace_map/,
   ],
 ]
 
