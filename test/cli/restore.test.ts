@@ -52,10 +52,9 @@ test('restore_command says where in S3 the archive is, and has what only reading
     's3-storage-class': 'STANDARD_IA',
     's3-ca-file': 'ca.pem',
   }
-  const expected = [
-    ...[fetch, '<f>', '<p>', '--store', 's3://bucket/prefix', '--s3-endpoint', 'https://s3.example:9000'],
-    ...['--s3-region', 'eu-central-1', '--s3-ca-file', join(process.cwd(), 'ca.pem'), '--no-s3-path-style'],
-  ]
+  const s3 = '--store s3://bucket/prefix --s3-endpoint https://s3.example:9000 --s3-region eu-central-1'
+  const authorities = ['--s3-ca-file', join(process.cwd(), 'ca.pem')]
+  const expected = [fetch, '<f>', '<p>', ...s3.split(' '), ...authorities, '--no-s3-path-style']
   assert.deepEqual(asRun(fetchCommand(fetch, config)), expected)
 })
 
