@@ -9,6 +9,7 @@
 import * as v from 'valibot'
 import { parseBackupName } from '../archive/backup-keys.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
+import { keyTransforms } from '../archive/encryption/key.ts'
 import { parseEncryption } from '../store/encryption.ts'
 import { parseTablespaceMapping } from '../restore/tablespaces.ts'
 import { parseLsn } from '../wal/lsn.ts'
@@ -78,6 +79,24 @@ function parseEndpoint(text: string): string {
   return text
 }
 
+const sizeUnits: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
+
+/** `1GiB`, `512MiB` -> bytes. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB|TiB)$/.exec(text.trim())
+  const unit = sizeUnits[match?.[2] ?? '']
+  if (match === null || unit === undefined) throw new Error('not a size')
+  return Math.round(Number(match[1]) * unit)
+}
+
+/** As pg_basebackup's --max-rate: `32k` to `1024M`, a bare number is kB -> kB per second. */
+export function parseRate(text: string): number {
+  const match = /^(\d+)([kM]?)$/.exec(text.trim())
+  const rate = Number(match?.[1]) * (match?.[2] === 'M' ? 1024 : 1)
+  if (match === null || rate < 32 || rate > 1024 * 1024) throw new Error('not a rate')
+  return rate
+}
+
 function refusePassword(text: string): false {
   if (parseBoolean(text)) throw new Error('asked to ask')
   return false
@@ -94,9 +113,11 @@ export interface OptionEntry {
     | 'Replication slot'
     | 'Spool'
     | 'Store'
+    | 'Backup'
     | 'Running'
     | 'Recovery'
     | 'Restore'
+    | 'Archive'
     | 'Demo'
   readonly help: string
   readonly schema: v.GenericSchema<string, unknown>
@@ -302,6 +323,19 @@ export const options = {
     help: "Certificates, as PEM, that the S3 endpoint's must be signed by, instead of the usual ones.",
     schema: text,
   },
+  'encryption-key-file': {
+    group: 'Store',
+    help: 'Encrypt what is stored, as WAL-G does with libsodium, with the key in this file. Else WALG_LIBSODIUM_KEY or WALG_LIBSODIUM_KEY_PATH.',
+    schema: text,
+    value: 'FILE',
+  },
+  'encryption-key-transform': {
+    group: 'Store',
+    help: 'How the key is written: hex, base64, or none for the characters themselves. Else WALG_LIBSODIUM_KEY_TRANSFORM.',
+    schema: v.picklist(keyTransforms, 'hex, base64 or none'),
+    standIns: ['WALG_LIBSODIUM_KEY_TRANSFORM'],
+    unspoken: true,
+  },
   'ship-interval': {
     group: 'Store',
     help: 'How long a synced byte may wait before it is shipped; 0 ships as soon as the previous upload is done.',
@@ -320,10 +354,93 @@ export const options = {
   },
   'upload-concurrency': {
     group: 'Store',
-    help: 'Whole segments that are uploaded at once.',
+    help: 'Whole segments that are uploaded at once; of a base backup, pieces of 16 MiB.',
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
     fallback: '4',
+  },
+  'part-size': {
+    group: 'Backup',
+    help: 'Of the objects that the backup is cut into, at the boundaries of files, before compression.',
+    schema: v.pipe(
+      parsed(parseBytes, 'a size such as 512MiB or 1GiB'),
+      v.minValue(2 ** 20, 'at least 1MiB'),
+      v.maxValue(64 * 2 ** 30, 'at most 64GiB'),
+    ),
+    value: 'SIZE',
+    fallback: '1GiB',
+  },
+  label: {
+    group: 'Backup',
+    help: 'What to remember the backup by: up to 1024 bytes.',
+    schema: v.pipe(
+      v.string(),
+      v.regex(/^[^\p{Cc}]+$/u, 'a text without control characters'),
+      v.check((label) => Buffer.byteLength(label) <= 1024, 'at most 1024 bytes long'),
+    ),
+    value: 'TEXT',
+  },
+  fast: {
+    group: 'Backup',
+    help: 'Let the server make its checkpoint at once.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  spread: {
+    group: 'Backup',
+    help: 'Let the server spread its checkpoint over minutes, as it does by itself. The opposite of --fast, and the default.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'max-rate': {
+    group: 'Backup',
+    help: 'The most that the server sends in a second: 32k to 1024M; a bare number is kB.',
+    schema: parsed(parseRate, 'a rate from 32k to 1024M'),
+    value: 'RATE',
+    alias: 'r',
+  },
+  permanent: {
+    group: 'Backup',
+    help: 'Keep the backup for good: nothing deletes it, by its age or by hand, until --no-permanent takes that back.',
+    schema: boolean,
+    boolean: true,
+  },
+  'verify-checksums': {
+    group: 'Backup',
+    help: 'Let the server check the pages that it sends, where the cluster has checksums.',
+    schema: boolean,
+    fallback: 'true',
+    boolean: true,
+  },
+  'with-wal': {
+    group: 'Backup',
+    help: 'Fetch the WAL of the backup, too: for an archive that no "walferry receive" ships into.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'wait-for-wal': {
+    group: 'Backup',
+    help: 'How long to wait, once all files are stored, until the archive has the WAL that they need.',
+    schema: duration,
+    value: 'DURATION',
+    fallback: '5m',
+  },
+  'wait-whole': {
+    group: 'Backup',
+    help: 'Wait until the last segment, too, is in the archive as one object: WAL-G can restore the backup then.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
+  'switch-wal': {
+    group: 'Backup',
+    help: 'For a backup from a standby: let the primary begin a new segment then. The primary is looked for among the hosts.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
   },
   'drain-timeout': {
     group: 'Running',
@@ -511,6 +628,14 @@ export const options = {
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
     fallback: '4',
+  },
+  yes: {
+    group: 'Archive',
+    help: 'Do not ask.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+    alias: 'y',
   },
   'pg-bin': {
     group: 'Demo',

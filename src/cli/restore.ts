@@ -1,17 +1,16 @@
 /** `walferry restore DIR`: a base backup back into a folder, in which a server can be started. */
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Archive } from '../archive/archive.ts'
+import type { Archive } from '../archive/archive.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
 import { PatientStore } from '../restore/patient-store.ts'
 import { restoreFiles } from '../restore/restore-files.ts'
 import { planRestore } from '../restore/choose-restore.ts'
 import type { RecoveryTarget, RestoreRequest } from '../restore/restore-plan.ts'
 import { isUnfinished } from '../restore/unfinished.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { accept, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
 import { primaryConninfo } from './primary-conninfo.ts'
 import { report, warn } from './report.ts'
@@ -35,7 +34,7 @@ export async function runRestore(args: readonly string[]): Promise<number> {
   const progress = new RestoreProgress(process.stderr)
   let debug = false
   let folder: string | null = null
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
   try {
     const parsed = parse(args)
     const { rest } = parsed
@@ -44,13 +43,11 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     const config = accept(checkConfig(restoreOptions, sources))
     debug = config['log-level'] === 'debug'
     const request = requestOf(config)
-    store = await openStore(config)
-    const archive = new Archive(
-      new PatientStore(store, {
-        forMs: config['retry-for'] ?? retryForMs,
-        onRetry: (error) => warn(`${describe(error)}; trying again`),
-      }),
-    )
+    const patience = {
+      forMs: config['retry-for'] ?? retryForMs,
+      onRetry: (error: unknown) => warn(`${describe(error)}; trying again`),
+    }
+    archive = await openArchive(config, undefined, (store) => new PatientStore(store, patience))
     const plan = await planRestore(archive, request, { signal: stop.signal })
     const job = {
       folder,
@@ -79,7 +76,7 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     }
     return 1
   } finally {
-    store?.close()
+    archive?.store.close()
     for (const name of stopSignals) process.off(name, onSignal)
   }
 }
