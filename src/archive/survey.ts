@@ -23,7 +23,7 @@ export interface Survey {
  */
 export async function surveyArchive(archive: Archive, options: CallOptions): Promise<Survey> {
   const { store } = archive
-  const owner = await findOwner(store, options)
+  const owner = await findOwner(archive, options)
   if (owner === null) {
     throw new WalferryError('ARCHIVE_FOREIGN', `${store.url} is no archive: it has no identity and no WAL`, {
       hint: 'Compare --store with that of walferry receive.',

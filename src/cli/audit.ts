@@ -1,9 +1,9 @@
-/** What the commands that look after an archive have in common: an end by signal, errors told to a person, a store. */
+/** What the commands that look after an archive have in common: an end by signal, errors told to a person, an archive. */
+import type { Archive } from '../archive/archive.ts'
 import { parseBackupName } from '../archive/backup-keys.ts'
 import { WalferryError } from '../kit/errors.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { gather, readConfig } from './config.ts'
-import { openStore, type storeOptions } from './open-store.ts'
+import { openArchive, type storeOptions } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
 import { report } from './report.ts'
 
@@ -27,18 +27,18 @@ export async function told(run: (signal: AbortSignal) => Promise<void>): Promise
   }
 }
 
-/** Reads the options, and opens the store for `use`. Throws BAD_INPUT. */
-export async function withStore<N extends OptionName>(
+/** Reads the options, and opens the archive for `use`. Throws BAD_INPUT. */
+export async function withArchive<N extends OptionName>(
   names: readonly (N | StoreOption)[],
   args: readonly string[],
-  use: (store: ObjectStore, config: Config<N | StoreOption>) => Promise<void>,
+  use: (archive: Archive, config: Config<N | StoreOption>) => Promise<void>,
 ): Promise<void> {
   const config = readConfig(names, await gather(names, args, process.env))
-  const store = await openStore(config)
+  const archive = await openArchive(config)
   try {
-    await use(store, config)
+    await use(archive, config)
   } finally {
-    store.close()
+    archive.store.close()
   }
 }
 

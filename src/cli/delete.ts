@@ -1,22 +1,21 @@
 /** `walferry delete NAME`: says what that means, asks at a terminal, and deletes. */
 import { createInterface } from 'node:readline/promises'
-import { Archive } from '../archive/archive.ts'
 import { deleteBackup, planDeletion } from '../audit/delete.ts'
 import { tellDeletion } from '../audit/tell-deletion.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { backupOperand, told, withStore } from './audit.ts'
+import { backupOperand, told, withArchive } from './audit.ts'
 import { deleteOptions } from './audit-options.ts'
 
 export async function runDelete(args: readonly string[]): Promise<number> {
   return await told(async (signal) => {
     const { name, rest } = backupOperand(args, 'delete')
-    await withStore(deleteOptions, rest, async (store, { yes }) => {
-      process.stdout.write(tellDeletion(await planDeletion(new Archive(store), name, { signal })))
+    await withArchive(deleteOptions, rest, async (archive, { yes }) => {
+      process.stdout.write(tellDeletion(await planDeletion(archive, name, { signal })))
       if (!yes && !(await isAgreed(name, signal))) {
         process.stdout.write('Nothing was deleted.\n')
         return
       }
-      await deleteBackup(store, name, new Date(), { signal })
+      await deleteBackup(archive.store, name, new Date(), { signal })
       process.stdout.write(`${name} is deleted.\n`)
     })
   })
