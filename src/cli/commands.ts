@@ -1,5 +1,6 @@
 /** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
+import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
 import { deleteOptions, listOptions, markOptions } from './audit-options.ts'
@@ -9,6 +10,7 @@ import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { restoreOptions } from './restore-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -44,6 +46,20 @@ export const commands: readonly Command[] = [
     summary: 'Bring one WAL file into the archive, for archive_command (walferry push %p ...)',
     options: pushOptions,
     run: async (args) => (await import('./push.ts')).runPush(args),
+  },
+  {
+    name: 'backup',
+    operands: [],
+    summary: 'Take a base backup of a server into the archive',
+    options: backupOptions,
+    run: async (args) => (await import('./backup.ts')).runBackup(args),
+  },
+  {
+    name: 'restore',
+    operands: ['DIR'],
+    summary: 'Bring a base backup back into a folder, in which a server can then be started',
+    options: restoreOptions,
+    run: async (args) => (await import('./restore.ts')).runRestore(args),
   },
   {
     name: 'check',

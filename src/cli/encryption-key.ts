@@ -54,6 +54,9 @@ async function findKey(file: string | undefined, env: Variables): Promise<Writte
 
 /** As WAL-G: without the white space around it. */
 async function readKeyFile(name: string, option: string): Promise<Written> {
+  if (unsaidTransform(Buffer.from(name)) === null) {
+    throw refused(option, 'this is the name of no file, but reads like a key itself', { hint: howToMake })
+  }
   const from = `${option}: ${name}`
   let text: Buffer
   let mode: number

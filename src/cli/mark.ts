@@ -7,11 +7,11 @@ import { markOptions } from './audit-options.ts'
 export async function runMark(args: readonly string[]): Promise<number> {
   return await told(async (signal) => {
     const { name, rest } = backupOperand(args, 'mark')
-    await withArchive(markOptions, rest, async (archive, { permanent }) => {
+    await withArchive(markOptions, rest, async ({ store }, { permanent }) => {
       if (permanent === undefined) {
         throw new WalferryError('BAD_INPUT', '--permanent or --no-permanent is missing', { hint: 'Say which one.' })
       }
-      await markBackup(archive.store, name, permanent, { signal })
+      await markBackup(store, name, permanent, { signal })
       process.stdout.write(`${name} is ${permanent ? 'kept for good' : 'no longer kept for good'}\n`)
     })
   })

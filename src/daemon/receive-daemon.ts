@@ -24,8 +24,9 @@ import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
+import { furthestEnd } from '../receive/furthest.ts'
 import { OtherHosts } from '../receive/other-hosts.ts'
-import { type Meeting, Receiver } from '../receive/receiver.ts'
+import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
@@ -35,8 +36,8 @@ import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
+import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
-import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface ReceiveConfig {
@@ -360,18 +361,35 @@ export class ReceiveDaemon {
     const found = before ?? (await this.#lookAtArchive(pipeline, signal))
     const archived = found === 'nothing' ? null : found
     const sure = before === null && found !== null
-    const isAhead = archived !== null && isFurther(archived.place, spool.provedEnd)
-    if (isAhead) {
+    this.#archived = found
+    const furthestFor = (line: TimelineHistory, inner: AbortSignal): Promise<Furthest> =>
+      this.#furthest(spool, archived, line, inner)
+    return { spool, sure, furthestFor }
+  }
+
+  async #furthest(
+    spool: Spool,
+    archived: ArchiveEnd | null,
+    line: TimelineHistory,
+    signal: AbortSignal,
+  ): Promise<Furthest> {
+    const end = furthestEnd({ spool: spool.provedEnd, archive: archived, line })
+    if (archived !== null && end === 'archive-tail') {
       const { timeline, lsn } = archived.place
       this.#log.info('the archive is ahead of the spool', { timeline, archive: formatLsn(lsn) })
-      await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived.place, signal)
+      try {
+        await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived.place, signal)
+      } catch (error) {
+        // The archive may have changed since it was asked.
+        this.#archived = null
+        throw error
+      }
     }
-    // Not before: where seeding fails, the archive may have changed.
-    this.#archived = found
-    const furthest = isAhead ? archived.place : spool.end
-    const kept = furthest === null ? null : (spool.histories.get(furthest.timeline)?.history ?? null)
-    const line = furthest !== null && archived?.place.timeline === furthest.timeline ? archived.line : null
-    return { spool, furthest, furthestLine: kept ?? line, sure }
+    const place = end === 'spool' ? spool.end : (archived?.place ?? null)
+    if (place === null) return { place, line: null }
+    const kept = spool.histories.get(place.timeline)?.history ?? null
+    const told = archived?.place.timeline === place.timeline ? archived.line : null
+    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept) }
   }
 
   async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
@@ -455,12 +473,6 @@ export class ReceiveDaemon {
     )
     metrics.set('walferry_spool_segments', unshipped.length)
   }
-}
-
-/** Whether one place is further than another: a later timeline is, wherever it began. */
-function isFurther(there: Place, here: Place | null): boolean {
-  if (here === null || there.timeline > here.timeline) return true
-  return there.timeline === here.timeline && there.lsn > here.lsn
 }
 
 async function prepareFolder(folder: string): Promise<void> {

@@ -53,12 +53,16 @@ function magicOf(key: string): Buffer | null {
 }
 
 function keyMissing(key: string): WalferryError {
-  return new WalferryError('ENCRYPTION_KEY', `${key} is encrypted, and there is no key to read it with`, {
-    hint:
-      'Give the key that it was written with: --encryption-key-file, or the variable WALG_LIBSODIUM_KEY. (What WAL-G has encrypted ' +
-      'with PGP cannot be read here. If nothing in the archive is encrypted, the beginning of the object is damaged.)',
-    fields: { key },
-  })
+  return new WalferryError(
+    'ENCRYPTION_KEY',
+    `${key} is encrypted (or its beginning is damaged), and there is no key to read it with`,
+    {
+      hint:
+        'Give the key that it was written with: --encryption-key-file, or the variable WALG_LIBSODIUM_KEY. (What WAL-G has encrypted ' +
+        'with PGP cannot be read here. If nothing in the archive is encrypted, the beginning of the object is damaged.)',
+      fields: { key },
+    },
+  )
 }
 
 /** For an object whose first chunk cannot be decrypted; `head` is how it begins. */
