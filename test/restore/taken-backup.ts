@@ -44,7 +44,6 @@ export async function takeBackup(cluster: Cluster, store: ObjectStore, segmentBy
       members.push({ header: { ...header, name: place + header.name }, content })
     }
   }
-  const isControl = (member: TarMember): boolean => member.header.name === 'global/pg_control'
   const rest = members.filter((member) => !isControl(member))
   const parts = [0, 1, 2].map((n) => rest.filter((_, at) => at % 3 === n))
   const tars = await Promise.all([...parts, members.filter(isControl)].map(packTar))
@@ -86,6 +85,10 @@ async function unpack(tar: Buffer): Promise<TarMember[]> {
     members.push({ header: entry.header, content: await buffered(entry) })
   }
   return members
+}
+
+function isControl({ header }: TarMember): boolean {
+  return header.name === 'global/pg_control'
 }
 
 /** The pieces of CopyData come behind a letter from 15 on; before, each tar file and the manifest is a copy of its own. */
