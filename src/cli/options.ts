@@ -354,7 +354,7 @@ export const options = {
   },
   'upload-concurrency': {
     group: 'Store',
-    help: 'Whole segments that are uploaded at once; of a base backup, pieces of 16 MiB.',
+    help: 'Whole segments that are uploaded at once; of a base backup, pieces of 16 MiB, 8 at most.',
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
     fallback: '4',
