@@ -9,6 +9,7 @@ import { MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
 import { deadline } from '../support/postgres.ts'
 import { backgroundOf, folderName, readySegments, until, waitUntilGone } from '../support/prefetching.ts'
+import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
 import { type Finished, program, runFetch, runProgram } from '../support/walferry.ts'
 
@@ -16,12 +17,18 @@ const wal = new MadeWal().fillTo(6 * segmentBytes + 100_000, 'a')
 const otherWal = new MadeWal().fillTo(6 * segmentBytes + 100_000, 'b')
 const atOnce = ['--retry-for', '0']
 
-/** Segments 1 to 5 whole, 6 a tail, in a folder. */
-async function makeStore(t: TestContext, content: MadeWal, change?: (made: MadeArchive) => void): Promise<string> {
+/** Segments 1 to 5 whole, 6 a tail. */
+async function makeArchive(content: MadeWal): Promise<MadeArchive> {
   const made = new MadeArchive()
   made.identity(content)
   for (const segno of [1, 2, 3, 4, 5]) await made.segment(content, segno)
   await made.chunk(content, 6, 0, content.end % segmentBytes)
+  return made
+}
+
+/** The same, in a folder. */
+async function makeStore(t: TestContext, content: MadeWal, change?: (made: MadeArchive) => void): Promise<string> {
+  const made = await makeArchive(content)
   change?.(made)
   const folder = await tempFolder(t)
   for (const key of made.store.keys) {
@@ -34,6 +41,8 @@ async function makeStore(t: TestContext, content: MadeWal, change?: (made: MadeA
 /** The data folder of a server that recovers; it runs as long as we do. */
 class RecoveringServer {
   readonly data: DataFolder
+  /** Variables of its restore_command. */
+  env: Readonly<Record<string, string>> = {}
   readonly #empty: string
 
   private constructor(data: DataFolder, empty: string) {
@@ -67,7 +76,7 @@ class RecoveringServer {
 
   async ask(segno: number, args: readonly string[], dest = 'pg_wal/RECOVERYXLOG'): Promise<Finished> {
     const line = [nameOf(1, segno), dest, ...atOnce, ...args]
-    return await runFetch(line, { signal: deadline(), cwd: this.data.path })
+    return await runFetch(line, { signal: deadline(), cwd: this.data.path, env: this.env })
   }
 
   /** With a PATH in which there is no Node.js; null unless it is served. */
@@ -82,7 +91,11 @@ class RecoveringServer {
 
   async run(name: 'walferry' | 'walferry-fetch', args: readonly string[]): Promise<Finished> {
     const path = await this.#pathWithoutNode()
-    return await runProgram(program(name), args, { signal: deadline(), cwd: this.data.path, env: { PATH: path } })
+    return await runProgram(program(name), args, {
+      signal: deadline(),
+      cwd: this.data.path,
+      env: { ...this.env, PATH: path },
+    })
   }
 
   async serves(content: MadeWal, segno: number, args: readonly string[]): Promise<void> {
@@ -122,6 +135,26 @@ describe('segments that were fetched ahead', () => {
     const tail = await server.ask(6, args)
     assert.match(tail.stderr, /served the tail/)
     assert.deepEqual(await readySegments(server.data.pgWal), [])
+  })
+
+  test('come from S3 as they do from a folder', async (t) => {
+    const s3 = await startS3Server()
+    const store = `s3://${s3.bucket}/some/prefix`
+    const server = await RecoveringServer.make(t, [store])
+    t.after(() => s3.stop())
+    const { store: objects } = await makeArchive(wal)
+    for (const key of objects.keys) s3.objects.set(`some/prefix/${key}`, objects.peek(key))
+    server.env = s3.environment
+    const args = ['--store', store, '--s3-endpoint', s3.endpoint, '--prefetch', '2']
+    await server.serves(wal, 1, args)
+    await server.untilReady(2, 3)
+    assert.ok((await server.askWithoutNode(2, args))?.equals(wal.segment(2)))
+    // Nobody tells the background process: it sees that the file is gone.
+    await server.untilReady(3, 4)
+    server.env = { ...s3.environment, AWS_ACCESS_KEY_ID: 'somebody-else' }
+    assert.equal(await server.askWithoutNode(3, args), null)
+    server.env = s3.environment
+    assert.ok((await server.askWithoutNode(3, args))?.equals(wal.segment(3)))
   })
 
   test('are all whole: a damaged one is refused in the foreground, with its code', async (t) => {
