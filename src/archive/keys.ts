@@ -47,11 +47,11 @@ function hex16(lsn: Lsn): string {
 }
 
 /** "00000001000000000000002A" -> "00000001-00000000-0000002a" */
-function dashed(segment: string): string {
+export function dashed(segment: string): string {
   return `${segment.slice(0, 8)}-${segment.slice(8, 16)}-${segment.slice(16)}`.toLowerCase()
 }
 
-function undashed(name: string): string {
+export function undashed(name: string): string {
   return name.replaceAll('-', '').toUpperCase()
 }
 

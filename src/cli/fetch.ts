@@ -1,15 +1,14 @@
 /**
  * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it loads nothing that it does not use.
  */
-import { Archive } from '../archive/archive.ts'
+import type { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
 import { noteUnanswered, unansweredBefore } from '../restore/unanswered.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { readFetchArguments } from './fetch-arguments.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -22,7 +21,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   const stopped = new StopSignals()
   let debug = false
   let absentInstead: readonly ErrorCode[] = []
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
   let asked: { readonly name: string; readonly dest: string } | null = null
   try {
     const { name, dest, config } = await readFetchArguments(args)
@@ -35,8 +34,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
       say(`${name}: answering "not there", until the server has been answered for ${unanswered}`)
       return absentCode
     }
-    store = await openStore(config)
-    const archive = new Archive(store)
+    archive = await openArchive(config)
     const fetched = await fetchFile(
       {
         archive,
@@ -74,7 +72,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
     say('answering "not there", as a standby or --on-outage wants it')
     return absentCode
   } finally {
-    store?.close()
+    archive?.store.close()
     stopped.dispose()
   }
 }

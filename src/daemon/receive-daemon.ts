@@ -9,7 +9,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
-import { Archive } from '../archive/archive.ts'
+import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
@@ -24,8 +24,9 @@ import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
+import { furthestEnd } from '../receive/furthest.ts'
 import { OtherHosts } from '../receive/other-hosts.ts'
-import { type Meeting, Receiver } from '../receive/receiver.ts'
+import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
 import { type Listener, listen, type Reason } from '../serve/listener.ts'
@@ -35,9 +36,8 @@ import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
-import type { ObjectStore } from '../store/object-store.ts'
+import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
-import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
 export interface ReceiveConfig {
@@ -80,7 +80,13 @@ interface Pipeline {
 const archivePatienceMs = 5000
 const storeBackoff = { firstMs: 200, maxMs: 10_000 }
 /** What no waiting mends; what a person must mend in the store itself (its permissions, say) does not belong here. */
-const final: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'BAD_INPUT']
+const final: readonly ErrorCode[] = [
+  'ARCHIVE_CONFLICT',
+  'ARCHIVE_DAMAGED',
+  'ARCHIVE_FOREIGN',
+  'BAD_INPUT',
+  'ENCRYPTION_KEY',
+]
 
 export class ReceiveDaemon {
   readonly positions = new Positions(systemClock)
@@ -100,9 +106,9 @@ export class ReceiveDaemon {
   #storeProblem: WalferryError | null = null
   #isClaimed = false
 
-  constructor(config: ReceiveConfig, store: ObjectStore, log: Log) {
+  constructor(config: ReceiveConfig, archive: Archive, log: Log) {
     this.#config = config
-    this.#archive = new Archive(store)
+    this.#archive = archive
     this.#log = log
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
@@ -270,11 +276,13 @@ export class ReceiveDaemon {
     return this.#pipeline
   }
 
-  /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN. */
+  /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN or ENCRYPTION_KEY. */
   async #claim(cluster: ClusterOfSpool): Promise<void> {
     const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
-    const { store } = this.#archive
-    await this.#untilStoreAnswers((signal) => claimArchive(store, mine, { signal, now: new Date() }), this.#cut.signal)
+    await this.#untilStoreAnswers(
+      (signal) => claimArchive(this.#archive, mine, { signal, now: new Date() }),
+      this.#cut.signal,
+    )
   }
 
   /** Asks again until there is an answer, or an error that no waiting mends. */
@@ -353,18 +361,35 @@ export class ReceiveDaemon {
     const found = before ?? (await this.#lookAtArchive(pipeline, signal))
     const archived = found === 'nothing' ? null : found
     const sure = before === null && found !== null
-    const isAhead = archived !== null && isFurther(archived.place, spool.provedEnd)
-    if (isAhead) {
+    this.#archived = found
+    const furthestFor = (line: TimelineHistory, inner: AbortSignal): Promise<Furthest> =>
+      this.#furthest(spool, archived, line, inner)
+    return { spool, sure, furthestFor }
+  }
+
+  async #furthest(
+    spool: Spool,
+    archived: ArchiveEnd | null,
+    line: TimelineHistory,
+    signal: AbortSignal,
+  ): Promise<Furthest> {
+    const end = furthestEnd({ spool: spool.provedEnd, archive: archived, line })
+    if (archived !== null && end === 'archive-tail') {
       const { timeline, lsn } = archived.place
       this.#log.info('the archive is ahead of the spool', { timeline, archive: formatLsn(lsn) })
-      await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived.place, signal)
+      try {
+        await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived.place, signal)
+      } catch (error) {
+        // The archive may have changed since it was asked.
+        this.#archived = null
+        throw error
+      }
     }
-    // Not before: where seeding fails, the archive may have changed.
-    this.#archived = found
-    const furthest = isAhead ? archived.place : spool.end
-    const kept = furthest === null ? null : (spool.histories.get(furthest.timeline)?.history ?? null)
-    const line = furthest !== null && archived?.place.timeline === furthest.timeline ? archived.line : null
-    return { spool, furthest, furthestLine: kept ?? line, sure }
+    const place = end === 'spool' ? spool.end : (archived?.place ?? null)
+    if (place === null) return { place, line: null }
+    const kept = spool.histories.get(place.timeline)?.history ?? null
+    const told = archived?.place.timeline === place.timeline ? archived.line : null
+    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept) }
   }
 
   async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
@@ -448,12 +473,6 @@ export class ReceiveDaemon {
     )
     metrics.set('walferry_spool_segments', unshipped.length)
   }
-}
-
-/** Whether one place is further than another: a later timeline is, wherever it began. */
-function isFurther(there: Place, here: Place | null): boolean {
-  if (here === null || there.timeline > here.timeline) return true
-  return there.timeline === here.timeline && there.lsn > here.lsn
 }
 
 async function prepareFolder(folder: string): Promise<void> {

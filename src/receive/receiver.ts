@@ -60,18 +60,32 @@ export interface ReceiverOptions {
 /** Into which spool to stream, and from where. */
 export interface Meeting {
   readonly spool: Spool
-  /** How far spool and archive reach; null for nothing. */
-  readonly furthest: Place | null
-  /** The history of its timeline, where spool or archive have it. */
-  readonly furthestLine: TimelineHistory | null
   /** The archive was asked just now, and has answered. */
   readonly sure: boolean
+  /** How far spool and archive reach, for a server of that line. What the archive alone has is in the spool then. */
+  readonly furthestFor: (line: TimelineHistory, signal: AbortSignal) => Promise<Furthest>
+}
+
+/** W. */
+export interface Furthest {
+  /** Null if there is nothing. */
+  readonly place: Place | null
+  /** The history of its timeline, where spool or archive have it. */
+  readonly line: TimelineHistory | null
+}
+
+/** What a start goes by: what is here, and the history of the server's timeline. */
+interface Here {
+  readonly spool: Spool
+  readonly line: TimelineHistory
+  readonly furthest: Furthest
 }
 
 /** Errors that no retry may mend: going on would lose or mix up WAL. */
 const halting: readonly ErrorCode[] = [
   'ARCHIVE_CONFLICT',
   'ARCHIVE_FOREIGN',
+  'ENCRYPTION_KEY',
   'SERVER_FOREIGN',
   'SERVER_LOST_WAL',
   'SPOOL_CONFLICT',
@@ -195,7 +209,8 @@ export class Receiver {
     const { spool } = meeting
     this.#sure = meeting.sure
     const line = await learnLine(client, server, spool, signal)
-    const start = await this.#findStart(client, server, { ...meeting, line }, signal)
+    const furthest = await meeting.furthestFor(line, signal)
+    const start = await this.#findStart(client, server, { spool, line, furthest }, signal)
     this.#lastStart = start
     const onStreaming = (): void => {
       this.#state = 'streaming'
@@ -283,14 +298,10 @@ export class Receiver {
     })
   }
 
-  async #findStart(
-    client: ReplicationClient,
-    met: ServerIdentity,
-    meeting: Meeting & { readonly line: TimelineHistory },
-    signal: AbortSignal,
-  ): Promise<Start> {
+  async #findStart(client: ReplicationClient, met: ServerIdentity, here: Here, signal: AbortSignal): Promise<Start> {
     const { log, slot: name } = this.#options
-    const { furthest, furthestLine, line } = meeting
+    const { line } = here
+    const { place: furthest, line: furthestLine } = here.furthest
     const slot = await this.#ensureSlot(client, furthest, signal)
     const isBehind = (server: ServerIdentity): boolean =>
       furthest !== null && furthest.timeline === server.timeline && furthest.lsn > server.flushedUpTo
@@ -308,7 +319,7 @@ export class Receiver {
     })
     if (start.warning !== null) log.warn(start.warning, { slot: name })
     if (start.gap !== null) {
-      await this.#askOthers(client, start.gap, meeting, signal)
+      await this.#askOthers(client, start.gap, here, signal)
       await this.#loseWal(start.gap, signal)
     }
     return start
@@ -318,11 +329,10 @@ export class Receiver {
   async #askOthers(
     client: ReplicationClient,
     gap: Gap,
-    meeting: Meeting & { readonly line: TimelineHistory },
+    { spool, line, furthest: { place: furthest, line: furthestLine } }: Here,
     signal: AbortSignal,
   ): Promise<void> {
     const { target, accept, endpos, log } = this.#options
-    const { spool, furthest, furthestLine, line } = meeting
     // Without anything here, nothing is missing yet.
     if (furthest === null) return
     const stream = (other: ReplicationClient, start: Start, upTo: Lsn, inner: AbortSignal): Promise<StreamEnd> => {

@@ -17,7 +17,7 @@
  * | the turn | W on an ancestor, where the line left it | the fork's segment, on the timeline that follows |
  * | lost branch | W on an ancestor, past where the line left it; or on a timeline beside the server's | the same |
  * | old primary | the server's timeline is W's past, or an older one beside it | SERVER_TIMELINE: not this server |
- * | removed | the server said that this start's WAL is gone, and the next timeline begins in its segment | there: its copy holds the bytes |
+ * | removed | the server said that this start's WAL is gone, and a later timeline begins in its segment | there: its copy holds the bytes |
  * | gap | the same, and no timeline does | the segment from which the slot keeps WAL; what lies between is lost |
  *
  * What is acknowledged, with a slot that is
@@ -71,10 +71,11 @@ export interface Start {
 
 /** Throws SERVER_TIMELINE, SERVER_BEHIND, SERVER_LOST_WAL or WAL_REMOVED where nothing may be streamed. */
 export function resumeFrom(facts: StartFacts): Start {
-  const start = facts.furthest === null ? firstStart(facts) : startFrom(facts, facts.furthest)
-  if (!isRemoved(facts, start)) return start
-  const copy = startInCopy(facts, start)
-  return copy !== null && !isRemoved(facts, copy) ? copy : startBehindGap(facts, start)
+  const wanted = facts.furthest === null ? firstStart(facts) : startFrom(facts, facts.furthest)
+  // Promotions in a row can all lie in one segment.
+  let start: Start | null = wanted
+  while (start !== null && isRemoved(facts, start)) start = startInCopy(facts, start)
+  return start ?? startBehindGap(facts, wanted)
 }
 
 function isRemoved(facts: StartFacts, start: Start): boolean {

@@ -52,7 +52,10 @@ export async function streamInto(options: StreamOptions, signal: AbortSignal): P
   try {
     signal.throwIfAborted()
     signal.addEventListener('abort', onAbort, { once: true })
-    return await options.client.stream(from, stream, (hands) => stream.begin(hands))
+    const end = await options.client.stream(from, stream, (hands) => stream.begin(hands))
+    // Where the next stream starts is known only then.
+    await options.spool.settle()
+    return end
   } finally {
     signal.removeEventListener('abort', onAbort)
     stream.end()

@@ -5,7 +5,7 @@
 import { systemClock } from '../../src/kit/clock.ts'
 import type { Log } from '../../src/kit/log.ts'
 import { parseTarget } from '../../src/pg/target.ts'
-import { Receiver } from '../../src/receive/receiver.ts'
+import { type Furthest, Receiver } from '../../src/receive/receiver.ts'
 import { Positions } from '../../src/spool/positions.ts'
 import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
@@ -30,8 +30,9 @@ const receiver = new Receiver({
   log: quiet,
   accept: () => {},
   meet: (server) => {
-    spool ??= new Spool({ folder, segmentBytes: server.segmentBytes, positions }, emptySpool)
-    return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
+    const opened = (spool ??= new Spool({ folder, segmentBytes: server.segmentBytes, positions }, emptySpool))
+    const furthestFor = (): Promise<Furthest> => Promise.resolve({ place: opened.end, line: null })
+    return Promise.resolve({ spool: opened, sure: true, furthestFor })
   },
   recordGap: () => Promise.resolve(),
   ack: 'spool',

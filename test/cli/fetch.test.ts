@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { sleep } from '../../src/kit/abort.ts'
 import { DataFolder } from '../restore/data-folder.ts'
 import { chunkFolder, MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
+import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
 import { type S3Server, startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -21,8 +23,8 @@ const tail = nameOf(1, 7)
 const absent = nameOf(1, 8)
 
 /** Segment 1 whole, 2 missing, 3 damaged, 4 to 6 whole, 7 a tail. */
-async function usualArchive(): Promise<MadeArchive> {
-  const archive = new MadeArchive()
+async function usualArchive(secret: EncryptionKey | null = null): Promise<MadeArchive> {
+  const archive = new MadeArchive(new MemoryStore(), secret)
   archive.identity(wal)
   for (const segno of [1, 4, 5, 6]) await archive.segment(wal, segno)
   archive.store.set(`wal_005/${damaged}.lz4`, Buffer.from('x'))
@@ -122,6 +124,49 @@ describe('the exit code of walferry-fetch', () => {
       assert.equal((await ask(stranger, absent, [...store, ...mode])).code, 203)
       assert.equal((await ask(data, absent, [...empty, ...mode])).code, 203)
     }
+  })
+
+  test('is 205 for a missing, another or a needless key, whatever is asked for, and the key is not told', async (t) => {
+    const key = Buffer.alloc(32, 9).toString('hex')
+    const encrypted = await usualArchive(new EncryptionKey(Buffer.from(key, 'hex')))
+    const store = ['--store', await inFolder(t, encrypted), ...atOnce]
+    const plain = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
+    const given = (text: string): Record<string, string> => ({
+      WALG_LIBSODIUM_KEY: text,
+      WALG_LIBSODIUM_KEY_TRANSFORM: 'hex',
+    })
+    const data = await DataFolder.make(t, systemIdentifier)
+    for (const [name, code] of [
+      [whole, 0],
+      [absent, 1],
+      [damaged, 201],
+      [tail, 0],
+    ] as const) {
+      const served = await ask(data, name, store, given(key))
+      assert.equal(served.code, code, served.stderr)
+      await rm(data.dest, { force: true })
+    }
+    const standby = ['--standby', '--on-outage', 'absent']
+    for (const [options, env, said] of [
+      [store, {}, /is encrypted, and no key was given/],
+      [store, given('ab'.repeat(32)), /is encrypted, and another key was given/],
+      [plain, given(key), /is not encrypted, and a key was given/],
+    ] as const) {
+      for (const [name, mode] of [
+        [whole, []],
+        [tail, standby],
+        [absent, []],
+        ['00000002.history', standby],
+      ] as const) {
+        const { code, stderr } = await ask(data, name, [...options, ...mode], env)
+        assert.equal(code, 205, `${name}: ${stderr}`)
+        assert.match(stderr, said)
+        assert.match(stderr, /\[ENCRYPTION_KEY\]\nhint: /)
+        assert.ok(!stderr.includes(key.slice(0, 10)) && !stderr.includes('abababab'), stderr)
+      }
+    }
+    const unusable = await ask(data, whole, [...store, '--encryption-key-file', '/no/such/file'])
+    assert.deepEqual([unusable.code, /\[BAD_INPUT\]/.test(unusable.stderr)], [126, true])
   })
 
   for (const { mode, signalFile, outage, missing } of [

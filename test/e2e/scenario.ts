@@ -2,7 +2,8 @@
  * What the recoveries have in common: a server, a cold copy of its data folder from before it wrote, `walferry receive`
  * beside it, rows that are known, a kill -9, and the copy that recovers.
  */
-import { mkdir, readFile } from 'node:fs/promises'
+import assert from 'node:assert/strict'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type pg from 'pg'
@@ -44,12 +45,18 @@ export async function makeScene(t: TestContext, version: TestVersion, segmentByt
   await query(server.connection, 'CREATE TABLE t (id int PRIMARY KEY, text text)', deadline())
   await query(server.connection, "SELECT pg_create_physical_replication_slot('walferry', true)", deadline())
   await server.stop('fast', deadline())
-  const copy = await copyCluster(server)
-  t.after(() => discardCluster(copy))
+  const copy = await copyOf(t, server)
   await server.start(deadline())
   const client = await connect(server)
   t.after(() => client.end())
   return { server, copy, client }
+}
+
+/** A copy of a stopped server, discarded at the end of the test. */
+export async function copyOf(t: TestContext, cluster: Cluster): Promise<Cluster> {
+  const copy = await copyCluster(cluster)
+  t.after(() => discardCluster(copy))
+  return copy
 }
 
 export interface Archiving {
@@ -103,6 +110,18 @@ export async function recover(cluster: Cluster, restoreCommand: string): Promise
   await cluster.setRecovery('recovery', { restore_command: restoreCommand })
   await cluster.start(deadline())
   await cluster.waitForPromotion(deadline())
+}
+
+/** Starts a recovery that has to fail with this exit code of fetch, and has not been taken for its end. */
+export async function stops(cluster: Cluster, command: string, code: number, said: RegExp): Promise<void> {
+  await cluster.setRecovery('recovery', { restore_command: command })
+  await cluster.launch(deadline())
+  assert.deepEqual(await cluster.waitForExit(deadline()), { code: 1, signal: null })
+  const log = await cluster.log.read()
+  assert.match(log, said)
+  assert.match(log, new RegExp(`FATAL: {2}could not restore file ".*" from archive: .*${code}`))
+  assert.doesNotMatch(log, /archive recovery complete|selected new timeline/)
+  assert.ok((await readdir(cluster.dataFolder)).includes('recovery.signal'))
 }
 
 /** The history file that a server wrote for its timeline. */

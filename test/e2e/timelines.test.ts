@@ -1,8 +1,8 @@
 /** Recoveries over a promotion: the old primary has gone on by itself, and the promoted server has written on its own timeline. */
 import assert from 'node:assert/strict'
-import { copyFile, readdir, writeFile } from 'node:fs/promises'
+import { copyFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, describe, test, type TestContext } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { sleep } from '../../src/kit/abort.ts'
 import { switchPointOf } from '../../src/wal/history.ts'
@@ -21,7 +21,7 @@ import {
 } from '../support/postgres.ts'
 import { restoreCommand } from '../support/walferry.ts'
 import { AssembledArchive } from './assembled-archive.ts'
-import { allRows, flushedUpTo, historyOf, insert, recover, type Rows, rowsOf } from './scenario.ts'
+import { allRows, copyOf, flushedUpTo, historyOf, insert, recover, type Rows, rowsOf, stops } from './scenario.ts'
 
 interface Forked {
   /** As it was before all. Not started; to be copied. */
@@ -80,24 +80,6 @@ async function forked(version: TestVersion): Promise<Forked> {
   assert.ok(offsetIn(fork, megabyte) > 50_000, 'the fork lies within a segment')
   const nameOn = (timeline: number): string => segmentName({ timeline, segno }, megabyte)
   return { base, old, promoted, rows, fork, parent: nameOn(1), first: nameOn(2) }
-}
-
-async function copyOf(t: TestContext, base: Cluster): Promise<Cluster> {
-  const copy = await copyCluster(base)
-  t.after(() => discardCluster(copy))
-  return copy
-}
-
-/** Starts a recovery that has to fail with this exit code of fetch, and has not been taken for its end. */
-async function stops(cluster: Cluster, command: string, code: number, said: RegExp): Promise<void> {
-  await cluster.setRecovery('recovery', { restore_command: command })
-  await cluster.launch(deadline())
-  assert.deepEqual(await cluster.waitForExit(deadline()), { code: 1, signal: null })
-  const log = await cluster.log.read()
-  assert.match(log, said)
-  assert.match(log, new RegExp(`FATAL: {2}could not restore file ".*" from archive: .*${code}`))
-  assert.doesNotMatch(log, /archive recovery complete|selected new timeline/)
-  assert.ok((await readdir(cluster.dataFolder)).includes('recovery.signal'))
 }
 
 function command(archive: AssembledArchive, ...options: string[]): string {

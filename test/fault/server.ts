@@ -29,7 +29,6 @@ export const settings = {
   max_wal_size: '8GB',
   checkpoint_timeout: '1h',
   autovacuum: false,
-  max_wal_senders: 8,
 }
 
 /** Runs, and has a table `t (n int, text text)`. Discarded at the end of the test. */

@@ -1,27 +1,20 @@
 /** A failover under a receiver that knows both hosts: no WAL is missing, and the old primary, when back, is passed over. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { sleep } from '../../src/kit/abort.ts'
 import { parseTarget } from '../../src/pg/target.ts'
-import { parseLsn } from '../../src/wal/lsn.ts'
 import { FaultyStore } from '../ship/shipping.ts'
-import { copyCluster, deadline, discardCluster, makeCluster, newestVersion, value } from '../support/postgres.ts'
+import { deadline, newestVersion, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
+import { copyOf, follow, startWithBase, untilReplayed } from './copies.ts'
 import { Receiving } from './receiving.ts'
-import { assertArchived, clientOf, segmentBytes, settings, write } from './server.ts'
-
-const { max_wal_senders: _, ...pairSettings } = settings
+import { assertArchived, clientOf, segmentBytes, write } from './server.ts'
 
 for (const version of await newestVersion()) {
   test(`the next host is streamed after a failover, and again once the old primary is back (PostgreSQL ${version.major})`, async (t) => {
-    const primary = await makeCluster({ version, segmentBytes, settings: pairSettings })
-    const standby = await copyCluster(primary)
-    for (const cluster of [primary, standby]) t.after(() => discardCluster(cluster))
-    await primary.start(deadline())
+    const { server: primary, base } = await startWithBase(t, version)
+    const standby = await copyOf(t, base)
+    await follow(standby, primary)
     const onPrimary = await clientOf(t, primary)
-    await onPrimary.query('CREATE TABLE t (n int, text text)')
-    await standby.setRecovery('standby', { ...pairSettings, primary_conninfo: primary.conninfo })
-    await standby.start(deadline())
     const onStandby = await clientOf(t, standby)
     const store = new FaultyStore()
     const ports = `${primary.connection.port},${standby.connection.port}`
@@ -37,8 +30,7 @@ for (const version of await newestVersion()) {
     await receiving.until(async () => (await value(onStandby, slots)) === '1')
     const before = await write(onPrimary, 1.5 * segmentBytes)
     await receiving.untilShipped(before)
-    const signal = deadline()
-    while (parseLsn(await value(onStandby, 'SELECT pg_last_wal_replay_lsn()')) < before) await sleep(5, signal)
+    await untilReplayed(onStandby, before)
 
     await primary.kill(deadline())
     await standby.promote(deadline())

@@ -4,40 +4,16 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type pg from 'pg'
-import { Archive } from '../../src/archive/archive.ts'
-import { parseChunkKey, parseWalKey } from '../../src/archive/keys.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
-import { DirectoryStore } from '../../src/store/directory.ts'
-import type { PutOptions } from '../../src/store/object-store.ts'
-import { forkOf, parseHistory } from '../../src/wal/history.ts'
-import { formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
-import { historyName, offsetIn, segnoOf } from '../../src/wal/segment.ts'
-import { sleep } from '../../src/kit/abort.ts'
-import {
-  connect,
-  copyCluster,
-  deadline,
-  discardCluster,
-  makeCluster,
-  type TestVersion,
-  newestVersion,
-  testVersions,
-  value,
-} from '../support/postgres.ts'
+import { formatLsn } from '../../src/wal/lsn.ts'
+import { historyName, offsetIn } from '../../src/wal/segment.ts'
+import { deadline, newestVersion, type TestVersion, testVersions } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { restoreCommand } from '../support/walferry.ts'
+import { assertBornInOrder, forkOfArchived, OrderedStore } from './birth.ts'
+import { copyOf, follow, recoverLatest, rowsOf, startWithBase, untilReplayed } from './copies.ts'
 import { Receiving } from './receiving.ts'
-import { assertArchived, clientOf, flushedUpTo, segmentBytes, settings, write } from './server.ts'
-
-/** Remembers the order in which objects became durable. */
-class OrderedStore extends DirectoryStore {
-  readonly order: string[] = []
-
-  override async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
-    await super.put(key, body, options)
-    this.order.push(key)
-  }
-}
+import { assertArchived, clientOf, flushedUpTo, segmentBytes, write } from './server.ts'
 
 interface Scene {
   readonly primary: Cluster
@@ -50,87 +26,20 @@ interface Scene {
   readonly spool: string
 }
 
-/** A standby must allow what its primary did, from the first record on: that was written with the defaults. */
-const { max_wal_senders: _, ...pairSettings } = settings
-
 async function makeScene(t: TestContext, version: TestVersion): Promise<Scene> {
-  const primary = await makeCluster({ version, segmentBytes, settings: pairSettings })
-  const standby = await copyCluster(primary)
-  const base = await copyCluster(primary)
-  for (const cluster of [primary, standby, base]) t.after(() => discardCluster(cluster))
-  await primary.start(deadline())
+  const { server: primary, base } = await startWithBase(t, version)
+  const standby = await copyOf(t, base)
+  await follow(standby, primary)
   const client = await clientOf(t, primary)
-  await client.query('CREATE TABLE t (n int, text text)')
-  await standby.setRecovery('standby', { ...pairSettings, primary_conninfo: primary.conninfo })
-  await standby.start(deadline())
   const folder = join(await tempFolder(t), 'archive')
   await mkdir(folder)
   return { primary, standby, base, client, folder, store: new OrderedStore(folder), spool: await tempFolder(t) }
 }
 
-async function untilReplayed(standby: pg.Client, lsn: Lsn): Promise<void> {
-  const signal = deadline()
-  const sql = "SELECT coalesce(pg_last_wal_replay_lsn(), '0/0')"
-  while (parseLsn(await value(standby, sql)) < lsn) await sleep(5, signal)
-}
-
-/** Where timeline `n` begins, by the archive's own history file. */
-async function forkOfArchived({ store }: Scene, timeline: number): Promise<Lsn> {
-  const archive = new Archive(store)
-  const [object] = await archive.findHistory(timeline, { signal: deadline() })
-  assert.ok(object !== undefined, `${historyName(timeline)} is not in the archive`)
-  const content = await archive.readSmall(object.key, 10_000, { signal: deadline() })
-  const fork = forkOf(parseHistory(timeline, content))
-  assert.ok(fork !== null)
-  return fork.switchPoint
-}
-
-/** The history was put after the bytes of the first segment up to the fork, and before all other WAL of its timeline. */
-async function assertBornInOrder(scene: Scene, timeline: number): Promise<void> {
-  const fork = await forkOfArchived(scene, timeline)
-  const history = scene.store.order.findIndex((key) => {
-    const object = parseWalKey(key)
-    return object?.kind === 'history' && object.timeline === timeline
-  })
-  const reaches = (key: string): { segno: number; end: number } | null => {
-    const wal = parseWalKey(key)
-    const chunk = parseChunkKey(key)
-    const name = wal?.kind === 'segment' ? wal.segment : chunk?.segment
-    if (name === undefined || Number.parseInt(name.slice(0, 8), 16) !== timeline) return null
-    const segno = Number.parseInt(name.slice(8, 16), 16) * 4096 + Number.parseInt(name.slice(16), 16)
-    return { segno, end: chunk?.end ?? segmentBytes }
-  }
-  const first = segnoOf(fork, segmentBytes)
-  const before = scene.store.order
-    .slice(0, history)
-    .map(reaches)
-    .filter((one) => one !== null)
-  assert.ok(before.some((one) => one.segno === first && one.end >= offsetIn(fork, segmentBytes)))
-  assert.deepEqual(
-    before.filter((one) => one.segno !== first),
-    [],
-  )
-}
-
 /** Recovers the copy from before with the archive, to the end of its newest line. */
-async function assertRecovers(scene: Scene, text: string): Promise<void> {
-  const command = restoreCommand(['--store', scene.folder])
-  await scene.base.setRecovery('recovery', { restore_command: command, recovery_target_timeline: 'latest' })
-  await scene.base.start(deadline())
-  await scene.base.waitForPromotion(deadline())
-  assert.equal(await rowsOf(scene.base), text)
-}
-
-async function rowsOf(cluster: Cluster): Promise<string> {
-  const client = await connect(cluster)
-  try {
-    return await value(
-      client,
-      "SELECT count(*) || ' ' || coalesce(md5(string_agg(n || text, ',' ORDER BY n, text)), '') FROM t",
-    )
-  } finally {
-    await client.end()
-  }
+async function assertRecovers(scene: Scene, rows: string): Promise<void> {
+  await recoverLatest(scene.base, restoreCommand(['--store', scene.folder]))
+  assert.equal(await rowsOf(scene.base), rows)
 }
 
 for (const version of await testVersions()) {
@@ -154,11 +63,11 @@ for (const version of await testVersions()) {
     assert.equal(receiving.count(/the timeline ended; the server went on as timeline 3/), 1, receiving.lines.join(''))
     await receiving.stop()
 
-    const fork = await forkOfArchived(scene, 3)
+    const fork = await forkOfArchived(store, 3)
     await assertArchived(standby, store, after, 3)
     assert.equal((await readFile(join(spool, historyName(2)))).toString(), taken)
-    await forkOfArchived(scene, 2)
-    await assertBornInOrder(scene, 3)
+    await forkOfArchived(store, 2)
+    await assertBornInOrder(store, 3)
     assert.ok(fork >= before)
     await assertRecovers(scene, await rowsOf(standby))
   })
@@ -179,10 +88,10 @@ for (const version of await newestVersion()) {
     const after = await write(onStandby, segmentBytes)
     await receiving.untilShipped(after)
     await receiving.stop()
-    const fork = await forkOfArchived(scene, 2)
+    const fork = await forkOfArchived(store, 2)
     assert.equal(offsetIn(fork, segmentBytes), 0, `the fork is at ${formatLsn(fork)}`)
     await assertArchived(standby, store, after, 2)
-    await assertBornInOrder(scene, 2)
+    await assertBornInOrder(store, 2)
     await assertRecovers(scene, await rowsOf(standby))
   })
 
@@ -217,7 +126,7 @@ for (const version of await newestVersion()) {
     await third.until(() => third.reasons.includes('SERVER_TIMELINE'))
     await third.stop()
     await assertArchived(primary, store, lost)
-    await assertBornInOrder(scene, 2)
+    await assertBornInOrder(store, 2)
     await assertRecovers(scene, await rowsOf(standby))
   })
 }

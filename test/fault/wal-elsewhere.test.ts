@@ -14,9 +14,8 @@ import { tempFolder } from '../support/temp.ts'
 import { Receiving } from './receiving.ts'
 import { assertArchived, clientOf, ownSegment, segmentBytes, settings, write } from './server.ts'
 
-const { max_wal_senders: _, ...pairSettings } = settings
 /** Only slots keep WAL. */
-const forgetful = { ...pairSettings, wal_keep_size: 0, min_wal_size: '2MB' }
+const forgetful = { ...settings, wal_keep_size: 0, min_wal_size: '2MB' }
 
 /** The primary loses our slot, and then the WAL from `from` on, which is written meanwhile. Returns where that ends. */
 async function loseWal(
@@ -44,7 +43,7 @@ for (const version of await newestVersion()) {
     await primary.start(deadline())
     const client = await clientOf(t, primary)
     await client.query('CREATE TABLE t (n int, text text)')
-    await standby.setRecovery('standby', { ...pairSettings, primary_conninfo: primary.conninfo })
+    await standby.setRecovery('standby', { ...settings, primary_conninfo: primary.conninfo })
     await standby.start(deadline())
     const onStandby = await clientOf(t, standby)
     const replayed = async (lsn: Lsn): Promise<void> => {

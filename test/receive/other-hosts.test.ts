@@ -3,15 +3,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { freePort } from '../../src/cluster/free-port.ts'
-import { sleep } from '../../src/kit/abort.ts'
 import { ReplicationClient } from '../../src/pg/replication-client.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { commonUpTo, OtherHosts, type Streamed } from '../../src/receive/other-hosts.ts'
 import { firstTimeline, forkOf, parseHistory, type TimelineHistory } from '../../src/wal/history.ts'
-import { asLsn, formatLsn, type Lsn, lsnZero, parseLsn } from '../../src/wal/lsn.ts'
-import { clientOf, segmentBytes, settings, write } from '../fault/server.ts'
+import { asLsn, formatLsn, type Lsn, lsnZero } from '../../src/wal/lsn.ts'
+import { copyOf, follow, startWithBase, untilReplayed } from '../fault/copies.ts'
+import { clientOf, segmentBytes, write } from '../fault/server.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { copyCluster, deadline, discardCluster, makeCluster, testVersions, value } from '../support/postgres.ts'
+import { deadline, testVersions, value } from '../support/postgres.ts'
 
 test('a slot elsewhere is moved to what is durable here, as far as the two lines are one and its server has come', () => {
   const second = parseHistory(2, '1\t0/500\tfailover\n')
@@ -29,8 +29,6 @@ test('a slot elsewhere is moved to what is durable here, as far as the two lines
     assert.equal(commonUpTo(ours, theirs, asLsn(durable), asLsn(flushed)), asLsn(expected))
   }
 })
-
-const { max_wal_senders: _, ...pairSettings } = settings
 
 const quiet = (): void => undefined
 
@@ -78,21 +76,13 @@ class Looking {
 
 for (const version of await testVersions()) {
   test(`slots on a standby, on an old primary, and on what is neither (PostgreSQL ${version.major})`, async (t) => {
-    const primary = await makeCluster({ version, segmentBytes, settings: pairSettings })
-    const standby = await copyCluster(primary)
-    for (const cluster of [primary, standby]) t.after(() => discardCluster(cluster))
-    await primary.start(deadline())
+    const { server: primary, base } = await startWithBase(t, version)
+    const standby = await copyOf(t, base)
+    await follow(standby, primary)
     const onPrimary = await clientOf(t, primary)
-    await onPrimary.query('CREATE TABLE t (n int, text text)')
-    await standby.setRecovery('standby', { ...pairSettings, primary_conninfo: primary.conninfo })
-    await standby.start(deadline())
     const onStandby = await clientOf(t, standby)
     const slotOf = (client: typeof onStandby): Promise<string> =>
       value(client, "SELECT coalesce(max(restart_lsn::text), 'none') FROM pg_replication_slots")
-    const untilReplayed = async (lsn: Lsn): Promise<void> => {
-      const signal = deadline()
-      while (parseLsn(await value(onStandby, 'SELECT pg_last_wal_replay_lsn()')) < lsn) await sleep(5, signal)
-    }
     const nobody = { port: await freePort() }
     const places = [primary.connection, nobody, standby.connection]
     const looking = new Looking(places)
@@ -114,7 +104,7 @@ for (const version of await testVersions()) {
 
     await t.test('it follows what is durable here, and never moves back', async () => {
       const durable = await write(onPrimary, 2.5 * segmentBytes)
-      await untilReplayed(await write(onPrimary, 1000))
+      await untilReplayed(onStandby, await write(onPrimary, 1000))
       looking.durable = durable
       await looking.look()
       assert.equal(await slotOf(onStandby), formatLsn(durable))
@@ -145,7 +135,7 @@ for (const version of await testVersions()) {
 
     await t.test('on an old primary it is moved to the fork and no further, and not made', async () => {
       const common = await write(onPrimary, 1000)
-      await untilReplayed(common)
+      await untilReplayed(onStandby, common)
       await standby.stop('fast', deadline())
       await onPrimary.query("SELECT pg_create_physical_replication_slot('walferry', true)")
       await write(onPrimary, 2 * segmentBytes)

@@ -8,6 +8,7 @@ import { type Meeting, Receiver } from '../../src/receive/receiver.ts'
 import { Positions } from '../../src/spool/positions.ts'
 import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
+import type { Place as WalPlace } from '../../src/wal/place.ts'
 import { clientOf, segmentBytes, startServer, write } from '../fault/server.ts'
 import { diskError, stepIn } from '../spool/disk.ts'
 import { deadline, testVersions } from '../support/postgres.ts'
@@ -27,12 +28,16 @@ interface Place {
   stop(): Promise<void>
 }
 
+function meeting(spool: Spool, furthest: () => WalPlace | null): Meeting {
+  return { spool, sure: true, furthestFor: () => Promise.resolve({ place: furthest(), line: null }) }
+}
+
 /** A receiver without an archive. `meet` may say something else than what the spool does. */
 async function receive(
   t: test.TestContext,
   server: { readonly host: string; readonly port: number },
   meet: (spool: Spool, others: boolean) => Promise<Meeting> = (spool) =>
-    Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true }),
+    Promise.resolve(meeting(spool, () => spool.end)),
 ): Promise<Place> {
   const positions = new Positions(systemClock)
   const folder = await tempFolder(t)
@@ -108,7 +113,7 @@ for (const version of await testVersions()) {
       // While the archive is waited for, another receiver fills it.
       const place = await receive(t, cluster.connection, async (spool) => {
         const lsn = await write(sql, 2_200_000)
-        return { spool, furthest: { timeline: 1, lsn }, furthestLine: null, sure: true }
+        return meeting(spool, () => ({ timeline: 1, lsn }))
       })
       await until(() => place.receiver.state !== 'connecting')
       assert.equal(place.receiver.state, 'streaming', String(place.receiver.problem))
@@ -122,7 +127,7 @@ for (const version of await testVersions()) {
       const asked: boolean[] = []
       const second = await receive(t, cluster.connection, (spool, others) => {
         asked.push(others)
-        return Promise.resolve({ spool, furthest: spool.end, furthestLine: null, sure: true })
+        return Promise.resolve(meeting(spool, () => spool.end))
       })
       await until(() => second.receiver.problem !== null)
       assert.ok(isError(second.receiver.problem, 'SLOT_IN_USE'))

@@ -375,6 +375,21 @@ const turns: readonly (readonly [
     null,
   ],
   [
+    'that copy is gone, too, and the timeline after it has one',
+    {
+      flush: '0/6000060',
+      timeline: 3,
+      line: '1:0/5000100 2:0/5000200',
+      slot: '0/5000100',
+      here: '0/5000080',
+      removed: ['0/5000000@1', '0/5000000@2'],
+    },
+    '0/5000000@3',
+    '0/5000000',
+    null,
+    null,
+  ],
+  [
     'that copy is gone, too: a gap',
     {
       flush: '0/9000060',

@@ -1,0 +1,85 @@
+/** The base backups of an archive: those that have a sentinel. */
+import { isError } from '../kit/errors.ts'
+import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
+import { backupFolder, parseBackupName, parseSentinelKey, sentinelKey } from './backup-keys.ts'
+import { damaged } from './damaged.ts'
+import { parseSentinel, type Sentinel } from './sentinel.ts'
+
+export interface Backup extends Sentinel {
+  /** `base_<24 HEX>`, or with `_D_<24 HEX>` behind it for a delta. */
+  readonly name: string
+  /** The segment in which it starts. */
+  readonly segment: string
+  /** The timeline on which it starts. */
+  readonly timeline: number
+  /** When the sentinel was written, by the store's clock: WAL-G's LATEST is the newest by this. */
+  readonly modified: Date
+}
+
+const largestSentinelBytes = 1024 * 1024
+
+/**
+ * The names of all backups with what the store says of their sentinels, by timeline and position. The other objects of a
+ * backup, however many parts it has, cost one request.
+ */
+export async function* listSentinels(
+  store: ObjectStore,
+  { signal }: CallOptions,
+): AsyncGenerator<{ readonly name: string; readonly info: ObjectInfo }, void> {
+  for (let after = ''; ; ) {
+    let folder: string | null = null
+    for await (const info of store.list({ prefix: backupFolder, signal, ...(after === '' ? {} : { after }) })) {
+      const slash = info.key.indexOf('/', backupFolder.length)
+      if (slash !== -1) {
+        folder = info.key.slice(0, slash + 1)
+        break
+      }
+      const name = parseSentinelKey(info.key)
+      if (name !== null) yield { name, info }
+    }
+    if (folder === null) return
+    after = `${folder}~` // sorts behind every character that a key may have
+  }
+}
+
+/** All backups, by timeline and position. Rejects ARCHIVE_DAMAGED for a sentinel that cannot be read. */
+export async function listBackups(store: ObjectStore, options: CallOptions): Promise<Backup[]> {
+  const found: Backup[] = []
+  for await (const { name, info } of listSentinels(store, options)) {
+    const backup = await readSentinel(store, name, info, options)
+    if (backup !== null) found.push(backup)
+  }
+  return found
+}
+
+/** Null if there is no backup of that name. Rejects ARCHIVE_DAMAGED for a sentinel that cannot be read. */
+export async function readBackup(store: ObjectStore, name: string, options: CallOptions): Promise<Backup | null> {
+  const info = await store.head(sentinelKey(name), options)
+  return info === null ? null : await readSentinel(store, name, info, options)
+}
+
+/** Null if it was deleted meanwhile. */
+async function readSentinel(
+  store: ObjectStore,
+  name: string,
+  { key, modified }: ObjectInfo,
+  { signal }: CallOptions,
+): Promise<Backup | null> {
+  const parsed = parseBackupName(name)
+  if (parsed === null) throw damaged(key, 'is not the name of a base backup')
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const part of await store.get(key, { signal })) {
+      bytes += part.length
+      if (bytes > largestSentinelBytes) throw damaged(key, `holds more than ${largestSentinelBytes} bytes`)
+      parts.push(part)
+    }
+  } catch (error) {
+    if (isError(error, 'KEY_MISSING')) return null
+    throw error
+  }
+  const { segment } = parsed
+  const timeline = Number.parseInt(segment.slice(0, 8), 16)
+  return { ...parseSentinel(key, Buffer.concat(parts)), name, segment, timeline, modified }
+}
