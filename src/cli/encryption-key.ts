@@ -41,8 +41,7 @@ export async function readEncryptionKey(
   try {
     return parseKey(text, transform)
   } catch (error) {
-    const how = `read as ${transform}`
-    throw refused(from, `${describe(error)} (${how})`, {
+    throw refused(from, `${describe(error)} (read as ${transform})`, {
       hint: `--encryption-key-transform says how the key is written: hex, base64 or none. ${howToMake}`,
     })
   }
