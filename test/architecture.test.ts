@@ -22,7 +22,7 @@ const ranks: Readonly<Record<string, number>> = {
   receive: 4,
   ship: 4,
   restore: 4,
-  backup: 4,
+  backup: 5, // above receive and ship, whose stream and shipper fetch the WAL that a backup needs
   audit: 4,
   serve: 5,
   check: 5,

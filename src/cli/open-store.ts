@@ -31,11 +31,16 @@ type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number
 
 /**
  * Throws BAD_INPUT for a key or a file of certificates that cannot be used. Does not touch the store, which is the
- * caller's to close. `log` is told what is found out later, and is for those who write.
+ * caller's to close. `log` is told what is found out later, and is for those who write. `around` puts something between
+ * the archive and its store.
  */
-export async function openArchive(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<Archive> {
+export async function openArchive(
+  config: StoreConfig,
+  log?: Pick<Log, 'warn'>,
+  around: (store: ObjectStore) => ObjectStore = (store) => store,
+): Promise<Archive> {
   const secret = await readEncryptionKey(config, process.env)
-  return new Archive(await openStore(config, log), secret)
+  return new Archive(around(await openStore(config, log)), secret)
 }
 
 async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<ObjectStore> {

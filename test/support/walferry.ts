@@ -321,7 +321,7 @@ export class Program {
   }
 }
 
-function urlOf({ host, port, user, database }: Connection): string {
+export function urlOf({ host, port, user, database }: Connection): string {
   return `postgres://${encodeURIComponent(user)}@${encodeURIComponent(host)}:${port}/${database}?sslmode=disable`
 }
 

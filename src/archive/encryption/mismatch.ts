@@ -13,8 +13,8 @@ const magicBytes = 4
 const magics: Partial<Record<Codec, string>> = { lz4: '04224d18', zst: '28b52ffd', gz: '1f8b08' }
 
 /**
- * The object, unless it is encrypted: then ENCRYPTION_KEY. That is when its first bytes look random, and are not even
- * nearly the magic number. A flipped byte among them, zeros, or the page of a proxy are for the decompression to tell.
+ * The object, unless it is encrypted: then ENCRYPTION_KEY. That is when its first bytes look random, are no magic number,
+ * and not even nearly its own. A flipped byte among them, zeros, or the page of a proxy are for the decompression to tell.
  */
 export async function* unlessEncrypted(
   source: AsyncIterable<Uint8Array>,
@@ -37,7 +37,14 @@ export async function* unlessEncrypted(
 
 function isNearMagic(key: string, head: Uint8Array): boolean {
   const magic = magicOf(key)
-  return magic === null || isPlain(key, head) || magic.filter((byte, at) => byte !== head[at]).length <= 1
+  if (magic === null || isPlain(key, head) || isOtherCompression(head)) return true
+  return magic.filter((byte, at) => byte !== head[at]).length <= 1
+}
+
+function isOtherCompression(head: Uint8Array): boolean {
+  return Object.values(magics).some(
+    (magic) => Buffer.from(head.subarray(0, magic.length / 2)).toString('hex') === magic,
+  )
 }
 
 /** No text, and not mostly zeros: 24 random bytes are either less than once in a million times. */
@@ -59,12 +66,16 @@ function magicOf(key: string): Buffer | null {
 }
 
 function keyMissing(key: string): WalferryError {
-  return new WalferryError('ENCRYPTION_KEY', `${key} is encrypted, and there is no key to read it with`, {
-    hint:
-      'Give the key that it was written with: --encryption-key-file, or the variable WALG_LIBSODIUM_KEY. (What WAL-G has encrypted ' +
-      'with PGP cannot be read here. If nothing in the archive is encrypted, the beginning of the object is damaged.)',
-    fields: { key },
-  })
+  return new WalferryError(
+    'ENCRYPTION_KEY',
+    `${key} is encrypted (or its beginning is damaged), and there is no key to read it with`,
+    {
+      hint:
+        'Give the key that it was written with: --encryption-key-file, or the variable WALG_LIBSODIUM_KEY. (What WAL-G has encrypted ' +
+        'with PGP cannot be read here. If nothing in the archive is encrypted, the beginning of the object is damaged.)',
+      fields: { key },
+    },
+  )
 }
 
 /** For an object whose first chunk cannot be decrypted; `head` is how it begins. */

@@ -81,7 +81,7 @@ test('an encrypted object is refused where there is no key, in so many words', a
     const refusal =
       codec === 'none'
         ? { code: 'ARCHIVE_DAMAGED', message: /holds more than 300000 bytes/ }
-        : { code: 'ENCRYPTION_KEY', message: /is encrypted, and there is no key/, hint: /--encryption-key-file/ }
+        : { code: 'ENCRYPTION_KEY', message: /is encrypted .*there is no key/, hint: /--encryption-key-file/ }
     await assert.rejects(archive.readSmall(key, plain.length, { signal }), refusal)
   }
 })
