@@ -22,7 +22,7 @@ const ranks: Readonly<Record<string, number>> = {
   receive: 4,
   ship: 4,
   restore: 4,
-  backup: 4,
+  backup: 5, // above receive and ship, whose stream and shipper fetch the WAL that a backup needs
   audit: 4,
   serve: 5,
   check: 5,
@@ -55,6 +55,7 @@ function violations(facts: Facts): string[] {
   return [
     ...[...facts.sources.keys()].flatMap(wrongName),
     ...edges.flatMap((edge) => [...wrongTarget(edge, facts.sources), ...wrongRank(edge), ...wrongOwner(edge)]),
+    ...[...facts.sources].flatMap(([file, source]) => withoutKey(file, source)),
     ...slowStarts(edges),
     ...wrongDependencies(edges, facts.dependencies),
   ]
@@ -100,14 +101,23 @@ function wrongRank({ file, to }: Edge): string[] {
   return [`${file} (${from}, rank ${ranks[from]}) imports ${to} (${into}, rank ${ranks[into]})`]
 }
 
-function wrongOwner({ file, to, specifier }: Edge): string[] {
+function wrongOwner({ file, to, specifier, kind }: Edge): string[] {
   const found: string[] = []
   if (specifier === 'prom-client' && file !== 'metrics/registry.ts') found.push(`${file} imports prom-client`)
   if (to !== null && concreteStore.test(to) && roomOf(file) !== 'store' && file !== 'cli/open-store.ts') {
     found.push(`${file} names a concrete store, ${to}`)
   }
+  if (to === 'archive/codec.ts' && kind !== 'type' && file !== 'archive/archive.ts') {
+    found.push(`${file} encodes or decodes past the archive, which has the key`)
+  }
   if (specifier === 'node:module') found.push(`${file} imports node:module, whose require() this test cannot follow`)
   return found
+}
+
+/** One place makes the archive, because it has read the key; everybody else is given it. */
+function withoutKey(file: string, source: string): string[] {
+  const makes = /\bnew Archive\(/.test(source) && file !== 'cli/open-store.ts'
+  return makes ? [`${file} makes an archive, and does not know its key`] : []
 }
 
 /** Walks what loads together with the entries of `fetch` and `push`. */
@@ -158,6 +168,8 @@ const sound: Readonly<Record<string, string>> = {
   'wal/lsn.ts': "import { a } from '../kit/errors.ts'\nexport type Lsn = typeof a",
   'metrics/registry.ts': "import { Registry } from 'prom-client'\nexport { Registry }",
   'store/object-store.ts': '',
+  'archive/codec.ts': '',
+  'archive/archive.ts': "import { encode } from './codec.ts'",
   'store/s3.ts': "import { S3Client } from '@aws-sdk/client-s3'\nimport type { O } from './object-store.ts'",
   'cli/fetch.ts': "import type { Lsn } from '../wal/lsn.ts'",
   'cli/main.ts': "const { run } = await import('./fetch.ts')",
@@ -192,6 +204,8 @@ const breaches: readonly (readonly [name: string, file: string, source: string, 
   ['require()', 'kit/x.ts', "import { createRequire } from 'node:module'", /cannot follow/],
   ['prom-client elsewhere', 'serve/x.ts', "import { Gauge } from 'prom-client'", /serve\/x.ts imports prom-client/],
   ['a concrete store elsewhere', 'ship/x.ts', "import type { S3Store } from '../store/s3.ts'", /concrete store/],
+  ['an object encoded past the key', 'ship/x.ts', "import { encode } from '../archive/codec.ts'", /past the archive/],
+  ['an archive without its key', 'ship/x.ts', 'const archive = new Archive(store)', /does not know its key/],
   [
     'S3 with every start of fetch',
     'cli/fetch.ts',

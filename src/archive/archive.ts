@@ -1,6 +1,9 @@
 /**
- * An archive's objects, read as the plain bytes that they stand for. What lies where is `keys.ts`'s to know, what the
- * chunks of a tail amount to `tail.ts`'s, how bytes are compressed `codec.ts`'s.
+ * An archive's objects, written and read as the plain bytes that they stand for. What lies where is `keys.ts`'s to know,
+ * what the chunks of a tail amount to `tail.ts`'s, how bytes are compressed `codec.ts`'s.
+ *
+ * Here is the one home of the key: every object but JSON is made by `encode` and read by `readObject`, so that all of them
+ * are encrypted, or none.
  *
  * Nothing is remembered between two calls, and no call retries what the store refuses.
  */
@@ -8,10 +11,12 @@ import { isError, WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { historyName } from '../wal/segment.ts'
 import type { ReadableAt, WritableAt } from './bytes-at.ts'
-import { decode, type Plain, type PlainSize, refuseUnreadable } from './codec.ts'
-import { knownEnds } from './codec-name.ts'
+import { decode, encode, type Plain, type PlainSize } from './codec.ts'
+import { refuseUnreadable } from './codec-support.ts'
+import { knownEnds, type WritableCodec } from './codec-name.ts'
 import { inOrder } from './in-order.ts'
 import { damaged } from './damaged.ts'
+import type { EncryptionKey } from './encryption/key.ts'
 import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
 
@@ -35,18 +40,34 @@ const largestPlain = 1024 * 1024 * 1024 // a segment of 1 GB
 
 export class Archive {
   readonly store: ObjectStore
+  readonly #secret: EncryptionKey | null
 
-  constructor(store: ObjectStore) {
+  /** `secret` null: nothing in it is encrypted. */
+  constructor(store: ObjectStore, secret: EncryptionKey | null = null) {
     this.store = store
+    this.#secret = secret
+  }
+
+  /** Of the key; null if nothing is encrypted. */
+  get keyFingerprint(): string | null {
+    return this.#secret?.fingerprint ?? null
   }
 
   /**
-   * Opens an object, decompressed by its key's extension. Rejects KEY_MISSING, BAD_INPUT for `lzma`. The result has to
-   * be iterated, or the store's stream stays open.
+   * The bytes to put under a key with the extension of `codec`: compressed, and encrypted if the archive is. The pieces
+   * may have any size. They must stay untouched: they are read in other threads.
+   */
+  encode(codec: WritableCodec, plain: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    return encode(codec, plain, this.#secret)
+  }
+
+  /**
+   * Opens an object, decrypted, and decompressed by its key's extension. Rejects KEY_MISSING, BAD_INPUT for `lzma`; the
+   * iteration ARCHIVE_DAMAGED and ENCRYPTION_KEY. The result has to be iterated, or the store's stream stays open.
    */
   async readObject(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
     refuseUnreadable(key)
-    return decode(key, await this.store.get(key, { signal }), size)
+    return decode(key, await this.store.get(key, { signal }), size, this.#secret)
   }
 
   /** Reads a small object, a history file for instance, into memory. Rejects as `readObject` does. */

@@ -8,6 +8,7 @@
  *     basebackups_005/base_000000010000000000000002_backup_stop_sentinel.json            written last: then it is a backup
  *     walferry_001/backups/00000001-00000000-00000002/claim.json                         who writes, or wrote, under that name
  *     walferry_001/backups/00000001-00000000-00000002/backup_manifest.lz4                the server's manifest
+ *     walferry_001/backups/00000001-00000000-00000002/deleting.json                      it is being deleted
  *
  * A backup that WAL-G took of what has changed since another one has "_D_" and the other's segment behind its own.
  */
@@ -86,6 +87,11 @@ export function backupNotes(segment: string): string {
 
 export function claimKey(segment: string): string {
   return `${backupNotes(segment)}claim.json`
+}
+
+/** A note that the backup is being deleted: what is left of it then is not one that is being written. */
+export function deletingKey(segment: string): string {
+  return `${backupNotes(segment)}deleting.json`
 }
 
 /** The segment of a claim's key, or null. */

@@ -1,12 +1,15 @@
 /**
- * From plain bytes to an object's bytes and back. Each compression is loaded at its first use.
+ * From plain bytes to an object's bytes and back: compressed, then encrypted where there is a key (`secret`). Each
+ * compression, and the encryption, is loaded at its first use.
  *
  * Memory is bounded both ways, whatever the size: encoding holds a few pieces, decoding a few blocks. What an
  * object decodes to is limited, too: more, or less, than its name promises is damage.
  */
-import { WalferryError } from '../kit/errors.ts'
 import { type Codec, codecOfKey, type WritableCodec } from './codec-name.ts'
+import { unreadable } from './codec-support.ts'
 import { damaged } from './damaged.ts'
+import type { EncryptionKey } from './encryption/key.ts'
+import { unlessEncrypted } from './encryption/mismatch.ts'
 
 /** How many plain bytes an object must hold: exactly so many, or not more than. */
 export type PlainSize = number | { readonly atMost: number }
@@ -17,17 +20,24 @@ export type PlainSize = number | { readonly atMost: number }
  */
 export interface Plain extends AsyncIterable<Uint8Array> {
   /**
-   * Whether the object's own checksums covered every byte. Where not (compressions `none` and `br`, some zstd), the
-   * caller has to check the content itself. Throws before the iteration has ended.
+   * Whether the object's own checksums, or its encryption, covered every byte. Where not (compressions `none` and `br`,
+   * some zstd), the caller has to check the content itself. Throws before the iteration has ended.
    */
   readonly checked: boolean
 }
 
-/** Compresses. The pieces may have any size. They must stay untouched: they are read in other threads. */
+/** Compresses and encrypts. The pieces may have any size. They must stay untouched: they are read in other threads. */
 export async function* encode(
   codec: WritableCodec,
   plain: AsyncIterable<Uint8Array>,
+  secret: EncryptionKey | null = null,
 ): AsyncGenerator<Uint8Array, void> {
+  const compressed = compress(codec, plain)
+  if (secret === null) yield* compressed
+  else yield* (await import('./encryption/secret-stream.ts')).encrypt(compressed, secret)
+}
+
+async function* compress(codec: WritableCodec, plain: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
   switch (codec) {
     case 'lz4':
       yield* (await import('./codecs/lz4-encode.ts')).encodeLz4(plain)
@@ -40,38 +50,31 @@ export async function* encode(
   }
 }
 
-/** Throws BAD_INPUT if this Node.js cannot write `codec`. To be called at the start: not with the first segment. */
-export async function refuseUnwritable(codec: WritableCodec): Promise<void> {
-  if (codec === 'zst') (await import('./codecs/zst-encode.ts')).requireZstd()
-}
-
-/** Throws BAD_INPUT if what lies under `key` cannot be decompressed. To be called before an object is opened. */
-export function refuseUnreadable(key: string): void {
-  if (codecOfKey(key) === 'lzma') throw unreadable(key)
-}
-
-function unreadable(key: string): WalferryError {
-  return new WalferryError('BAD_INPUT', `${key} is compressed with LZMA, which this version cannot read`, {
-    hint: 'Read it with wal-g, or store it again as lz4.',
-    fields: { key },
-  })
-}
-
-/** Decompresses what lies under `key`, by the key's extension. Throws ARCHIVE_DAMAGED; BAD_INPUT for `lzma`. */
-export function decode(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize): Plain {
-  return new DecodedObject(key, source, size)
+/**
+ * Decrypts and decompresses what lies under `key`, by the key's extension. Throws ARCHIVE_DAMAGED; ENCRYPTION_KEY where
+ * `secret` is not the object's key, or there should be one, or none; BAD_INPUT for `lzma`.
+ */
+export function decode(
+  key: string,
+  source: AsyncIterable<Uint8Array>,
+  size: PlainSize,
+  secret: EncryptionKey | null = null,
+): Plain {
+  return new DecodedObject(key, source, size, secret)
 }
 
 class DecodedObject implements Plain {
   readonly #key: string
   readonly #source: AsyncIterable<Uint8Array>
   readonly #size: PlainSize
+  readonly #secret: EncryptionKey | null
   #checked: boolean | undefined
 
-  constructor(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize) {
+  constructor(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize, secret: EncryptionKey | null) {
     this.#key = key
     this.#source = source
     this.#size = size
+    this.#secret = secret
   }
 
   get checked(): boolean {
@@ -82,14 +85,15 @@ class DecodedObject implements Plain {
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
     const most = typeof this.#size === 'number' ? this.#size : this.#size.atMost
     const least = typeof this.#size === 'number' ? this.#size : 0
-    const decoded = await decoder(codecOfKey(this.#key), this.#source, this.#key)
+    const compressed = await decrypter(this.#source, this.#key, this.#secret)
+    const decoded = await decompressor(codecOfKey(this.#key), compressed, this.#key)
     let bytes = 0
     try {
       for (;;) {
         const next = await decoded.next()
         if (next.done === true) {
           if (bytes < least) throw damaged(this.#key, `holds ${bytes} bytes instead of ${least}`)
-          this.#checked = next.value
+          this.#checked = next.value || this.#secret !== null
           return
         }
         bytes += next.value.length
@@ -102,7 +106,16 @@ class DecodedObject implements Plain {
   }
 }
 
-async function decoder(
+async function decrypter(
+  source: AsyncIterable<Uint8Array>,
+  key: string,
+  secret: EncryptionKey | null,
+): Promise<AsyncIterable<Uint8Array>> {
+  if (secret === null) return unlessEncrypted(source, key)
+  return (await import('./encryption/secret-stream.ts')).decrypt(source, key, secret)
+}
+
+async function decompressor(
   codec: Codec,
   source: AsyncIterable<Uint8Array>,
   key: string,

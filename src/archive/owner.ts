@@ -1,36 +1,40 @@
 /** Whose archive it is, also where WAL-G began it and there is no identity object: then its first segment says so. */
-import type { CallOptions, ObjectStore } from '../store/object-store.ts'
+import type { CallOptions } from '../store/object-store.ts'
 import { readPageHeader } from '../wal/page.ts'
-import { Archive } from './archive.ts'
-import { assertSameCluster, type ClusterIdentity, claimIdentity, readIdentity } from './identity.ts'
+import type { Archive } from './archive.ts'
+import { assertSameCluster, assertSameKey, type ClusterIdentity, claimIdentity, readIdentity } from './identity.ts'
 import { parseWalKey, walFolder } from './keys.ts'
 
 const largestSegmentBytes = 1024 * 1024 * 1024
 
-/** null: nothing is there that could say so. */
-export async function findOwner(store: ObjectStore, options: CallOptions): Promise<ClusterIdentity | null> {
-  return (await readIdentity(store, options)) ?? (await ownerOfFirstSegment(store, options))
+/** null: nothing is there that could say so. Throws ENCRYPTION_KEY if the archive's key is not the one that we have. */
+export async function findOwner(archive: Archive, options: CallOptions): Promise<ClusterIdentity | null> {
+  const known = await readIdentity(archive.store, options)
+  if (known !== null) assertSameKey(archive, known)
+  return known ?? (await ownerOfFirstSegment(archive, options))
 }
 
 /**
  * Makes the archive ours if it is nobody's; it may also be one that WAL-G began for us. Throws ARCHIVE_FOREIGN if it is
- * another cluster's.
+ * another cluster's, ENCRYPTION_KEY if its key is not the one that we have.
  */
 export async function claimArchive(
-  store: ObjectStore,
+  archive: Archive,
   mine: ClusterIdentity,
   options: CallOptions & { readonly now: Date },
 ): Promise<void> {
+  const { store } = archive
   const known = await readIdentity(store, options)
-  const owner = known ?? (await ownerOfFirstSegment(store, options))
+  const owner = known ?? (await ownerOfFirstSegment(archive, options))
   if (owner !== null) assertSameCluster(store, owner, mine)
-  if (known === null) await claimIdentity(store, mine, options)
+  if (known === null) await claimIdentity(archive, mine, options)
+  else assertSameKey(archive, known)
 }
 
-async function ownerOfFirstSegment(store: ObjectStore, options: CallOptions): Promise<ClusterIdentity | null> {
-  for await (const { key } of store.list({ prefix: walFolder, signal: options.signal })) {
+async function ownerOfFirstSegment(archive: Archive, options: CallOptions): Promise<ClusterIdentity | null> {
+  for await (const { key } of archive.store.list({ prefix: walFolder, signal: options.signal })) {
     if (parseWalKey(key)?.kind !== 'segment') continue
-    for await (const piece of await new Archive(store).readObject(key, { atMost: largestSegmentBytes }, options)) {
+    for await (const piece of await archive.readObject(key, { atMost: largestSegmentBytes }, options)) {
       const long = readPageHeader(piece, 0)?.long
       if (!long) return null
       return { systemIdentifier: String(long.systemIdentifier), segmentBytes: long.segmentBytes }

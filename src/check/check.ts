@@ -2,9 +2,10 @@
  * All checks of a set-up, in the order in which they are told. Facts are gathered first, from server, spool and store at
  * once; then each check decides over them. Nothing is created: no slot, no identity, no folder.
  */
+import type { Archive } from '../archive/archive.ts'
 import type { Target } from '../pg/target.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { checkClock } from './clock.ts'
+import { askEncryption, checkEncryption } from './encryption.ts'
 import { checkConnection, checkPrivileges, checkVersion } from './connection.ts'
 import type { Finding } from './finding.ts'
 import { askArchive, checkIdentity } from './identity.ts'
@@ -24,13 +25,15 @@ export interface CheckConfig {
 }
 
 /** Rejects only with the signal's reason, once everything is tidied up. */
-export async function checkAll(config: CheckConfig, store: ObjectStore, signal: AbortSignal): Promise<Finding[]> {
+export async function checkAll(config: CheckConfig, archive: Archive, signal: AbortSignal): Promise<Finding[]> {
   const { target } = config
-  const [server, spool, stored, archive] = await allDone([
+  const { store } = archive
+  const [server, spool, stored, owner, encryption] = await allDone([
     askServer(target, config.slot, signal),
     lookAtSpool(config.spoolFolder),
     checkStore(store, signal),
-    askArchive(store, signal),
+    askArchive(archive, signal),
+    askEncryption(archive, signal),
   ])
   return [
     checkConnection(server),
@@ -43,7 +46,8 @@ export async function checkAll(config: CheckConfig, store: ObjectStore, signal: 
     checkSpool(spool),
     checkSpace(spool, server.identity?.segmentBytes ?? null),
     ...stored,
-    checkIdentity(server.identity, spool, archive, { store, hasFailed: !isPassed(stored) }),
+    checkEncryption(archive.keyFingerprint, encryption, owner, !isPassed(stored)),
+    checkIdentity(server.identity, spool, owner, { store, hasFailed: !isPassed(stored) }),
     checkClock(server.sql?.clock ?? null),
   ]
 }

@@ -1,4 +1,5 @@
 /** Whether server, spool and archive are of one cluster. */
+import type { Archive } from '../archive/archive.ts'
 import { findOwner } from '../archive/owner.ts'
 import { assertSameCluster, type ClusterIdentity } from '../archive/identity.ts'
 import { type WalferryError, isError } from '../kit/errors.ts'
@@ -12,9 +13,9 @@ import type { SpoolFacts } from './spool.ts'
 export type ArchiveOwner = { readonly owner: ClusterIdentity | null } | { readonly error: WalferryError }
 
 /** Rejects only with the signal's reason. */
-export async function askArchive(store: ObjectStore, signal: AbortSignal): Promise<ArchiveOwner> {
+export async function askArchive(archive: Archive, signal: AbortSignal): Promise<ArchiveOwner> {
   try {
-    return { owner: await findOwner(store, { signal }) }
+    return { owner: await findOwner(archive, { signal }) }
   } catch (error) {
     signal.throwIfAborted()
     if (isError(error)) return { error }
@@ -34,6 +35,7 @@ export function checkIdentity(
   try {
     if (spoolOwner !== null) assertSameServer(server, { ...spoolOwner, from: `the spool ${folder}` })
     if ('error' in archive) {
+      if (isError(archive.error, 'ENCRYPTION_KEY')) return skipped(name, '"encryption" failed')
       if (store.hasFailed) return skipped(name, 'the store failed, so nobody can tell whose archive it is')
       return failedWith(name, archive.error)
     }

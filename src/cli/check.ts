@@ -1,12 +1,12 @@
 /** `walferry check`: looks at a whole set-up, with the options of receive. */
 import { resolve } from 'node:path'
+import type { Archive } from '../archive/archive.ts'
 import { checkAll } from '../check/check.ts'
 import { isPassed, tellJson, tellText } from '../check/tell.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { checkOptions } from './check-options.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import { report } from './report.ts'
 
 /** Tells the findings on standard output, and resolves with the exit code: 1 if something failed. */
@@ -16,14 +16,14 @@ export async function runCheck(args: readonly string[]): Promise<number> {
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(new Error(`stopped by ${signal}`))
   process.once('SIGTERM', onSignal)
   process.once('SIGINT', onSignal)
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
   try {
     const sources = await gather(checkOptions, args, process.env)
     const [config, target] = acceptBoth(checkConfig(checkOptions, sources), checkTarget(sources, process.env))
-    store = await openStore(config)
+    archive = await openArchive(config)
     const findings = await checkAll(
       { target, slot: config.slot, requireSlot: config['require-slot'], spoolFolder: resolve(config.spool) },
-      store,
+      archive,
       stop.signal,
     )
     process.stdout.write(config.json ? tellJson(findings) : tellText(findings))
@@ -34,6 +34,6 @@ export async function runCheck(args: readonly string[]): Promise<number> {
   } finally {
     process.off('SIGTERM', onSignal)
     process.off('SIGINT', onSignal)
-    store?.close()
+    archive?.store.close()
   }
 }

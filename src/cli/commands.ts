@@ -1,13 +1,16 @@
 /** The commands. What a command needs is loaded when it runs: `fetch` and `push` start with every segment. */
 import { WalferryError } from '../kit/errors.ts'
+import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
+import { deleteOptions, listOptions, markOptions } from './audit-options.ts'
 import { fetchOptions } from './fetch-options.ts'
-import { storeOptions } from './open-store.ts'
+import { keyOptions, storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
 import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
+import { restoreOptions } from './restore-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -45,11 +48,46 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./push.ts')).runPush(args),
   },
   {
+    name: 'backup',
+    operands: [],
+    summary: 'Take a base backup of a server into the archive',
+    options: backupOptions,
+    run: async (args) => (await import('./backup.ts')).runBackup(args),
+  },
+  {
+    name: 'restore',
+    operands: ['DIR'],
+    summary: 'Bring a base backup back into a folder, in which a server can then be started',
+    options: restoreOptions,
+    run: async (args) => (await import('./restore.ts')).runRestore(args),
+  },
+  {
     name: 'check',
     operands: [],
     summary: 'Look at a whole set-up: connection, server, slot, spool, store',
     options: checkOptions,
     run: async (args) => (await import('./check.ts')).runCheck(args),
+  },
+  {
+    name: 'list',
+    operands: [],
+    summary: 'Show the base backups, and from when to when can be restored',
+    options: listOptions,
+    run: async (args) => (await import('./list.ts')).runList(args),
+  },
+  {
+    name: 'mark',
+    operands: ['NAME'],
+    summary: 'Keep a base backup for good (--permanent), or no longer (--no-permanent)',
+    options: markOptions,
+    run: async (args) => (await import('./mark.ts')).runMark(args),
+  },
+  {
+    name: 'delete',
+    operands: ['NAME'],
+    summary: 'Delete a base backup, never WAL; shows first what cannot be restored any more then',
+    options: deleteOptions,
+    run: async (args) => (await import('./delete.ts')).runDelete(args),
   },
   {
     name: 'demo',
@@ -99,7 +137,7 @@ async function runDemo(args: readonly string[]): Promise<number> {
     const sources = await gather(['pg-bin', ...storeOptions], args, process.env)
     const config = readConfig(['pg-bin'], sources)
     // Without a store it ships into a folder of its own.
-    const store = givenFor('store', sources) === null ? null : readConfig(storeOptions, sources)
+    const store = readConfig(givenFor('store', sources) === null ? keyOptions : storeOptions, sources)
     await (await import('./demo.ts')).runDemo(config, store)
     return 0
   } catch (error) {

@@ -77,9 +77,9 @@ export function acceptBoth<A, B>(a: Checked<A>, b: Checked<B>): readonly [A, B] 
 }
 
 function refusal(problems: readonly Problem[]): WalferryError {
-  const hints = new Set(problems.flatMap(({ hint }) => (hint === undefined ? [] : [hint])))
+  const hints = new Set(problems.map(({ hint }) => hint ?? 'See --help.'))
   return new WalferryError('BAD_INPUT', problems.map(({ text }) => text).join('\n       '), {
-    hint: hints.size === 0 ? 'See --help.' : [...hints].join(' '),
+    hint: [...hints].join(' '),
   })
 }
 

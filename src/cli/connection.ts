@@ -37,10 +37,18 @@ export function checkTarget(sources: Sources, env: Variables): Checked<Target> {
       return 'error' in alone && alone.error.message === tried.error.message
     })
     const origin = culprit?.from ?? parts.map((part) => part.from).join(', ')
-    problems.push({ text: `${origin}: ${tried.error.message}`, hint: tried.error.hint })
+    problems.push({ text: `${origin}: ${tried.error.message}${danger(tried.error, origin)}`, hint: tried.error.hint })
     if (culprit === undefined) return { problems }
     parts = parts.filter((part) => part !== culprit)
   }
+}
+
+/** Why a password is refused there: PGPASSWORD may hold one, so a variable or a file as such is no danger. */
+function danger(error: WalferryError, origin: string): string {
+  if (error.fields['parameter'] !== 'password') return ''
+  return origin.startsWith('-')
+    ? ', which every user of this machine can read in the process list'
+    : ', and is often shown: its place is a password file, or a variable of its own'
 }
 
 function partsOf(sources: Sources, env: Variables): Part[] {

@@ -5,15 +5,17 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import type { Archive } from '../archive/archive.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { openStore, type storeOptions } from './open-store.ts'
+import { type keyOptions, openArchive, type storeOptions } from './open-store.ts'
 import type { Config } from './options.ts'
 import type { StorePlace } from './store-url.ts'
 
-export type DemoStore = Config<(typeof storeOptions)[number]>
+/** Without a store, the demo has one of its own; a key is for either. */
+export type DemoStore = Config<(typeof storeOptions)[number]> | Config<(typeof keyOptions)[number]>
 
 export interface DemoArchive {
-  readonly store: ObjectStore
+  readonly archive: Archive
   /** What `fetch` needs to find it, behind its arguments. */
   readonly fetchArgs: readonly string[]
   /** What the server has to hand on to `fetch`: credentials do not belong into restore_command. */
@@ -23,33 +25,38 @@ export interface DemoArchive {
 }
 
 /** @param folder the demo's own, for when no store was given. */
-export async function openDemoArchive(folder: string, given: DemoStore | null): Promise<DemoArchive> {
+export async function openDemoArchive(folder: string, given: DemoStore): Promise<DemoArchive> {
   const place = placeOf(folder, given)
   const config = { ...given, store: place }
   if (place.kind === 'folder') await mkdir(place.path, { recursive: true })
-  const store = await openStore(config)
+  const archive = await openArchive(config)
   const inS3 = place.kind === 's3'
   return {
-    store,
-    fetchArgs: ['--store', inS3 ? `s3://${place.bucket}/${place.prefix}` : place.path, ...(inS3 ? s3Args(config) : [])],
+    archive,
+    fetchArgs: [
+      '--store',
+      inS3 ? `s3://${place.bucket}/${place.prefix}` : place.path,
+      ...(inS3 ? s3Args(config) : []),
+      ...keyArgs(config),
+    ],
     env: inS3 ? awsVariables() : {},
     async remove() {
       if (place.kind === 'folder') await rm(place.path, { recursive: true, force: true })
-      else await removeAll(store)
-      store.close()
+      else await removeAll(archive.store)
+      archive.store.close()
     },
   }
 }
 
-function placeOf(folder: string, given: DemoStore | null): StorePlace {
-  if (given === null) return { kind: 'folder', path: join(folder, 'archive') }
+function placeOf(folder: string, given: DemoStore): StorePlace {
+  if (!('store' in given)) return { kind: 'folder', path: join(folder, 'archive') }
   const own = `walferry-demo-${randomBytes(4).toString('hex')}`
   if (given.store.kind === 'folder') return { kind: 'folder', path: join(resolve(given.store.path), own) }
   const { bucket, prefix } = given.store
   return { kind: 's3', bucket, prefix: prefix === '' ? own : `${prefix}/${own}` }
 }
 
-function s3Args(config: Partial<DemoStore>): string[] {
+function s3Args(config: Partial<Config<(typeof storeOptions)[number]>>): string[] {
   const args: string[] = []
   for (const name of ['s3-endpoint', 's3-region', 's3-ca-file'] as const) {
     const value = config[name]
@@ -58,6 +65,17 @@ function s3Args(config: Partial<DemoStore>): string[] {
   if (config['s3-path-style'] !== undefined)
     args.push(config['s3-path-style'] ? '--s3-path-style' : '--no-s3-path-style')
   return args
+}
+
+/** What variables say of the key reaches `fetch` without our help: the server inherits them. */
+function keyArgs({
+  'encryption-key-file': file,
+  'encryption-key-transform': transform,
+}: Config<(typeof keyOptions)[number]>): string[] {
+  return [
+    ...(file === undefined ? [] : ['--encryption-key-file', resolve(file)]),
+    ...(transform === undefined ? [] : ['--encryption-key-transform', transform]),
+  ]
 }
 
 function awsVariables(): Record<string, string> {

@@ -30,7 +30,7 @@ const frameMs = 200
 const walferryFetch = fileURLToPath(new URL('../../../bin/walferry-fetch', import.meta.url))
 
 /** Throws if a commit came back wrong, or was lost that was shipped; and whatever the parts throw. */
-export async function runDemo(config: Config<'pg-bin'>, given: DemoStore | null): Promise<void> {
+export async function runDemo(config: Config<'pg-bin'>, given: DemoStore): Promise<void> {
   const stop = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(new Error(`stopped by ${signal}`))
   process.on('SIGINT', onSignal)
@@ -84,7 +84,7 @@ class Demo {
     await server.start(this.#signal)
 
     this.#step(
-      `walferry receives from it, and ships into ${this.#archive.store.url}; 4 clients commit as fast as they can`,
+      `walferry receives from it, and ships into ${this.#archive.archive.store.url}; 4 clients commit as fast as they can`,
     )
     const { writer, daemon } = await this.#writeAndReceive(server)
     this.#step('the server is gone (SIGKILL); walferry has shipped what it had received')
@@ -172,7 +172,7 @@ class Demo {
     } as const
     return new ReceiveDaemon(
       config,
-      this.#archive.store,
+      this.#archive.archive,
       openLog('warn', 'text', (line) => said.push(line)),
     )
   }

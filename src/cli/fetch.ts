@@ -1,14 +1,14 @@
 /**
  * `walferry fetch NAME DEST`: starts with every segment of a recovery, so it loads nothing that it does not use.
  */
-import { Archive } from '../archive/archive.ts'
+import type { Archive } from '../archive/archive.ts'
 import { describe, type ErrorCode, isError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
-import type { ObjectStore } from '../store/object-store.ts'
+import { noteUnanswered, unansweredBefore } from '../restore/unanswered.ts'
 import { readFetchArguments } from './fetch-arguments.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -21,14 +21,20 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   const stopped = new StopSignals()
   let debug = false
   let absentInstead: readonly ErrorCode[] = []
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
+  let asked: { readonly name: string; readonly dest: string } | null = null
   try {
     const { name, dest, config } = await readFetchArguments(args)
+    asked = { name, dest }
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
-    store = await openStore(config)
-    const archive = new Archive(store)
+    const unanswered = await unansweredBefore(asked)
+    if (unanswered !== null) {
+      say(`${name}: answering "not there", until the server has been answered for ${unanswered}`)
+      return absentCode
+    }
+    archive = await openArchive(config)
     const fetched = await fetchFile(
       {
         archive,
@@ -61,14 +67,24 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (stopped.exitCode !== null) return stopped.exitCode
     report(error, debug)
-    if (isError(error) && absentInstead.includes(error.code)) {
-      say('answering "not there", as a standby or --on-outage wants it')
-      return absentCode
-    }
-    return exitCodeOf(error)
+    const mayBeAbsent = isError(error) && absentInstead.includes(error.code)
+    if (!mayBeAbsent || asked === null || !(await isNoted(asked))) return exitCodeOf(error)
+    say('answering "not there", as a standby or --on-outage wants it')
+    return absentCode
   } finally {
-    store?.close()
+    archive?.store.close()
     stopped.dispose()
+  }
+}
+
+/** Without the note the server could get the segment of a timeline that its line has left. */
+async function isNoted(asked: { readonly name: string; readonly dest: string }): Promise<boolean> {
+  try {
+    await noteUnanswered(asked)
+    return true
+  } catch (error) {
+    report(error, false)
+    return false
   }
 }
 

@@ -40,7 +40,9 @@ export function parseFlags(names: readonly OptionName[], args: readonly string[]
     }
     const { rawName: from, value } = token
     const before = layer.get(meaning.option)
-    if (before !== undefined) {
+    if (before !== undefined && entryOf(meaning.option).repeatable === true && value !== undefined) {
+      layer.set(meaning.option, { text: `${before.text}\n${value}`, from })
+    } else if (before !== undefined) {
       problems.push({
         text: `${from} is given more than once${before.from === from ? '' : `, also as ${before.from}`}`,
       })

@@ -1,13 +1,20 @@
-/** From --store to a store. The only place that names concrete stores; S3 is loaded only where it is chosen. */
+/**
+ * From options to an archive: its store, and its key if it is encrypted. The only place that names concrete stores and
+ * makes an archive of one; S3 is loaded only where it is chosen.
+ */
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { Archive } from '../archive/archive.ts'
 import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { DirectoryStore } from '../store/directory.ts'
 import type { NotHonoured } from '../store/s3-if-absent.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { readEncryptionKey } from './encryption-key.ts'
 import type { Config } from './options.ts'
+
+export const keyOptions = ['encryption-key-file', 'encryption-key-transform'] as const
 
 export const storeOptions = [
   'store',
@@ -17,16 +24,26 @@ export const storeOptions = [
   's3-sse',
   's3-storage-class',
   's3-ca-file',
+  ...keyOptions,
 ] as const
 
+type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>
+
 /**
- * Throws BAD_INPUT for a file of certificates that cannot be read. Does not touch the store. `log` is told what is found
- * out later, and is for those who write.
+ * Throws BAD_INPUT for a key or a file of certificates that cannot be used. Does not touch the store, which is the
+ * caller's to close. `log` is told what is found out later, and is for those who write. `around` puts something between
+ * the archive and its store.
  */
-export async function openStore(
-  config: Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>,
+export async function openArchive(
+  config: StoreConfig,
   log?: Pick<Log, 'warn'>,
-): Promise<ObjectStore> {
+  around: (store: ObjectStore) => ObjectStore = (store) => store,
+): Promise<Archive> {
+  const secret = await readEncryptionKey(config, process.env)
+  return new Archive(around(await openStore(config, log)), secret)
+}
+
+async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<ObjectStore> {
   const place = config.store
   if (place.kind === 'folder') return new DirectoryStore(resolve(place.path))
   const { S3Store } = await import('../store/s3.ts')
@@ -54,7 +71,7 @@ async function readAuthorities(path: string): Promise<string> {
     void new X509Certificate(pem)
     return pem
   } catch (cause) {
-    throw new WalferryError('BAD_INPUT', `--s3-ca-file: "${path}" could not be read as certificates`, {
+    throw new WalferryError('BAD_INPUT', `the file of s3-ca-file, "${path}", could not be read as certificates`, {
       cause,
       hint: 'Name a file that holds the certificate of the endpoint’s authority as PEM (-----BEGIN CERTIFICATE-----).',
     })

@@ -4,11 +4,10 @@
  */
 import { rmdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { Archive } from '../archive/archive.ts'
 import { prefetchFolder } from '../restore/prefetch-folder.ts'
 import { prefetch } from '../restore/prefetch.ts'
 import { readFetchArguments } from './fetch-arguments.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 
 const idleMs = 60_000
 
@@ -16,12 +15,12 @@ const [segmentBytes, ...args] = process.argv.slice(2)
 const { dest: relative, config } = await readFetchArguments(args)
 const dest = resolve(relative)
 const folder = prefetchFolder(dest)
-const store = await openStore(config)
+const archive = await openArchive(config)
 // From here on "." is the folder, also when another one has its name.
 process.chdir(folder)
 try {
   await prefetch({
-    archive: new Archive(store),
+    archive,
     folder: '.',
     key: process.env['_WALFERRY_PREFETCH_FOR'] ?? '',
     dest,
@@ -30,7 +29,7 @@ try {
     idleMs,
   })
 } finally {
-  store.close()
+  archive.store.close()
   // If it is another one by now, it is not empty.
   await rmdir(folder).catch(() => undefined)
 }

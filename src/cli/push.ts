@@ -4,13 +4,12 @@
  * bin/walferry answers PostgreSQL with 0 once the file is durable in the archive, and with 1 for everything else, upon
  * which PostgreSQL keeps the file and calls again.
  */
-import { Archive } from '../archive/archive.ts'
-import { refuseUnwritable } from '../archive/codec.ts'
+import type { Archive } from '../archive/archive.ts'
+import { refuseUnwritable } from '../archive/codec-support.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { pushFile } from '../ship/push.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { gather, readConfig } from './config.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import { pushOptions } from './push-options.ts'
 import { report } from './report.ts'
 
@@ -24,14 +23,14 @@ export async function runPush(args: readonly string[]): Promise<number> {
   const onSignal = (name: NodeJS.Signals): void => stop.abort(new Error(`stopped by ${name}`))
   for (const name of stopSignals) process.on(name, onSignal)
   let debug = false
-  let store: ObjectStore | null = null
+  let archive: Archive | null = null
   try {
     const { path, rest } = parse(args)
     const config = readConfig(pushOptions, await gather(pushOptions, rest, process.env))
     debug = config['log-level'] === 'debug'
     await refuseUnwritable(config.compression)
-    store = await openStore(config)
-    const pushed = await pushFile({ archive: new Archive(store), path, codec: config.compression }, stop.signal)
+    archive = await openArchive(config)
+    const pushed = await pushFile({ archive, path, codec: config.compression }, stop.signal)
     for (const warning of pushed.warnings) process.stderr.write(`warning: ${warning}\n`)
     if (debug) process.stderr.write(`walferry push: ${path} is at ${pushed.key}\n`)
     return storedCode
@@ -39,7 +38,7 @@ export async function runPush(args: readonly string[]): Promise<number> {
     report(error, debug)
     return 1
   } finally {
-    store?.close()
+    archive?.store.close()
     for (const name of stopSignals) process.off(name, onSignal)
   }
 }

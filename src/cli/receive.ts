@@ -1,6 +1,6 @@
 /** `walferry receive`: from configuration to a running daemon, or to one slot command; and from signals to its end. */
 import { resolve } from 'node:path'
-import { refuseUnwritable } from '../archive/codec.ts'
+import { refuseUnwritable } from '../archive/codec-support.ts'
 import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { WalferryError } from '../kit/errors.ts'
@@ -8,7 +8,7 @@ import type { Log } from '../kit/log.ts'
 import type { Target } from '../pg/target.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
-import { openStore } from './open-store.ts'
+import { openArchive } from './open-store.ts'
 import type { Config } from './options.ts'
 import { receiveOptions, slotActionOptions } from './receive-options.ts'
 import { report } from './report.ts'
@@ -71,7 +71,7 @@ function logOf(config: LogConfig): Log {
 }
 
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
-  const store = await openStore(config, log)
+  const archive = await openArchive(config, log)
   const daemon = new ReceiveDaemon(
     {
       version: version(),
@@ -91,7 +91,7 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
       drainTimeoutMs: config['drain-timeout'],
       listen: config.listen,
     },
-    store,
+    archive,
     log,
   )
   const stop = new AbortController()
@@ -111,6 +111,6 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
   } finally {
     process.off('SIGTERM', onSignal)
     process.off('SIGINT', onSignal)
-    store.close()
+    archive.store.close()
   }
 }

@@ -9,7 +9,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
-import { Archive } from '../archive/archive.ts'
+import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
@@ -36,7 +36,6 @@ import { lockSpool } from '../spool/lock.ts'
 import { Positions, stages } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
@@ -81,7 +80,13 @@ interface Pipeline {
 const archivePatienceMs = 5000
 const storeBackoff = { firstMs: 200, maxMs: 10_000 }
 /** What no waiting mends; what a person must mend in the store itself (its permissions, say) does not belong here. */
-const final: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'BAD_INPUT']
+const final: readonly ErrorCode[] = [
+  'ARCHIVE_CONFLICT',
+  'ARCHIVE_DAMAGED',
+  'ARCHIVE_FOREIGN',
+  'BAD_INPUT',
+  'ENCRYPTION_KEY',
+]
 
 export class ReceiveDaemon {
   readonly positions = new Positions(systemClock)
@@ -101,9 +106,9 @@ export class ReceiveDaemon {
   #storeProblem: WalferryError | null = null
   #isClaimed = false
 
-  constructor(config: ReceiveConfig, store: ObjectStore, log: Log) {
+  constructor(config: ReceiveConfig, archive: Archive, log: Log) {
     this.#config = config
-    this.#archive = new Archive(store)
+    this.#archive = archive
     this.#log = log
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
@@ -271,11 +276,13 @@ export class ReceiveDaemon {
     return this.#pipeline
   }
 
-  /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN. */
+  /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN or ENCRYPTION_KEY. */
   async #claim(cluster: ClusterOfSpool): Promise<void> {
     const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
-    const { store } = this.#archive
-    await this.#untilStoreAnswers((signal) => claimArchive(store, mine, { signal, now: new Date() }), this.#cut.signal)
+    await this.#untilStoreAnswers(
+      (signal) => claimArchive(this.#archive, mine, { signal, now: new Date() }),
+      this.#cut.signal,
+    )
   }
 
   /** Asks again until there is an answer, or an error that no waiting mends. */

@@ -6,7 +6,8 @@
  *
  * What is neither is the name of a database. What comes out is text by parameter; `target.ts` gives it its meaning.
  *
- * A password is refused, and nothing that could be one is repeated in an error: not the string, and of what cannot be
+ * A password is refused: whoever shows a connection string, in a process list, a log or a bug report, must not show one.
+ * PGPASSFILE and PGPASSWORD are its places. The error names `parameter: 'password'`, and nothing that could be one is repeated in an error: not the string, and of what cannot be
  * read not even a part.
  */
 import { WalferryError } from '../kit/errors.ts'
@@ -117,10 +118,11 @@ function unreadableUrl(): WalferryError {
 }
 
 function passwordInside(): WalferryError {
-  return bad(
-    'the connection string holds a password, which every user of this machine could read in the process list',
-    'Take it out, and set PGPASSFILE (or PGPASSWORD).',
-  )
+  const message = 'the connection string holds a password'
+  return new WalferryError('BAD_INPUT', message, {
+    fields: { parameter: 'password' },
+    hint: 'Take it out, and set PGPASSFILE (or PGPASSWORD).',
+  })
 }
 
 function bad(message: string, hint?: string): WalferryError {

@@ -1,6 +1,7 @@
 /**
  * One simple query on a WireConnection, from Query to ReadyForQuery, as an object that pg.Client can run. Also carries
- * a CopyBoth stream that the query may open (START_REPLICATION).
+ * a CopyBoth stream that the query may open (START_REPLICATION), or the CopyOut streams of one that only sends
+ * (BASE_BACKUP).
  *
  * pg.Client does not forward replicationStart, copyOutResponse and copyDone, so we listen on the connection itself; and
  * it does not call handleReadyForQuery after an ErrorResponse, so an error ends the exchange.
@@ -15,6 +16,13 @@ export interface ResultSet {
   readonly rows: (readonly (Buffer | null)[])[]
 }
 
+/** Takes the CopyOut streams of a query, one after the other. What it throws breaks the connection. */
+export interface CopyOut {
+  /** A stream begins. Its data goes to what is returned. */
+  begins(): CopySink
+  ends(): void
+}
+
 export class Exchange {
   readonly results: ResultSet[] = []
   /** Command tags, in order. `COPY 0` and then the end of the connection: the server shuts down. */
@@ -26,14 +34,20 @@ export class Exchange {
   readonly #text: string
   readonly #sink: CopySink | null
   readonly #onStream: (() => void) | null
+  readonly #copyOut: CopyOut | null
   #connection: WireConnection | null = null
   #doneSent = false
+  #isCopyingOut = false
 
-  /** @param stream where the CopyBoth stream goes, if the query opens one; `onStream` is called when it does. */
-  constructor(text: string, stream?: { sink: CopySink; onStream: () => void }) {
+  /**
+   * @param stream where the CopyBoth stream goes, if the query opens one; `onStream` is called when it does.
+   * @param copyOut takes CopyOut streams, if the query opens any.
+   */
+  constructor(text: string, stream: { sink: CopySink; onStream: () => void } | null = null, copyOut?: CopyOut) {
     this.#text = text
     this.#sink = stream?.sink ?? null
     this.#onStream = stream?.onStream ?? null
+    this.#copyOut = copyOut ?? null
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -53,6 +67,7 @@ export class Exchange {
     if (!(connection instanceof WireConnection)) throw new TypeError('an Exchange runs on a WireConnection')
     this.#connection = connection
     connection.on('replicationStart', this.#streamBegins)
+    connection.on('copyOutResponse', this.#copyOutBegins)
     connection.on('copyDone', this.#streamEnds)
     connection.query(this.#text)
   }
@@ -93,8 +108,18 @@ export class Exchange {
     this.#onStream?.()
   }
 
+  readonly #copyOutBegins = (): void => {
+    if (this.#connection === null || this.#copyOut === null) return
+    this.#isCopyingOut = true
+    this.#connection.sink = this.#copyOut.begins()
+  }
+
   readonly #streamEnds = (): void => {
-    this.stop()
+    if (this.#isCopyingOut) {
+      // One way only: the server wants no answer.
+      this.#isCopyingOut = false
+      this.#copyOut?.ends()
+    } else this.stop()
     if (this.#connection !== null) this.#connection.sink = null
   }
 
@@ -103,6 +128,7 @@ export class Exchange {
     if (connection === null) return
     connection.sink = null
     connection.off('replicationStart', this.#streamBegins)
+    connection.off('copyOutResponse', this.#copyOutBegins)
     connection.off('copyDone', this.#streamEnds)
   }
 }

@@ -6,6 +6,7 @@ import pg from 'pg'
 import { isError, WalferryError } from '../kit/errors.ts'
 import { formatLsn, type Lsn, parseLsn } from '../wal/lsn.ts'
 import { isSegmentSize } from '../wal/segment.ts'
+import { type BackupRequest, type BaseBackup, startBaseBackup } from './base-backup.ts'
 import { askRow, need, onlyRow, protocolError, type Row, runCommand, show, textOf } from './commands.ts'
 import { connect } from './connect.ts'
 import { Exchange, type ResultSet } from './exchange.ts'
@@ -139,6 +140,12 @@ export class ReplicationClient {
     await this.#run(command, `create the slot "${name}"`, signal)
   }
 
+  /** The same, for as long as this connection lasts. */
+  async createTemporarySlot(name: string, signal: AbortSignal): Promise<void> {
+    const command = `CREATE_REPLICATION_SLOT ${quoted(name)} TEMPORARY PHYSICAL RESERVE_WAL`
+    await this.#run(command, `create the temporary slot "${name}"`, signal)
+  }
+
   async dropSlot(name: string, signal: AbortSignal): Promise<void> {
     await this.#run(`DROP_REPLICATION_SLOT ${quoted(name)}`, `drop the slot "${name}"`, signal)
   }
@@ -196,6 +203,11 @@ export class ReplicationClient {
       timeline: Number(need(row, 'next_tli')),
       startsAt: parseLsn(need(row, 'next_tli_startpos')),
     }
+  }
+
+  /** Begins a base backup: see base-backup.ts. Nothing else can be done on this connection until it has ended. */
+  async baseBackup(request: BackupRequest, signal: AbortSignal): Promise<BaseBackup> {
+    return await startBaseBackup(this.#session, request, signal)
   }
 
   /** Breaks the connection at once; what is under way rejects with this error. */

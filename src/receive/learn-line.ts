@@ -1,7 +1,7 @@
 import { WalferryError } from '../kit/errors.ts'
 import type { ReplicationClient, ServerIdentity } from '../pg/replication-client.ts'
 import type { Spool } from '../spool/spool.ts'
-import { firstTimeline, type TimelineHistory } from '../wal/history.ts'
+import { firstTimeline, parseHistory, type TimelineHistory } from '../wal/history.ts'
 import { historyName } from '../wal/segment.ts'
 
 /**
@@ -23,8 +23,22 @@ export async function learnLine(
     const content = await client.timelineHistory(number, signal)
     if (content !== null) await spool.keepHistory(number, content)
   }
-  const own = await client.timelineHistory(timeline, signal)
-  if (own !== null) return await spool.keepHistory(timeline, own)
+  return await spool.keepHistory(timeline, await ownHistory(client, timeline, signal))
+}
+
+/** The history of the server's own timeline; nothing is kept. Throws SERVER_TIMELINE if the server lacks it. */
+export async function lineOf(
+  client: ReplicationClient,
+  { timeline }: ServerIdentity,
+  signal: AbortSignal,
+): Promise<TimelineHistory> {
+  if (timeline === firstTimeline.timeline) return firstTimeline
+  return parseHistory(timeline, await ownHistory(client, timeline, signal))
+}
+
+async function ownHistory(client: ReplicationClient, timeline: number, signal: AbortSignal): Promise<Buffer> {
+  const content = await client.timelineHistory(timeline, signal)
+  if (content !== null) return content
   throw new WalferryError(
     'SERVER_TIMELINE',
     `the server is on timeline ${timeline} and has no ${historyName(timeline)}`,

@@ -15,9 +15,9 @@ import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { ReplicationClient, type ServerIdentity, type SlotState } from '../pg/replication-client.ts'
 import { describeHost, type Host, type Target } from '../pg/target.ts'
-import { firstTimeline, isAncestor, parseHistory, partingOf, type TimelineHistory } from '../wal/history.ts'
+import { isAncestor, partingOf, type TimelineHistory } from '../wal/history.ts'
 import { earlierOf, formatLsn, type Lsn } from '../wal/lsn.ts'
-import { historyName } from '../wal/segment.ts'
+import { lineOf } from './learn-line.ts'
 
 /** The server that is streamed from. A new object for each stream. */
 export interface Streamed {
@@ -175,21 +175,6 @@ export class OtherHosts {
     else this.#options.log.warn(message, fields)
     told.add(reason)
   }
-}
-
-async function lineOf(
-  client: ReplicationClient,
-  { timeline }: ServerIdentity,
-  signal: AbortSignal,
-): Promise<TimelineHistory> {
-  if (timeline === firstTimeline.timeline) return firstTimeline
-  const content = await client.timelineHistory(timeline, signal)
-  if (content !== null) return parseHistory(timeline, content)
-  throw new WalferryError(
-    'SERVER_TIMELINE',
-    `the server is on timeline ${timeline} and has no ${historyName(timeline)}`,
-    { hint: 'Put the file back into its pg_wal.' },
-  )
 }
 
 function foreign(server: ServerIdentity, streamed: Streamed): WalferryError {

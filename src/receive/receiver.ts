@@ -18,13 +18,14 @@ import { describeHost, type Host, type Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
-import { formatLsn, type Lsn } from '../wal/lsn.ts'
+import { earlierOf, formatLsn, type Lsn } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { Ack } from './ack.ts'
+import { fetchFromOthers } from './detour.ts'
 import { learnLine } from './learn-line.ts'
 import type { Streamed } from './other-hosts.ts'
 import { type Gap, resumeFrom, type Start } from './start.ts'
-import { streamInto } from './stream.ts'
+import { streamInto, type StreamOptions } from './stream.ts'
 
 export type ReceiverState = 'connecting' | 'streaming' | 'waiting' | 'halted' | 'stopped'
 
@@ -73,10 +74,18 @@ export interface Furthest {
   readonly line: TimelineHistory | null
 }
 
+/** What a start goes by: what is here, and the history of the server's timeline. */
+interface Here {
+  readonly spool: Spool
+  readonly line: TimelineHistory
+  readonly furthest: Furthest
+}
+
 /** Errors that no retry may mend: going on would lose or mix up WAL. */
 const halting: readonly ErrorCode[] = [
   'ARCHIVE_CONFLICT',
   'ARCHIVE_FOREIGN',
+  'ENCRYPTION_KEY',
   'SERVER_FOREIGN',
   'SERVER_LOST_WAL',
   'SPOOL_CONFLICT',
@@ -196,57 +205,68 @@ export class Receiver {
 
   /** Streams until the timeline ends, or everything does. */
   async #streamOnce(client: ReplicationClient, server: ServerIdentity, signal: AbortSignal): Promise<StreamEnd> {
-    const { positions, log, ack, ackStoreTimeoutMs } = this.#options
     const meeting = await this.#options.meet(server, !this.#slotWasOurs, signal)
     const { spool } = meeting
     this.#sure = meeting.sure
     const line = await learnLine(client, server, spool, signal)
     const furthest = await meeting.furthestFor(line, signal)
-    const start = await this.#findStart(client, server, line, furthest, signal)
-    const senderTimeoutMs = await client.walSenderTimeoutMs(signal)
+    const start = await this.#findStart(client, server, { spool, line, furthest }, signal)
     this.#lastStart = start
-    positions.startAt(start.lsn, start.lsn)
-    const streaming = streamInto(
-      {
-        client,
-        slot: this.#options.slot,
-        start,
-        spool,
-        positions,
-        ack: new Ack({ ack, timeoutMs: ackStoreTimeoutMs, positions, clock: systemClock, log }),
-        statusIntervalMs: Math.min(
-          this.#options.statusIntervalMs,
-          senderTimeoutMs === 0 ? Infinity : senderTimeoutMs / 3,
-          ack === 'store' ? ackStoreTimeoutMs / 3 : Infinity,
-        ),
-        silenceMs,
-        endpos: this.#options.endpos,
-        onReceived: (bytes) => {
-          this.#lastStart = null
-          this.#removed = []
-          this.#options.onReceived(bytes)
-        },
-        onStreaming: () => {
-          this.#state = 'streaming'
-          this.#streamingSinceMs = performance.now()
-          this.#timeline = start.timeline
-          this.#slotWasOurs = true
-          this.#passedOver.clear()
-          this.#streamed = { host: client.entry, server, line }
-          log.info('streaming', {
-            server: client.host,
-            version: client.majorVersion,
-            timeline: start.timeline,
-            start: formatLsn(start.lsn),
-            slot: this.#options.slot,
-          })
-        },
-      },
-      signal,
-    )
+    const onStreaming = (): void => {
+      this.#state = 'streaming'
+      this.#streamingSinceMs = performance.now()
+      this.#timeline = start.timeline
+      this.#slotWasOurs = true
+      this.#passedOver.clear()
+      this.#streamed = { host: client.entry, server, line }
+    }
+    const { slot, endpos } = this.#options
+    const streaming = this.#stream(client, spool, { start, slot, endpos, onStreaming }, signal)
     return await streaming.catch((error: unknown) => {
       throw isError(error, 'WAL_REMOVED') ? this.#noteRemoved(error) : error
     })
+  }
+
+  /** Streams into the spool, with everything that any stream of ours does. */
+  async #stream(
+    client: ReplicationClient,
+    spool: Spool,
+    what: Pick<StreamOptions, 'start' | 'slot' | 'endpos' | 'onStreaming'>,
+    signal: AbortSignal,
+  ): Promise<StreamEnd> {
+    const { positions, log, ack, ackStoreTimeoutMs } = this.#options
+    const { start, slot } = what
+    const senderTimeoutMs = await client.walSenderTimeoutMs(signal)
+    positions.startAt(start.lsn, start.lsn)
+    const options: StreamOptions = {
+      ...what,
+      client,
+      spool,
+      positions,
+      ack: new Ack({ ack, timeoutMs: ackStoreTimeoutMs, positions, clock: systemClock, log }),
+      statusIntervalMs: Math.min(
+        this.#options.statusIntervalMs,
+        senderTimeoutMs === 0 ? Infinity : senderTimeoutMs / 3,
+        ack === 'store' ? ackStoreTimeoutMs / 3 : Infinity,
+      ),
+      silenceMs,
+      onReceived: (bytes) => {
+        this.#lastStart = null
+        this.#removed = []
+        this.#options.onReceived(bytes)
+      },
+      onStreaming: () => {
+        what.onStreaming()
+        log.info('streaming', {
+          server: client.host,
+          version: client.majorVersion,
+          timeline: start.timeline,
+          start: formatLsn(start.lsn),
+          slot: slot ?? 'none',
+        })
+      },
+    }
+    return await streamInto(options, signal)
   }
 
   /**
@@ -278,14 +298,10 @@ export class Receiver {
     })
   }
 
-  async #findStart(
-    client: ReplicationClient,
-    met: ServerIdentity,
-    line: TimelineHistory,
-    { place: furthest, line: furthestLine }: Furthest,
-    signal: AbortSignal,
-  ): Promise<Start> {
+  async #findStart(client: ReplicationClient, met: ServerIdentity, here: Here, signal: AbortSignal): Promise<Start> {
     const { log, slot: name } = this.#options
+    const { line } = here
+    const { place: furthest, line: furthestLine } = here.furthest
     const slot = await this.#ensureSlot(client, furthest, signal)
     const isBehind = (server: ServerIdentity): boolean =>
       furthest !== null && furthest.timeline === server.timeline && furthest.lsn > server.flushedUpTo
@@ -302,8 +318,32 @@ export class Receiver {
       removed: this.#removed,
     })
     if (start.warning !== null) log.warn(start.warning, { slot: name })
-    if (start.gap !== null) await this.#loseWal(start.gap, signal)
+    if (start.gap !== null) {
+      await this.#askOthers(client, start.gap, here, signal)
+      await this.#loseWal(start.gap, signal)
+    }
     return start
+  }
+
+  /** Rejects if another host had what this one has removed: it is here now, and a new start goes on from there. */
+  async #askOthers(
+    client: ReplicationClient,
+    gap: Gap,
+    { spool, line, furthest: { place: furthest, line: furthestLine } }: Here,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { target, accept, endpos, log } = this.#options
+    // Without anything here, nothing is missing yet.
+    if (furthest === null) return
+    const stream = (other: ReplicationClient, start: Start, upTo: Lsn, inner: AbortSignal): Promise<StreamEnd> => {
+      const what = { start, slot: null, endpos: endpos === null ? upTo : earlierOf(upTo, endpos), onStreaming() {} }
+      return this.#stream(other, spool, what, inner)
+    }
+    const options = { target, host: client.entry, line, furthest, furthestLine, spool, accept, stream, log }
+    const host = await fetchFromOthers(gap, options, signal)
+    if (host === null) return
+    const message = `the server has removed WAL that ${describeHost(host)} still had: it is received from there`
+    throw new WalferryError('WAL_REMOVED', message, { fields: { from: formatLsn(gap.from) }, retryable: true })
   }
 
   /** Goes on behind WAL that is lost, once that is sure and noted. */

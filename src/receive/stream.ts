@@ -10,13 +10,14 @@ import type { ReplicationClient, StreamEnd, WalStream } from '../pg/replication-
 import type { WalListener } from '../pg/stream-messages.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Spool, SpoolListener } from '../spool/spool.ts'
-import { formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
+import { bytesBetween, formatLsn, type Lsn, lsnZero, plus } from '../wal/lsn.ts'
 import type { Ack } from './ack.ts'
 import type { Start } from './start.ts'
 
 export interface StreamOptions {
   readonly client: ReplicationClient
-  readonly slot: string
+  /** null: from none. */
+  readonly slot: string | null
   readonly start: Start
   readonly spool: Spool
   readonly positions: Positions
@@ -25,7 +26,7 @@ export interface StreamOptions {
   readonly statusIntervalMs: number
   /** A server that is silent for this long, also when asked, is gone. */
   readonly silenceMs: number
-  /** Stop, politely, once everything up to here is received. */
+  /** Stop, politely, once everything up to here is received; nothing past it is taken. */
   readonly endpos: Lsn | null
   readonly onReceived: (bytes: number) => void
   readonly onStreaming: () => void
@@ -151,8 +152,17 @@ class SpoolStream implements WalListener, SpoolListener {
 
   wal(bytes: Buffer): void {
     if (this.#stopping) return
-    this.#spool.append(bytes)
-    this.#batchBytes += bytes.length
+    const taken = this.#upToEndpos(bytes)
+    this.#spool.append(taken)
+    this.#batchBytes += taken.length
+    // The batch may hold more messages, and none of them is ours.
+    this.#stopAtEndpos()
+  }
+
+  #upToEndpos(bytes: Buffer): Buffer {
+    const { endpos } = this.#options
+    if (endpos === null || plus(this.#spool.receivedUpTo, bytes.length) <= endpos) return bytes
+    return bytes.subarray(0, bytesBetween(this.#spool.receivedUpTo, endpos))
   }
 
   keepalive(serverPosition: Lsn, sentAtMs: number, replyRequested: boolean): void {

@@ -11,6 +11,7 @@
  * | 202 | two contents where there should be one | stops |
  * | 203 | the archive of another cluster, or no archive | stops |
  * | 204 | a receiver still holds WAL that the archive has not | stops |
+ * | 205 | the key is missing, is another one, or is given where nothing is encrypted | stops |
  *
  * PostgreSQL ends recovery and *promotes* on any code from 1 to 125, and stops with FATAL on 126 and above, which its log
  * calls "command not executable" (126) or "exit code 200" (src/backend/access/transam/xlogarchive.c, RestoreArchivedFile).
@@ -29,6 +30,7 @@ export function exitCodeOf(error: unknown): number {
     ARCHIVE_FOREIGN: 203,
     ARCHIVE_LOST_BRANCH: 200,
     ARCHIVE_BACKLOG: 204,
+    ENCRYPTION_KEY: 205,
   }
   return codes[error.code] ?? 126
 }

@@ -1,7 +1,7 @@
 /** A segment that is in the archive as one object: what is known of it before it is read, and the checks that it has to pass. */
 import type { FileHandle } from 'node:fs/promises'
 import { fileAt } from '../archive/bytes-at.ts'
-import { readIdentity } from '../archive/identity.ts'
+import { assertSameKey, readIdentity } from '../archive/identity.ts'
 import { segmentKey } from '../archive/keys.ts'
 import { isError } from '../kit/errors.ts'
 import { systemIdentifierBeside } from './beside.ts'
@@ -13,7 +13,10 @@ import { refuseForeign } from './whose.ts'
 /** What is known before a segment is read; the rest it says itself. */
 export type Known = Pick<SegmentWanted, 'segmentBytes' | 'systemIdentifier'>
 
-/** Throws ARCHIVE_FOREIGN if the archive says that it is not that of the server which asks. */
+/**
+ * Throws ARCHIVE_FOREIGN if the archive says that it is not that of the server which asks, ENCRYPTION_KEY if it says that
+ * its key is not the one that we have.
+ */
 export async function knownBefore({ archive, dest }: FileAsked, signal: AbortSignal): Promise<Known> {
   const [identity, systemIdentifier] = await Promise.all([
     readIdentity(archive.store, { signal }),
@@ -21,6 +24,7 @@ export async function knownBefore({ archive, dest }: FileAsked, signal: AbortSig
   ])
   if (identity === null) return { segmentBytes: null, systemIdentifier }
   refuseForeign(archive, identity, systemIdentifier)
+  assertSameKey(archive, identity)
   return {
     segmentBytes: identity.segmentBytes,
     systemIdentifier: systemIdentifier ?? BigInt(identity.systemIdentifier),

@@ -7,10 +7,10 @@ import { WalferryError } from '../kit/errors.ts'
 import { systemIdentifierBeside } from './beside.ts'
 import type { FetchRequest } from './request.ts'
 
-/** Whose archive it is; null where nothing in it says so. Throws ARCHIVE_FOREIGN. */
+/** Whose archive it is; null where nothing in it says so. Throws ARCHIVE_FOREIGN and ENCRYPTION_KEY. */
 export async function ownerFor({ archive, dest }: FetchRequest, signal: AbortSignal): Promise<ClusterIdentity | null> {
   const { store } = archive
-  const owner = await findOwner(store, { signal })
+  const owner = await findOwner(archive, { signal })
   if (owner !== null) {
     refuseForeign(archive, owner, await systemIdentifierBeside(dest))
   } else if (!(await hasWalFolder(store, { signal }))) {

@@ -6,7 +6,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Archive } from '../archive/archive.ts'
 import { fileAt, memoryAt, piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
-import { encode } from '../archive/codec.ts'
 import { codecOfKey, type WritableCodec } from '../archive/codec-name.ts'
 import { chunkKey, historyKey, segmentKey } from '../archive/keys.ts'
 import type { Chunk, Merge } from '../archive/tail.ts'
@@ -168,7 +167,7 @@ export class Carrier {
 
   async #put(kind: Kind, key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
     const startedMs = performance.now()
-    const counted = new Counted(encode(this.#codec, piecesOf(file, from, to)))
+    const counted = new Counted(this.#archive.encode(this.#codec, piecesOf(file, from, to)))
     try {
       await this.#archive.store.put(key, counted, { ifAbsent: true, signal })
     } catch (error) {

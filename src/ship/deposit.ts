@@ -1,7 +1,6 @@
 /** Stores one content under one name, once: "the same" is about plain bytes, under whichever compression. */
 import type { Archive } from '../archive/archive.ts'
 import { piecesOf, type ReadableAt } from '../archive/bytes-at.ts'
-import { encode } from '../archive/codec.ts'
 import { extensionOf, type WritableCodec } from '../archive/codec-name.ts'
 import { isError } from '../kit/errors.ts'
 
@@ -35,7 +34,7 @@ export async function deposit(archive: Archive, content: Content, signal: AbortS
   const { plain, bytes, codec } = content
   const key = content.name + extensionOf(codec)
   try {
-    await archive.store.put(key, encode(codec, piecesOf(plain, 0, bytes)), { ifAbsent: true, signal })
+    await archive.store.put(key, archive.encode(codec, piecesOf(plain, 0, bytes)), { ifAbsent: true, signal })
     return { outcome: 'stored', key }
   } catch (error) {
     if (!isError(error, 'KEY_EXISTS')) throw error

@@ -21,9 +21,9 @@ export interface Pushed {
   readonly warnings: readonly string[]
 }
 
-/** Throws ARCHIVE_FOREIGN. */
+/** Throws ARCHIVE_FOREIGN and ENCRYPTION_KEY. */
 export async function claim({ archive }: PushRequest, cluster: ClusterIdentity, signal: AbortSignal): Promise<void> {
-  await claimArchive(archive.store, cluster, { signal, now: new Date() })
+  await claimArchive(archive, cluster, { signal, now: new Date() })
 }
 
 /** For the one segment that lies at `path`. */

@@ -28,7 +28,7 @@ const backoff: Backoff = { firstMs: 200, maxMs: 1000 }
 
 /**
  * Resolves only once the file is durable in the archive. Throws BAD_INPUT and WAL_DAMAGED before the store was touched;
- * ARCHIVE_CONFLICT, ARCHIVE_FOREIGN, and what the store refuses.
+ * ARCHIVE_CONFLICT, ARCHIVE_FOREIGN, ENCRYPTION_KEY, and what the store refuses.
  */
 export async function pushFile(request: PushRequest, signal: AbortSignal): Promise<Pushed> {
   const push = await prepare(request, signal)

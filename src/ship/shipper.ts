@@ -12,7 +12,7 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import type { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
-import { describe, isError, WalferryError } from '../kit/errors.ts'
+import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
@@ -48,6 +48,8 @@ export interface ShipperOptions {
   readonly metrics: Metrics
 }
 
+/** Errors that no retry may mend: what is in the archive has to be looked at first. */
+const halting: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'ENCRYPTION_KEY']
 const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 
 export class Shipper {
@@ -294,7 +296,7 @@ export class Shipper {
         })
     metrics.add('walferry_store_failures_total', 1, { code: known.code })
     if (this.#halted !== null) return
-    if (known.code === 'ARCHIVE_CONFLICT' || known.code === 'ARCHIVE_DAMAGED' || known.code === 'ARCHIVE_FOREIGN') {
+    if (halting.includes(known.code)) {
       log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })
       this.#halted = known
       this.#problem = known

@@ -40,6 +40,8 @@ export interface SpoolContents {
   readonly left: readonly LeftSegment[]
   /** null while there is nothing. */
   readonly end: SpoolEnd | null
+  /** The segment of `end` where a stream began there that had passed others over. */
+  readonly begin: Segment | null
   readonly histories: Histories
 }
 
@@ -48,6 +50,7 @@ export class Inventory {
   #wholes: Segment[]
   #left: LeftSegment[]
   #end: SpoolEnd | null
+  readonly #foundBegin: Segment | null
   readonly #histories: Map<number, HistoryFile>
   /** The timeline that is being received, and where its stream began. */
   #timeline: number
@@ -58,6 +61,7 @@ export class Inventory {
     this.#wholes = [...contents.wholes]
     this.#left = [...contents.left]
     this.#end = contents.end
+    this.#foundBegin = contents.begin
     this.#histories = new Map(contents.histories)
     this.#timeline = contents.end?.place.timeline ?? 0
   }
@@ -73,7 +77,10 @@ export class Inventory {
     const timeline = timelineBefore(segment, this.#segmentBytes, this.#histories)
     const before = [segment.timeline, timeline].map((number) => ({ timeline: number, segno: segment.segno - 1 }))
     const follows = this.#wholes.some((one) => before.some((segmentBefore) => isSameSegment(one, segmentBefore)))
-    return follows ? { timeline: segment.timeline, lsn: segmentStart(segment.segno, this.#segmentBytes) } : null
+    const isBegin = this.#foundBegin !== null && isSameSegment(this.#foundBegin, segment)
+    return follows || isBegin
+      ? { timeline: segment.timeline, lsn: segmentStart(segment.segno, this.#segmentBytes) }
+      : null
   }
 
   get histories(): Histories {

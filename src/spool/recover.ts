@@ -9,8 +9,9 @@
  * Several `.partial` files in a row are normal: the next one is begun while the one before is still being synced. One
  * whose records are verified up to its end and past it is whole, and gets its final name here.
  *
- * The newest of them are the end of the spool. Those of older timelines, and those before the newest whole segment, were
- * left, and are shipped as far as their WAL is right.
+ * The newest of them are the end of the spool. Those of older timelines, those before the newest whole segment, and those
+ * before the begin of a stream that passed them over (begin-mark.ts) were left, and are shipped as far as their WAL is
+ * right. Others with WAL missing before them count for nothing until the server has sent that.
  */
 import { access, open, type FileHandle, readdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -32,6 +33,7 @@ import {
   segnoOf,
 } from '../wal/segment.ts'
 import { firstPageFault } from '../wal/segment-check.ts'
+import { findBegin } from './begin-mark.ts'
 import { bytesOfParent, type Histories, type HistoryFile, readHistory, timelineBefore } from './histories.ts'
 import type { LeftSegment, SpoolContents, SpoolEnd } from './inventory.ts'
 import { partialSuffix } from './segment-file.ts'
@@ -62,6 +64,7 @@ export const emptySpool: SpoolScan = {
   wholes: [],
   left: [],
   end: null,
+  begin: null,
   histories: new Map(),
   setAside: [],
 }
@@ -125,18 +128,20 @@ async function recover(folder: string): Promise<SpoolScan> {
       asides.push(await setAside(folder, name, `cannot be used: ${error.message}`))
     }
   }
-  const contents = identity === null ? emptySpool : await walkAll(folder, found, identity, histories)
+  const begin = identity === null ? null : beginOf(files, found, identity.segmentBytes)
+  const contents = identity === null ? emptySpool : await walkAll(folder, found, begin, identity, histories)
   return { ...contents, identity, histories, setAside: asides }
 }
 
 async function walkAll(
   folder: string,
   found: readonly Found[],
+  begin: Segment | null,
   identity: Identity,
   histories: Histories,
-): Promise<Pick<SpoolContents, 'wholes' | 'left' | 'end'>> {
-  const rows = rowsOf(found, histories, identity.segmentBytes)
-  const last = lastRow(found, rows)
+): Promise<Pick<SpoolContents, 'wholes' | 'left' | 'end' | 'begin'>> {
+  const rows = rowsOf(found, begin, histories, identity.segmentBytes)
+  const last = lastRow(found, begin, rows)
   const wholes = found.filter((one) => !one.partial).map((one) => one.segment)
   const left: LeftSegment[] = []
   let end = endOf(lastWhole(found)?.segment, identity.segmentBytes)
@@ -149,7 +154,7 @@ async function walkAll(
   }
   await syncFolder(folder)
   wholes.sort((a, b) => a.timeline - b.timeline || a.segno - b.segno)
-  return { wholes, left, end }
+  return { wholes, left, end, begin }
 }
 
 /** Whose segments most of the files are; null if none of them begins as a segment does. */
@@ -230,12 +235,12 @@ async function exists(path: string): Promise<boolean> {
 /** Open segments, each following the one before, led by the whole one before them where it is there: perhaps a parent's. */
 type Row = readonly Found[]
 
-function rowsOf(found: readonly Found[], histories: Histories, segmentBytes: number): Row[] {
+function rowsOf(found: readonly Found[], begin: Segment | null, histories: Histories, segmentBytes: number): Row[] {
   const rows: Found[][] = []
   for (const [i, one] of found.entries()) {
     const before = found[i - 1]
     const follows = before?.segment.timeline === one.segment.timeline && before.segment.segno + 1 === one.segment.segno
-    if (one.partial && follows) {
+    if (one.partial && follows && !isBegin(one, begin)) {
       rows.at(-1)?.push(one)
       continue
     }
@@ -255,8 +260,26 @@ function lastWhole(found: readonly Found[]): Found | undefined {
   return found.findLast((one) => !one.partial && one.segment.timeline === timeline)
 }
 
-/** The row that the spool ends with: that of the newest whole segment, or the newest timeline's first where it has none. */
-function lastRow(found: readonly Found[], rows: readonly Row[]): Row | undefined {
+/**
+ * The open segment with which the newest stream began, where that passed others over. None if it is whole by now, or
+ * was lost before anything of it was durable.
+ */
+function beginOf(files: readonly string[], found: readonly Found[], segmentBytes: number): Segment | null {
+  const begin = findBegin(files, found.at(-1)?.segment.timeline ?? 0, segmentBytes)
+  const isLater = begin !== null && begin.segno > (lastWhole(found)?.segment.segno ?? -1)
+  return isLater && found.some((one) => isBegin(one, begin)) ? begin : null
+}
+
+function isBegin({ segment, partial }: Found, begin: Segment | null): boolean {
+  return begin !== null && partial && isSameSegment(segment, begin)
+}
+
+/**
+ * The row that the spool ends with: that of the newest stream's begin, or of the newest whole segment, or the newest
+ * timeline's first where it has neither.
+ */
+function lastRow(found: readonly Found[], begin: Segment | null, rows: readonly Row[]): Row | undefined {
+  if (begin !== null) return rows.find((row) => row.some((one) => isBegin(one, begin)))
   const whole = lastWhole(found)
   const timeline = found.at(-1)?.segment.timeline
   const ours = rows.filter((row) => row.at(-1)?.segment.timeline === timeline)

@@ -19,6 +19,7 @@ import type { TimelineHistory } from '../wal/history.ts'
 import { type Lsn, lsnZero, plus } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { isSameSegment, offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
+import { markBegin } from './begin-mark.ts'
 import { type Histories, mustBeSameHistory, writeHistory } from './histories.ts'
 import { Inventory, type SpoolSegment } from './inventory.ts'
 import type { Positions } from './positions.ts'
@@ -155,6 +156,12 @@ export class Spool {
     if (offsetIn(start, this.segmentBytes) !== 0) throw new RangeError('a stream begins at a segment start')
     await this.settle()
     await this.#closeFiles()
+    const segment = { timeline, segno: segnoOf(start, this.segmentBytes) }
+    try {
+      await markBegin(this.#folder, segment, this.segmentBytes)
+    } catch (error) {
+      throw spoolError(error, `mark in ${this.#folder} where a stream begins`)
+    }
     this.#failure = null
     this.#listener = listener
     this.#timeline = timeline
@@ -163,7 +170,7 @@ export class Spool {
     this.#writtenUpTo = start
     this.#syncedUpTo = start
     this.#full = false
-    this.#queue = [receiving({ timeline, segno: segnoOf(start, this.segmentBytes) })]
+    this.#queue = [receiving(segment)]
     this.#unwrittenBytes = 0
   }
 

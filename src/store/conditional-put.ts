@@ -13,9 +13,12 @@ import type { ObjectStore } from './object-store.ts'
 
 export type ConditionalPut = 'honoured' | 'refused' | 'ignored'
 
+/** An abort is no reason to leave something behind, nor to wait for long. */
+const tidyMs = 5000
+
 /**
- * Finds out by putting `key` twice. Whatever was there before is deleted, and so is what was put; a crash in between
- * leaves an object of a few bytes, which the next probe of that key deletes.
+ * Finds out by putting `key` twice. Whatever was there before is deleted, and so is what was put, also after an abort; a
+ * crash in between leaves an object of a few bytes, which the next probe of that key deletes.
  */
 export async function probeConditionalPut(
   store: ObjectStore,
@@ -33,6 +36,6 @@ export async function probeConditionalPut(
     return store.conditionalPut === 'unknown' ? 'honoured' : store.conditionalPut
   } finally {
     // Where this fails, the probe's own error or finding is what matters.
-    await store.deleteMany([key], { signal }).catch(() => undefined)
+    await store.deleteMany([key], { signal: AbortSignal.timeout(tidyMs) }).catch(() => undefined)
   }
 }

@@ -57,6 +57,17 @@ export interface CallOptions {
 
 export interface PutOptions extends CallOptions {
   readonly ifAbsent: boolean
+  /** For a long iterable: see LongPut. Default: one attempt, as everywhere, with one piece at a time. */
+  readonly long?: LongPut
+}
+
+/**
+ * How an iterable is put that took long to make and that nobody can read again. A store that takes an object in pieces
+ * sends some of them at once, and sends one again that failed: the only thing that a store retries.
+ */
+export interface LongPut {
+  readonly piecesAtOnce: number
+  readonly retryForMs: number
 }
 
 export interface GetOptions extends CallOptions {

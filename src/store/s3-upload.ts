@@ -34,6 +34,7 @@ export class S3Upload {
   readonly #target: UploadTarget
   readonly #uploadId: string
   readonly #parts: CompletedPart[] = []
+  #count = 0
 
   static async begin(target: UploadTarget, signal: AbortSignal): Promise<S3Upload> {
     const call = { operation: 'CreateMultipartUpload', target: target.url }
@@ -57,10 +58,14 @@ export class S3Upload {
     this.#uploadId = uploadId
   }
 
+  /** The next number: parts may be sent side by side, and again. */
+  take(): number {
+    return ++this.#count
+  }
+
   /** The bytes must stay as they are until this resolves. */
-  async add(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  async send(number: number, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     const { connection, bucket, key, url } = this.#target
-    const number = this.#parts.length + 1
     const call = { operation: 'UploadPart', target: url }
     const input = { Bucket: bucket, Key: key, UploadId: this.#uploadId, PartNumber: number, Body: bytes }
     const { ETag, ChecksumCRC32 } = await connection.send(call, bytes.length, signal, (client, options) =>
@@ -77,7 +82,7 @@ export class S3Upload {
       Bucket: bucket,
       Key: key,
       UploadId: this.#uploadId,
-      MultipartUpload: { Parts: this.#parts },
+      MultipartUpload: { Parts: this.#parts.toSorted((a, b) => (a.PartNumber ?? 0) - (b.PartNumber ?? 0)) },
       ...(ifAbsent ? { IfNoneMatch: '*' } : {}),
     }
     // S3 may take minutes to put the parts together, and sends spaces meanwhile: as long as one part may take.

@@ -14,6 +14,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { isError, WalferryError } from '../kit/errors.ts'
+import { type Backoff, retry } from '../kit/retry.ts'
 import { partsOf } from './body.ts'
 import type { ConditionalPut } from './conditional-put.ts'
 import { checkKey, checkPrefix, isKey } from './keys.ts'
@@ -22,6 +23,7 @@ import { IfAbsent, type NotHonoured } from './s3-if-absent.ts'
 import { checkEncrypted, type ObjectSettings, settingsInput } from './s3-object-settings.ts'
 import { S3Connection, type S3ConnectionOptions } from './s3-connection.ts'
 import { s3Error } from './s3-errors.ts'
+import { S3Pieces } from './s3-pieces.ts'
 import { notS3, partBytes, S3Upload } from './s3-upload.ts'
 
 export interface S3StoreOptions extends S3ConnectionOptions, ObjectSettings {
@@ -33,6 +35,7 @@ export interface S3StoreOptions extends S3ConnectionOptions, ObjectSettings {
 }
 
 const smallBytes = 64 * 1024 // to put that much twice is not noticed
+const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 const pageKeys = 1000 // the most that S3 lists, and the most that it deletes, in one call
 const pageBytes = 512 * 1024 // a page of long keys, as XML
 
@@ -191,9 +194,9 @@ export class S3Store implements ObjectStore {
     checkEncrypted(this.#settings, call, ServerSideEncryption)
   }
 
-  /** One PUT if the bytes end within one part, else an upload in parts, one after the other. */
+  /** One PUT if the bytes end within one part, else an upload in parts. */
   async #putIterable(key: string, body: AsyncIterable<Uint8Array>, options: PutOptions): Promise<void> {
-    const { ifAbsent, signal } = options
+    const { ifAbsent, signal, long = { piecesAtOnce: 1, retryForMs: 0 } } = options
     const target = {
       connection: this.#connection,
       bucket: this.#bucket,
@@ -201,17 +204,25 @@ export class S3Store implements ObjectStore {
       url: this.#urlOf(key),
       settings: this.#settings,
     }
+    const again = { signal, backoff, forMs: long.retryForMs }
     let upload: S3Upload | undefined
+    let pieces: S3Pieces | undefined
     try {
       for await (const part of partsOf(body, partBytes, signal)) {
-        if (upload === undefined && part.last) return await this.#putWhole(key, part.bytes, options)
-        upload ??= await S3Upload.begin(target, signal)
-        await upload.add(part.bytes, signal)
+        if (upload === undefined && part.last) {
+          return await retry(() => this.#putWhole(key, part.bytes, options), again)
+        }
+        upload ??= await retry(() => S3Upload.begin(target, signal), again)
+        pieces ??= new S3Pieces(upload, long, signal)
+        await pieces.add(part.bytes)
       }
-      const send = async (condition: boolean): Promise<void> => upload?.complete(condition, signal)
+      await pieces?.allSent()
+      const send = async (condition: boolean): Promise<void> =>
+        await retry(async () => upload?.complete(condition, signal), again)
       if (!ifAbsent) return await send(false)
       await this.#ifAbsent.write({ look: () => this.#refuseTaken(key, signal), send, size: 'parts' })
     } catch (error) {
+      await pieces?.giveUp(error)
       await upload?.abandon()
       throw error
     }

@@ -39,6 +39,16 @@ export interface WalkOptions {
   readonly timeline: number
   /** Not compared where unknown. */
   readonly systemIdentifier?: bigint | undefined
+  /** Told of each record that is whole and right, in order. */
+  readonly onRecord?: ((record: WalkedRecord) => void) | undefined
+}
+
+export interface WalkedRecord {
+  /** The record's header and what follows it, up to `headBytes` in all. Valid only during the call. */
+  readonly head: Uint8Array
+  readonly at: Lsn
+  /** Where the next record can begin. */
+  readonly end: Lsn
 }
 
 /** Why the walk went no further. At the end of what a server has written, that is the normal outcome. */
@@ -61,6 +71,7 @@ export interface Stop {
 type State = 'header' | 'data' | 'leftover' | 'padding' | 'switched'
 
 const recordHeaderBytes = 24
+const headBytes = 128 // what readMark wants, with room to spare
 const crcOffset = 20
 const xlogResourceManager = 0
 const switchInfo = 0x40
@@ -81,8 +92,10 @@ export class RecordWalker {
   #timeline = 0
   #magic = 0
 
-  readonly #record = new Uint8Array(recordHeaderBytes)
+  /** Its header, and behind it the beginning of its data where `onRecord` wants that. */
+  readonly #record = new Uint8Array(headBytes)
   readonly #recordView = new DataView(this.#record.buffer)
+  #recordGot = 0
   #recordAt = 0
   #headerGot = 0
   /** How much is still to come of the record, the leftover or the padding. */
@@ -238,7 +251,14 @@ export class RecordWalker {
   #takeRecord(bytes: Uint8Array, at: number, end: number): number {
     if (this.#state === 'header') return this.#takeWholeRecords(bytes, at, end) || this.#takeHeader(bytes, at, end)
     const count = Math.min(this.#left, end - at)
-    if (this.#state === 'data') this.#crc = crc32c(this.#crc, bytes, at, at + count)
+    if (this.#state === 'data') {
+      this.#crc = crc32c(this.#crc, bytes, at, at + count)
+      if (this.#options.onRecord !== undefined && this.#recordGot < headBytes) {
+        const kept = bytes.subarray(at, at + Math.min(count, headBytes - this.#recordGot))
+        this.#record.set(kept, this.#recordGot)
+        this.#recordGot += kept.length
+      }
+    }
     this.#left -= count
     this.#advance(count)
     if (this.#left === 0) this.#endPart()
@@ -267,6 +287,9 @@ export class RecordWalker {
       const dataCrc = crc32c(0, bytes, next + recordHeaderBytes, next + length)
       if (crc32c(dataCrc, bytes, next, next + crcOffset) !== readUint32(bytes, next + crcOffset)) break
       isSwitch = isSwitchRecord(bytes, next)
+      if (this.#options.onRecord !== undefined) {
+        this.#tell(bytes.subarray(next, next + Math.min(length, headBytes)), this.#fed + (next - at), padded)
+      }
       previousLow = low + (next - at)
       previousHigh = high
       last = next
@@ -305,6 +328,7 @@ export class RecordWalker {
       return
     }
     this.#state = 'data'
+    this.#recordGot = recordHeaderBytes
     this.#crc = 0
     if (this.#left === 0) this.#endPart()
   }
@@ -344,7 +368,13 @@ export class RecordWalker {
     const isLeftover = this.#headerGot === 0
     this.#expectRecord()
     if (isLeftover) return
+    this.#tell(this.#record.subarray(0, this.#recordGot), this.#recordAt, this.#fed - this.#recordAt)
     this.#accept(isSwitchRecord(this.#record, 0))
+  }
+
+  #tell(head: Uint8Array, offset: number, bytes: number): void {
+    const { onRecord, start } = this.#options
+    onRecord?.({ head, at: plus(start, offset), end: plus(start, offset + bytes) })
   }
 
   /** The record that began at #recordAt ends here, and is right. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Archive } from '../../src/archive/archive.ts'
 import { claimIdentity, formatIdentity, parseIdentity, readIdentity } from '../../src/archive/identity.ts'
 import { identityKey } from '../../src/archive/keys.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
@@ -14,8 +15,8 @@ const others = { ...mine, systemIdentifier: '7574638451905423680' }
 test('the first one to use an archive makes it its own, and finds it again', async () => {
   const store = new MemoryStore()
   assert.equal(await readIdentity(store, { signal }), null)
-  const claimed = await claimIdentity(store, mine, { signal, now })
-  assert.deepEqual(claimed, { ...mine, firstUse: now })
+  const claimed = await claimIdentity(new Archive(store), mine, { signal, now })
+  assert.deepEqual(claimed, { ...mine, firstUse: now, keyFingerprint: null })
   assert.deepEqual(await readIdentity(store, { signal }), claimed)
   assert.equal(
     Buffer.from(store.peek(identityKey)).toString(),
@@ -25,21 +26,21 @@ test('the first one to use an archive makes it its own, and finds it again', asy
 
 test('a later start leaves the object as it is', async () => {
   const store = new MemoryStore()
-  await claimIdentity(store, mine, { signal, now })
-  const later = await claimIdentity(store, mine, { signal, now: new Date('2027-01-01T00:00:00Z') })
+  await claimIdentity(new Archive(store), mine, { signal, now })
+  const later = await claimIdentity(new Archive(store), mine, { signal, now: new Date('2027-01-01T00:00:00Z') })
   assert.deepEqual(later.firstUse, now)
   assert.equal(store.calls.put, 1)
 })
 
 test('another cluster is refused, by system identifier and by segment size, with both values', async () => {
   const store = new MemoryStore()
-  await claimIdentity(store, mine, { signal, now })
-  await assert.rejects(claimIdentity(store, others, { signal, now }), {
+  await claimIdentity(new Archive(store), mine, { signal, now })
+  await assert.rejects(claimIdentity(new Archive(store), others, { signal, now }), {
     code: 'ARCHIVE_FOREIGN',
     message: /7574638451905423679.*7574638451905423680/,
     hint: /bucket, prefix or directory/,
   })
-  await assert.rejects(claimIdentity(store, { ...mine, segmentBytes: 1024 * 1024 }, { signal, now }), {
+  await assert.rejects(claimIdentity(new Archive(store), { ...mine, segmentBytes: 1024 * 1024 }, { signal, now }), {
     code: 'ARCHIVE_FOREIGN',
     message: /16777216.*1048576/,
   })
@@ -50,17 +51,17 @@ test('of two clusters that claim an archive at once, one is refused', async () =
   let puts = 0
   store.before = async (operation) => {
     // The other one gets in between looking and putting.
-    if (operation === 'put' && ++puts === 1) await claimIdentity(store, others, { signal, now })
+    if (operation === 'put' && ++puts === 1) await claimIdentity(new Archive(store), others, { signal, now })
   }
-  await assert.rejects(claimIdentity(store, mine, { signal, now }), { code: 'ARCHIVE_FOREIGN' })
-  assert.deepEqual(await readIdentity(store, { signal }), { ...others, firstUse: now })
+  await assert.rejects(claimIdentity(new Archive(store), mine, { signal, now }), { code: 'ARCHIVE_FOREIGN' })
+  assert.deepEqual(await readIdentity(store, { signal }), { ...others, firstUse: now, keyFingerprint: null })
 })
 
 test('of two receivers of one cluster that claim an archive at once, both may go on', async () => {
   const store = new MemoryStore()
   const [a, b] = await Promise.all([
-    claimIdentity(store, mine, { signal, now }),
-    claimIdentity(store, mine, { signal, now: new Date('2026-11-21T01:38:00.001Z') }),
+    claimIdentity(new Archive(store), mine, { signal, now }),
+    claimIdentity(new Archive(store), mine, { signal, now: new Date('2026-11-21T01:38:00.001Z') }),
   ])
   assert.deepEqual(a, b)
 })
@@ -74,7 +75,7 @@ test('an identity that cannot be read is damage, not a free archive', async () =
     '[]',
     JSON.stringify({ ...good, systemIdentifier: undefined }),
     JSON.stringify({ ...good, systemIdentifier: 7574638451905423679n.toString() + 'x' }),
-    formatIdentity({ ...mine, firstUse: now }).replaceAll(/"(\d+)"/g, '$1'), // a number, already rounded when it is read
+    formatIdentity({ ...mine, firstUse: now, keyFingerprint: null }).replaceAll(/"(\d+)"/g, '$1'), // a number, already rounded when it is read
     JSON.stringify({ ...good, segmentBytes: 12345 }),
     JSON.stringify({ ...good, segmentBytes: '16777216' }),
     JSON.stringify({ ...good, firstUse: 'yesterday' }),
@@ -83,14 +84,16 @@ test('an identity that cannot be read is damage, not a free archive', async () =
     const store = new MemoryStore()
     store.set(identityKey, Buffer.from(text))
     const damage = { code: 'ARCHIVE_DAMAGED', message: /identity\.json/ }
-    await assert.rejects(claimIdentity(store, mine, { signal, now }), damage, text.slice(0, 100))
+    await assert.rejects(claimIdentity(new Archive(store), mine, { signal, now }), damage, text.slice(0, 100))
     assert.equal(store.calls.put, 0)
   }
 })
 
 test('fields of later versions are passed over', () => {
-  const identity = parseIdentity(Buffer.from(formatIdentity({ ...mine, firstUse: now }).replace('{', '{"new":[1],')))
-  assert.deepEqual(identity, { ...mine, firstUse: now })
+  const identity = parseIdentity(
+    Buffer.from(formatIdentity({ ...mine, firstUse: now, keyFingerprint: null }).replace('{', '{"new":[1],')),
+  )
+  assert.deepEqual(identity, { ...mine, firstUse: now, keyFingerprint: null })
 })
 
 test('a store that cannot be reached is not an archive without identity', async () => {
@@ -99,5 +102,5 @@ test('a store that cannot be reached is not an archive without identity', async 
     throw new WalferryError('STORE_UNREACHABLE', 'no route', { retryable: true })
   }
   await assert.rejects(readIdentity(store, { signal }), { code: 'STORE_UNREACHABLE' })
-  await assert.rejects(claimIdentity(store, mine, { signal, now }), { code: 'STORE_UNREACHABLE' })
+  await assert.rejects(claimIdentity(new Archive(store), mine, { signal, now }), { code: 'STORE_UNREACHABLE' })
 })

@@ -5,6 +5,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type pg from 'pg'
+import { Archive } from '../../src/archive/archive.ts'
 import { claimIdentity } from '../../src/archive/identity.ts'
 import { checkAll } from '../../src/check/check.ts'
 import type { Finding } from '../../src/check/finding.ts'
@@ -80,7 +81,7 @@ async function check(t: TestContext, { connection }: Cluster, call: Call = {}): 
   const target = parseTarget(`sslmode=disable ${conninfo}`, { PGPASSWORD: call.password ?? password })
   const spoolFolder = call.spool ?? join(await tempFolder(t), 'not', 'there')
   const config = { target, slot: call.slot ?? 'walferry', requireSlot: false, spoolFolder }
-  const findings = await checkAll(config, call.store ?? new MemoryStore(), deadline())
+  const findings = await checkAll(config, new Archive(call.store ?? new MemoryStore()), deadline())
   assert.ok(!JSON.stringify(findings).includes(target.password ?? ''))
   for (const { name, state, remedy } of findings) if (state === 'failed') assert.ok(remedy, name)
   return new Map(findings.map((finding) => [finding.name, finding]))
@@ -187,7 +188,7 @@ async function checkRest(t: TestContext, { cluster, sql }: Setting): Promise<voi
   await t.test('an archive and a spool of another cluster fail', async (t) => {
     const store = new MemoryStore()
     const foreign = { systemIdentifier: '42', segmentBytes: megabyte }
-    await claimIdentity(store, foreign, { now: new Date(), signal: deadline() })
+    await claimIdentity(new Archive(store), foreign, { now: new Date(), signal: deadline() })
     const findings = await check(t, cluster, { store })
     assert.deepEqual(complaints(findings), ['identity failed'])
     assert.match(findings.get('identity')?.what ?? '', /42/)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readConfig as readSources } from '../../src/cli/config.ts'
+import { accept, acceptBoth, readConfig as readSources } from '../../src/cli/config.ts'
 import {
   type Config,
   entryOf,
@@ -180,6 +180,19 @@ test('everything that is wrong is told at once, each with where it came from', (
     )
   }
   assert.equal(hint, 'See --help.')
+})
+
+test('a problem that says what to do leaves the others their way to the help', () => {
+  const bad = { problems: [{ text: '--slot: "A" is not a name' }] }
+  const password = { problems: [{ text: '--url: no password', hint: 'Set PGPASSFILE.' }] }
+  assert.throws(
+    () => acceptBoth(bad, password),
+    (error) => isError(error, 'BAD_INPUT') && error.hint === 'See --help. Set PGPASSFILE.',
+  )
+  assert.throws(
+    () => accept(password),
+    (error) => isError(error, 'BAD_INPUT') && error.hint === 'Set PGPASSFILE.',
+  )
 })
 
 for (const [text, ms] of [

@@ -56,11 +56,20 @@ test('what is wrong only together is told with all that took part', () => {
   assert.match(found[0]?.text ?? '', /^PGSSLMODE, PGSSLROOTCERT: /)
 })
 
-test('a password in the URL is refused with the way out, and not repeated', () => {
-  for (const url of ['postgres://u:hunter2@h/', 'postgres://h/?password=hunter2']) {
-    const [found] = problems(['--url', url])
-    assert.match(found?.text ?? '', /^--url: the connection string holds a password/)
-    assert.match(found?.hint ?? '', /PGPASSFILE/)
-    assert.ok(!JSON.stringify(found).includes('hunter2'))
+test('a password in the URL is refused with the reason that fits its place and the way out, and not repeated', () => {
+  for (const url of ['postgres://u:hunter2@h/', 'postgres://h/?password=hunter2', 'host=h password=hunter2']) {
+    const flag = problems(['--url', url])
+    const variable = problems([], { WALFERRY_URL: url })
+    const layer = new Map([['url', { text: url, from: '/etc/walferry.yaml: url' }]] as const)
+    const file = checkTarget({ layers: [layer], problems: [] }, {})
+    const told = [flag, variable, 'problems' in file ? file.problems : []].map((found) => found[0]?.text ?? '')
+    assert.match(told[0] ?? '', /^--url: the connection string holds a password, .* process list$/)
+    assert.match(told[1] ?? '', /^WALFERRY_URL: the connection string holds a password, and is often shown/)
+    assert.match(
+      told[2] ?? '',
+      /^\/etc\/walferry.yaml: url: the connection string holds a password, and is often shown/,
+    )
+    assert.match(flag[0]?.hint ?? '', /PGPASSFILE/)
+    assert.ok(![flag, variable, file].some((found) => JSON.stringify(found).includes('unter2')))
   }
 })

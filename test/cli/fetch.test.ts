@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { sleep } from '../../src/kit/abort.ts'
 import { DataFolder } from '../restore/data-folder.ts'
 import { chunkFolder, MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
+import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
 import { type S3Server, startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -21,8 +23,8 @@ const tail = nameOf(1, 7)
 const absent = nameOf(1, 8)
 
 /** Segment 1 whole, 2 missing, 3 damaged, 4 to 6 whole, 7 a tail. */
-async function usualArchive(): Promise<MadeArchive> {
-  const archive = new MadeArchive()
+async function usualArchive(secret: EncryptionKey | null = null): Promise<MadeArchive> {
+  const archive = new MadeArchive(new MemoryStore(), secret)
   archive.identity(wal)
   for (const segno of [1, 4, 5, 6]) await archive.segment(wal, segno)
   archive.store.set(`wal_005/${damaged}.lz4`, Buffer.from('x'))
@@ -124,6 +126,49 @@ describe('the exit code of walferry-fetch', () => {
     }
   })
 
+  test('is 205 for a missing, another or a needless key, whatever is asked for, and the key is not told', async (t) => {
+    const key = Buffer.alloc(32, 9).toString('hex')
+    const encrypted = await usualArchive(new EncryptionKey(Buffer.from(key, 'hex')))
+    const store = ['--store', await inFolder(t, encrypted), ...atOnce]
+    const plain = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
+    const given = (text: string): Record<string, string> => ({
+      WALG_LIBSODIUM_KEY: text,
+      WALG_LIBSODIUM_KEY_TRANSFORM: 'hex',
+    })
+    const data = await DataFolder.make(t, systemIdentifier)
+    for (const [name, code] of [
+      [whole, 0],
+      [absent, 1],
+      [damaged, 201],
+      [tail, 0],
+    ] as const) {
+      const served = await ask(data, name, store, given(key))
+      assert.equal(served.code, code, served.stderr)
+      await rm(data.dest, { force: true })
+    }
+    const standby = ['--standby', '--on-outage', 'absent']
+    for (const [options, env, said] of [
+      [store, {}, /is encrypted, and no key was given/],
+      [store, given('ab'.repeat(32)), /is encrypted, and another key was given/],
+      [plain, given(key), /is not encrypted, and a key was given/],
+    ] as const) {
+      for (const [name, mode] of [
+        [whole, []],
+        [tail, standby],
+        [absent, []],
+        ['00000002.history', standby],
+      ] as const) {
+        const { code, stderr } = await ask(data, name, [...options, ...mode], env)
+        assert.equal(code, 205, `${name}: ${stderr}`)
+        assert.match(stderr, said)
+        assert.match(stderr, /\[ENCRYPTION_KEY\]\nhint: /)
+        assert.ok(!stderr.includes(key.slice(0, 10)) && !stderr.includes('abababab'), stderr)
+      }
+    }
+    const unusable = await ask(data, whole, [...store, '--encryption-key-file', '/no/such/file'])
+    assert.deepEqual([unusable.code, /\[BAD_INPUT\]/.test(unusable.stderr)], [126, true])
+  })
+
   for (const { mode, signalFile, outage, missing } of [
     { mode: [], signalFile: false, outage: 126, missing: 200 },
     { mode: ['--standby'], signalFile: false, outage: 1, missing: 1 },
@@ -146,6 +191,30 @@ describe('the exit code of walferry-fetch', () => {
       assert.match(lacking.stderr, /^error: .*\[ARCHIVE_HOLE\]/)
     })
   }
+
+  test('is 1 for an ancestor, too, after an outage that a standby was not told, until its own timeline is answered', async (t) => {
+    const archive = await usualArchive()
+    await archive.history(2, '1\t0/600000\tno recovery target specified\n')
+    const second = new MadeWal({ timeline: 2, firstSegno: 6 }).fillTo(7 * segmentBytes, 'b')
+    const store = await inFolder(t, archive)
+    const data = await DataFolder.make(t, systemIdentifier)
+    await writeFile(join(data.path, 'standby.signal'), '')
+    await writeFile(join(data.path, 'postmaster.pid'), `71234\n${data.path}\n1769860800\n5432\n`)
+    const fetch = async (name: string, folder: string): Promise<Finished> =>
+      await runFetch([name, data.dest, '--store', folder, ...atOnce], { signal: deadline() })
+    const parent = nameOf(1, 6)
+    assert.equal((await fetch(nameOf(2, 6), join(store, 'not-mounted'))).code, 1)
+    const held = await fetch(parent, store)
+    assert.equal(held.code, 1, held.stderr)
+    assert.match(held.stderr, /^walferry fetch: 0{7}10{15}6: answering "not there", until .* for 0{7}20{15}6\n$/)
+    // It begins anew, and its own timeline's is there by now.
+    await archive.segment(second, 6, nameOf(2, 6))
+    const whole = await inFolder(t, archive)
+    const answered = await fetch(nameOf(2, 6), whole)
+    assert.equal(answered.code, 0, answered.stderr)
+    assert.equal((await fetch(parent, whole)).code, 0)
+    assert.deepEqual(await readdir(data.pgWal), ['RECOVERYXLOG'])
+  })
 
   test('is 126 for every command line and variable that cannot be right', async (t) => {
     const store = await inFolder(t, await usualArchive())

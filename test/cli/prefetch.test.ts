@@ -3,10 +3,13 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { EncryptionKey } from '../../src/archive/encryption/key.ts'
+import { keyOptions } from '../../src/cli/open-store.ts'
 import { entryOf, variableOf } from '../../src/cli/options.ts'
 import { DataFolder } from '../restore/data-folder.ts'
 import { MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
+import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
 import { backgroundOf, folderName, readySegments, until, waitUntilGone } from '../support/prefetching.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -16,9 +19,16 @@ const wal = new MadeWal().fillTo(6 * segmentBytes + 100_000, 'a')
 const otherWal = new MadeWal().fillTo(6 * segmentBytes + 100_000, 'b')
 const atOnce = ['--retry-for', '0']
 
+type Variables = Readonly<Record<string, string>>
+
 /** Segments 1 to 5 whole, 6 a tail, in a folder. */
-async function makeStore(t: TestContext, content: MadeWal, change?: (made: MadeArchive) => void): Promise<string> {
-  const made = new MadeArchive()
+async function makeStore(
+  t: TestContext,
+  content: MadeWal,
+  change?: (made: MadeArchive) => void,
+  secret: EncryptionKey | null = null,
+): Promise<string> {
+  const made = new MadeArchive(new MemoryStore(), secret)
   made.identity(content)
   for (const segno of [1, 2, 3, 4, 5]) await made.segment(content, segno)
   await made.chunk(content, 6, 0, content.end % segmentBytes)
@@ -65,28 +75,34 @@ class RecoveringServer {
     await writeFile(join(this.data.path, 'postmaster.pid'), `${lines.join('\n')}\n`)
   }
 
-  async ask(segno: number, args: readonly string[], dest = 'pg_wal/RECOVERYXLOG'): Promise<Finished> {
+  async ask(
+    segno: number,
+    args: readonly string[],
+    dest = 'pg_wal/RECOVERYXLOG',
+    env: Variables = {},
+  ): Promise<Finished> {
     const line = [nameOf(1, segno), dest, ...atOnce, ...args]
-    return await runFetch(line, { signal: deadline(), cwd: this.data.path })
+    return await runFetch(line, { signal: deadline(), cwd: this.data.path, env })
   }
 
   /** With a PATH in which there is no Node.js; null unless it is served. */
-  async askWithoutNode(segno: number, args: readonly string[]): Promise<Buffer | null> {
+  async askWithoutNode(segno: number, args: readonly string[], env: Variables = {}): Promise<Buffer | null> {
     await rm(this.data.dest, { force: true })
     const line = [nameOf(1, segno), 'pg_wal/RECOVERYXLOG', ...atOnce, ...args]
-    const { code } = await this.run('walferry-fetch', line)
+    const { code } = await this.run('walferry-fetch', line, env)
     if (code === 0) return await readFile(this.data.dest)
     assert.equal(code, 127)
     return null
   }
 
-  async run(name: 'walferry' | 'walferry-fetch', args: readonly string[]): Promise<Finished> {
+  async run(name: 'walferry' | 'walferry-fetch', args: readonly string[], env: Variables = {}): Promise<Finished> {
     const path = await this.#pathWithoutNode()
-    return await runProgram(program(name), args, { signal: deadline(), cwd: this.data.path, env: { PATH: path } })
+    const options = { signal: deadline(), cwd: this.data.path, env: { ...env, PATH: path } }
+    return await runProgram(program(name), args, options)
   }
 
-  async serves(content: MadeWal, segno: number, args: readonly string[]): Promise<void> {
-    const { code, stderr } = await this.ask(segno, args)
+  async serves(content: MadeWal, segno: number, args: readonly string[], env: Variables = {}): Promise<void> {
+    const { code, stderr } = await this.ask(segno, args, undefined, env)
     assert.equal(code, 0, stderr)
     assert.ok((await readFile(this.data.dest)).equals(content.segment(segno)), `segment ${segno} is another one`)
   }
@@ -163,6 +179,33 @@ describe('segments that were fetched ahead', () => {
     await server.untilReady(5)
   })
 
+  test('are not served for another key file, and the key is in no file', async (t) => {
+    const key = Buffer.alloc(32, 9).toString('base64')
+    const folder = await tempFolder(t)
+    const [file, copy] = [join(folder, 'key'), join(folder, 'copy')]
+    for (const one of [file, copy]) await writeFile(one, key, { mode: 0o600 })
+    const store = await makeStore(t, wal, undefined, new EncryptionKey(Buffer.alloc(32, 9)))
+    const server = await RecoveringServer.make(t, [store])
+    const inBase64 = ['--store', store, '--encryption-key-transform', 'base64']
+    const args = [...inBase64, '--encryption-key-file', file]
+    await server.serves(wal, 1, args)
+    await server.untilReady(2, 3, 4, 5)
+    assert.equal(await server.askWithoutNode(2, [...inBase64, '--encryption-key-file', copy]), null)
+    assert.equal(await server.askWithoutNode(2, inBase64), null)
+    assert.ok((await server.askWithoutNode(2, args))?.equals(wal.segment(2)))
+    // A key in a variable: that there is one is part of what is asked, and the key itself is not written down.
+    await server.startedAt(1_700_000_060)
+    await waitUntilGone(server.data.pgWal, store)
+    const env = { WALG_LIBSODIUM_KEY: key }
+    await server.serves(wal, 1, inBase64, env)
+    await server.untilReady(2, 3, 4, 5)
+    for (const name of ['for', 'asked', 'alive']) {
+      assert.ok(!(await readFile(join(server.folder, name))).includes(key.slice(0, 10)), name)
+    }
+    assert.equal(await server.askWithoutNode(2, inBase64), null)
+    assert.ok((await server.askWithoutNode(2, inBase64, env))?.equals(wal.segment(2)))
+  })
+
   test('stay where they are when DEST is a folder, or is not where a server wants a segment', async (t) => {
     const store = await makeStore(t, wal)
     const server = await RecoveringServer.make(t, [store])
@@ -177,13 +220,14 @@ describe('segments that were fetched ahead', () => {
   })
 })
 
-test('walferry-fetch looks at every variable that may name another store', async () => {
+test('walferry-fetch looks at every variable that may name another store or another key', async () => {
   const script = await readFile(program('walferry-fetch'), 'utf8')
-  for (const name of ['config', 'store', 's3-endpoint', 's3-region', 's3-path-style'] as const) {
+  for (const name of ['config', 'store', 's3-endpoint', 's3-region', 's3-path-style', ...keyOptions] as const) {
     for (const variable of [variableOf(name), ...(entryOf(name).standIns ?? [])]) {
       assert.ok(script.includes(`"\${${variable}-}"`), variable)
     }
   }
+  assert.ok(script.includes('"${WALG_LIBSODIUM_KEY_PATH-}"'))
 })
 
 describe('nothing is fetched ahead', () => {

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
+import { openLikeWalG } from '../archive/encryption/native.ts'
 import { nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes } from '../restore/made-wal.ts'
 import { deadline } from '../support/postgres.ts'
@@ -108,6 +109,29 @@ test('the exit code of push is 1 for a conflict, a foreign archive, and a store 
   const away = await push([`pg_wal/${whole}`, '--store', join(archive, 'not-mounted')])
   assert.equal(away.code, 1)
   assert.match(away.stderr, /^error: .*\[STORE_UNREACHABLE\]\n/)
+})
+
+test('a push with the key of the archive is stored encrypted, and again 0; without it, the answer is 1', async (t) => {
+  const { archive, push } = await makeServer(t)
+  const args = [`pg_wal/${whole}`, '--store', archive]
+  const key = Buffer.alloc(32, 9)
+  const env = { WALG_LIBSODIUM_KEY: key.toString('hex'), WALG_LIBSODIUM_KEY_TRANSFORM: 'hex' }
+  for (let round = 0; round < 2; round++) {
+    const { code, stderr } = await push(args, env)
+    assert.deepEqual([code, stderr], [0, ''])
+  }
+  const path = join(archive, 'wal_005', `${whole}.lz4`)
+  const stored = await readFile(path)
+  assert.ok(openLikeWalG(stored, key).subarray(0, 4).equals(Buffer.from('04224d18', 'hex')))
+  for (const other of [{}, { ...env, WALG_LIBSODIUM_KEY: 'ab'.repeat(32) }]) {
+    const { code, stderr } = await push(args, other)
+    assert.equal(code, 1)
+    assert.match(stderr, /^error: .*\[ENCRYPTION_KEY\]\nhint: /)
+  }
+  const short = await push(args, { ...env, WALG_LIBSODIUM_KEY: 'abcd' })
+  assert.equal(short.code, 1)
+  assert.match(short.stderr, /^error: WALG_LIBSODIUM_KEY: .*64 hexadecimal digits.*\[BAD_INPUT\]\nhint: /)
+  assert.deepEqual(await readFile(path), stored)
 })
 
 // Only Linux tells which process is whose child.

@@ -68,7 +68,7 @@ for (const version of versions) {
       // The archive is another cluster's, which shows only once the store answers.
       const strangers = new MemoryStore()
       for (const key of store.keys) strangers.set(key, store.peek(key))
-      const identity = { systemIdentifier: '42', segmentBytes, firstUse: new Date() }
+      const identity = { systemIdentifier: '42', segmentBytes, firstUse: new Date(), keyFingerprint: null }
       strangers.set(identityKey, Buffer.from(formatIdentity(identity)))
       let away = 3
       strangers.before = () => {
@@ -84,7 +84,14 @@ for (const version of versions) {
       const systemIdentifier = await value(client, 'SELECT system_identifier FROM pg_control_system()')
       sized.set(
         identityKey,
-        Buffer.from(formatIdentity({ systemIdentifier, segmentBytes: 16 * segmentBytes, firstUse: new Date() })),
+        Buffer.from(
+          formatIdentity({
+            systemIdentifier,
+            segmentBytes: 16 * segmentBytes,
+            firstUse: new Date(),
+            keyFingerprint: null,
+          }),
+        ),
       )
       const otherSize = new Receiving(t, { server: cluster.connection, store: sized, spool: empty })
       await assert.rejects(otherSize.ended, { code: 'ARCHIVE_FOREIGN' })

@@ -2,6 +2,7 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { Archive } from '../../src/archive/archive.ts'
 import { memoryAt, piecesOf } from '../../src/archive/bytes-at.ts'
 import { encode } from '../../src/archive/codec.ts'
 import { claimIdentity } from '../../src/archive/identity.ts'
@@ -32,7 +33,7 @@ export class AssembledArchive {
     const archive = new AssembledArchive(folder, segmentBytes)
     const systemIdentifier = String(await systemIdentifierBeside(join(cluster.dataFolder, 'pg_wal', 'any')))
     const options = { signal: deadline(), now: new Date() }
-    await claimIdentity(archive.#store, { systemIdentifier, segmentBytes }, options)
+    await claimIdentity(new Archive(archive.#store), { systemIdentifier, segmentBytes }, options)
     return archive
   }
 

@@ -7,6 +7,7 @@
  */
 import { readdir } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
+import { Archive } from '../../src/archive/archive.ts'
 import type { Connection } from '../../src/cluster/query.ts'
 import { openLog } from '../../src/daemon/log.ts'
 import { ReceiveDaemon, type ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
@@ -63,7 +64,7 @@ export class Receiving {
     }
     this.daemon = new ReceiveDaemon(
       config,
-      options.store,
+      new Archive(options.store),
       openLog('debug', 'text', (line) => lines.push(line)),
     )
     this.#running = this.daemon.run(this.#stop.signal)

@@ -89,7 +89,7 @@ describe("a spool that gets the archive's tail", () => {
     assert.equal(feeder.spool.end, null)
     // A damaged one is no tail.
     shipping.store.delete(segmentKey(nameOf(0), 'none'))
-    shipping.store.set(chunkKey(nameOf(0), 0, 50_000, 'lz4'), Buffer.alloc(100))
+    shipping.store.set(chunkKey(nameOf(0), 0, 50_000, 'lz4'), Buffer.from('04224d18000000', 'hex'))
     await assert.rejects(seed(feeder, shipping), { code: 'ARCHIVE_DAMAGED' })
     assert.deepEqual(await readdir(folder), [])
     await feeder.spool.close()

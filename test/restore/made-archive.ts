@@ -2,6 +2,7 @@
 import { memoryAt, piecesOf } from '../../src/archive/bytes-at.ts'
 import { encode } from '../../src/archive/codec.ts'
 import type { WritableCodec } from '../../src/archive/codec-name.ts'
+import type { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { collect } from '../archive/streams.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { type MadeWal, segmentBytes } from './made-wal.ts'
@@ -11,15 +12,18 @@ type MadeCodec = Exclude<WritableCodec, 'zst'>
 
 export class MadeArchive {
   readonly store: MemoryStore
+  readonly #secret: EncryptionKey | null
 
-  constructor(store = new MemoryStore()) {
+  constructor(store = new MemoryStore(), secret: EncryptionKey | null = null) {
     this.store = store
+    this.#secret = secret
   }
 
   /** walferry_001/identity.json; returns its key. */
   identity({ systemIdentifier }: MadeWal): string {
     const firstUse = '2026-11-21T01:38:00.000Z'
-    const text = JSON.stringify({ systemIdentifier: String(systemIdentifier), segmentBytes, firstUse })
+    const encryption = this.#secret === null ? {} : { keyFingerprint: this.#secret.fingerprint }
+    const text = JSON.stringify({ systemIdentifier: String(systemIdentifier), segmentBytes, firstUse, ...encryption })
     this.store.set('walferry_001/identity.json', Buffer.from(text))
     return 'walferry_001/identity.json'
   }
@@ -53,7 +57,7 @@ export class MadeArchive {
   }
 
   async #set(key: string, plain: Buffer, codec: MadeCodec): Promise<string> {
-    this.store.set(key, await collect(encode(codec, piecesOf(memoryAt(plain), 0, plain.length))))
+    this.store.set(key, await collect(encode(codec, piecesOf(memoryAt(plain), 0, plain.length), this.#secret)))
     return key
   }
 }

@@ -175,6 +175,17 @@ test('a probe finds out a store that takes the same key twice without a word', a
   assert.deepEqual(store.keys, [])
 })
 
+test('a probe that is aborted leaves nothing', async () => {
+  const store = new MemoryStore()
+  const abort = new AbortController()
+  store.before = (operation) => {
+    // The object of the first one is there by now.
+    if (operation === 'put' && store.calls.put === 2) abort.abort(new Error('enough'))
+  }
+  await assert.rejects(probeConditionalPut(store, 'probe', abort.signal), /enough/)
+  assert.deepEqual(store.keys, [])
+})
+
 test('a probe that meets an outage says so', async (t) => {
   const { s3, store } = await s3Setting(t)
   s3.inject({ kind: 'error', status: 503, code: 'SlowDown' }, on('PutObject'))

@@ -8,7 +8,7 @@
  *
  *     const { code, stderr } = await runFetch(['00000002.history', dest, '--store', store], { signal: deadline() })
  *
- * The environment of a child is ours without what would configure it (PG*, AWS_*, WALFERRY_*, NODE_OPTIONS). What is
+ * The environment of a child is ours without what would configure it (PG*, AWS_*, WALFERRY_*, WALG_*, NODE_OPTIONS). What is
  * still running when its test, or our process, ends is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -321,12 +321,12 @@ export class Program {
   }
 }
 
-function urlOf({ host, port, user, database }: Connection): string {
+export function urlOf({ host, port, user, database }: Connection): string {
   return `postgres://${encodeURIComponent(user)}@${encodeURIComponent(host)}:${port}/${database}?sslmode=disable`
 }
 
 function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(PG|AWS_|WALFERRY_|NODE_OPTIONS$)/.test(name))
+  const kept = Object.entries(process.env).filter(([name]) => !/^(PG|AWS_|WALFERRY_|WALG_|NODE_OPTIONS$)/.test(name))
   return { ...Object.fromEntries(kept), ...extra }
 }
 

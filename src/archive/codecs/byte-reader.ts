@@ -25,13 +25,7 @@ export class ByteReader {
 
   /** Fills `target`. Throws ARCHIVE_DAMAGED if the object ends before. */
   async fill(target: Uint8Array): Promise<void> {
-    for (let done = 0; done < target.length; ) {
-      if (await this.atEnd()) throw damaged(this.key, 'is cut')
-      const part = this.#piece.subarray(this.#at, this.#at + target.length - done)
-      target.set(part, done)
-      done += part.length
-      this.#at += part.length
-    }
+    if ((await this.#fillUpTo(target)) < target.length) throw damaged(this.key, 'is cut')
   }
 
   /** The next `count` bytes, in memory of their own. Throws ARCHIVE_DAMAGED if the object ends before. */
@@ -39,6 +33,24 @@ export class ByteReader {
     const bytes = Buffer.allocUnsafe(count)
     await this.fill(bytes)
     return bytes
+  }
+
+  /** The next `count` bytes, or those that are left, in memory of their own. */
+  async takeUpTo(count: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafe(count)
+    return bytes.subarray(0, await this.#fillUpTo(bytes))
+  }
+
+  /** Returns how many bytes there were: fewer than `target` has room for if the object ends before. */
+  async #fillUpTo(target: Uint8Array): Promise<number> {
+    let done = 0
+    while (done < target.length && !(await this.atEnd())) {
+      const part = this.#piece.subarray(this.#at, this.#at + target.length - done)
+      target.set(part, done)
+      done += part.length
+      this.#at += part.length
+    }
+    return done
   }
 
   /** Passes over `count` bytes. Throws ARCHIVE_DAMAGED if the object ends before. */

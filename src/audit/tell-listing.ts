@@ -1,0 +1,169 @@
+/**
+ * Tells a listing: as tables to a person at a terminal, as lines with tabs to a shell, as JSON to a program.
+ *
+ *     backup<TAB>name<TAB>start<TAB>finish<TAB>bytes<TAB>stored bytes<TAB>timeline<TAB>start LSN<TAB>finish LSN<TAB>
+ *         permanent<TAB>usable<TAB>label
+ *     window<TAB>timeline<TAB>from time<TAB>from LSN<TAB>last commit<TAB>covered until<TAB>backups
+ *     gap<TAB>timeline<TAB>from<TAB>to
+ *
+ * Times are ISO 8601 in UTC; what is not there is `-`.
+ */
+import { formatLsn } from '../wal/lsn.ts'
+import { formatTimestamp } from '../wal/timestamp.ts'
+import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
+
+export function tellTables({ store, backups, windows, gaps, tree }: Listing): string {
+  const parts = [`Base backups in ${store}\n${backups.length === 0 ? '  none\n' : table(backupTable(backups))}`]
+  const empty = backups.length === 0 ? 'none: there is no base backup' : 'none: no backup has all the WAL that it needs'
+  parts.push(`Recovery windows\n${windows.length === 0 ? `  ${empty}\n` : table(windowTable(windows))}`)
+  if (gaps.length > 0) parts.push(`WAL that is missing\n${table(gapTable(gaps))}`)
+  if (tree.length > 0) {
+    parts.push(`More than one timeline may be the newest: restore needs --target-timeline\n${tree.join('\n')}\n`)
+  }
+  return parts.join('\n')
+}
+
+export function tellLines({ backups, windows, gaps }: Listing): string {
+  const lines = [
+    ...backups.map((one) => ['backup', ...backupRow(one, String)]),
+    ...windows.map((one) => ['window', ...windowRow(one)]),
+    ...gaps.map((one) => ['gap', ...gapRow(one)]),
+  ]
+  return lines.map((line) => `${line.map(oneLine).join('\t')}\n`).join('')
+}
+
+export function tellJson({ store, backups, windows, gaps, tree }: Listing): string {
+  const told = {
+    store,
+    backups: backups.map(({ backup, isPermanent, standing }) => ({
+      name: backup.name,
+      startTime: backup.startTime,
+      finishTime: backup.finishTime,
+      bytes: backup.plainBytes,
+      storedBytes: backup.storedBytes,
+      timeline: backup.timeline,
+      stopTimeline: backup.stopTimeline ?? backup.timeline,
+      startLsn: formatLsn(backup.startLsn),
+      finishLsn: formatLsn(backup.finishLsn),
+      label: backup.label,
+      permanent: isPermanent,
+      usable: standing === 'usable',
+      standing,
+      serverVersion: backup.serverVersion,
+      systemIdentifier: backup.systemIdentifier === null ? null : String(backup.systemIdentifier),
+      host: backup.host,
+      tablespaces: backup.tablespaces,
+    })),
+    windows: windows.map(({ timeline, first, end, lastCommit, beforeGap, backups: names }) => ({
+      timeline,
+      from: { time: first.finishTime ?? first.modified, lsn: formatLsn(first.finishLsn) },
+      lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
+      coveredUntil: formatLsn(end),
+      beforeGap,
+      backups: names.map(({ name }) => name),
+    })),
+    gaps: gaps.map(({ timeline, from, to }) => ({
+      timeline,
+      from: formatLsn(from),
+      to: to === null ? null : formatLsn(to),
+    })),
+    timelines: tree.map((line) => line.trim()),
+  }
+  return `${JSON.stringify(told, null, 2)}\n`
+}
+
+type Row = readonly string[]
+
+function backupTable(backups: readonly ListedBackup[]): Row[] {
+  const heads = [
+    'name',
+    'start',
+    'finish',
+    'size',
+    'stored',
+    'TL',
+    'start LSN',
+    'finish LSN',
+    'permanent',
+    'usable',
+    'label',
+  ]
+  return [heads, ...backups.map((one) => backupRow(one, humanBytes))]
+}
+
+function backupRow({ backup, isPermanent, standing }: ListedBackup, bytes: (count: number) => string): Row {
+  return [
+    backup.name,
+    timeText(backup.startTime),
+    timeText(backup.finishTime),
+    bytes(backup.plainBytes),
+    bytes(backup.storedBytes),
+    String(backup.stopTimeline ?? backup.timeline),
+    formatLsn(backup.startLsn),
+    formatLsn(backup.finishLsn),
+    isPermanent ? 'yes' : 'no',
+    standing === 'usable' ? 'yes' : `no: ${standing}`,
+    backup.label ?? '-',
+  ]
+}
+
+function windowTable(windows: readonly ListedWindow[]): Row[] {
+  return [['TL', 'from', 'from LSN', 'last commit', 'covered until', 'with'], ...windows.map(windowRow)]
+}
+
+function windowRow({ timeline, first, end, lastCommit, backups }: ListedWindow): Row {
+  return [
+    String(timeline),
+    timeText(first.finishTime ?? first.modified),
+    formatLsn(first.finishLsn),
+    lastCommit === null ? 'none' : formatTimestamp(lastCommit),
+    formatLsn(end),
+    backups.map(({ name }) => name).join(','),
+  ]
+}
+
+function gapTable(gaps: readonly Gap[]): Row[] {
+  return [['TL', 'from', 'to'], ...gaps.map(gapRow)]
+}
+
+function gapRow({ timeline, from, to }: Gap): Row {
+  return [String(timeline), formatLsn(from), to === null ? '-' : formatLsn(to)]
+}
+
+/** Columns as wide as their widest cell; the first row names them. */
+function table(rows: readonly Row[]): string {
+  const cells = rows.map((row) => row.map(oneLine))
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
+  return cells
+    .map(
+      (row) =>
+        `  ${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}
+
+/** A label is what somebody wrote: it may hold anything, and must not move the cursor or begin a line. */
+function oneLine(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- these are meant
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+}
+
+function timeText(time: Date | null): string {
+  return time === null ? '-' : `${time.toISOString().slice(0, 19)}Z`
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+/** Example: 23580160 -> `22.5 MiB`. */
+export function humanBytes(count: number): string {
+  let value = count
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ''}`
+}

@@ -1,0 +1,59 @@
+/** One object that is written while its content comes, compressed and encrypted on the way. */
+import type { Archive } from '../archive/archive.ts'
+import type { WritableCodec } from '../archive/codec-name.ts'
+import type { LongPut } from '../store/object-store.ts'
+import { Pipe } from './pipe.ts'
+
+export interface UploadOptions {
+  readonly archive: Archive
+  readonly codec: WritableCodec
+  readonly long: LongPut
+  readonly signal: AbortSignal
+}
+
+/** Some lz4 blocks: more would not make anything faster, the store has its own pieces. */
+const roomBytes = 1024 * 1024
+
+export class ObjectUpload {
+  plainBytes = 0
+  storedBytes = 0
+  readonly #pipe = new Pipe(roomBytes)
+  readonly #signal: AbortSignal
+  readonly #stored: Promise<void>
+
+  constructor(key: string, { archive, codec, long, signal }: UploadOptions) {
+    this.#signal = signal
+    // Whose name it is was settled by the claim; so a put may be repeated whose answer was lost.
+    this.#stored = archive.store.put(key, this.#counted(archive.encode(codec, this.#pipe)), {
+      ifAbsent: false,
+      long,
+      signal,
+    })
+    this.#stored.catch((error: unknown) => this.#pipe.fail(error))
+  }
+
+  /** Resolves once there is room for more. The bytes must stay as they are. Rejects with what the store failed with. */
+  async write(bytes: Uint8Array): Promise<void> {
+    this.plainBytes += bytes.length
+    await this.#pipe.write(bytes, this.#signal)
+  }
+
+  /** Resolves once the object is durable. */
+  async end(): Promise<void> {
+    this.#pipe.end()
+    await this.#stored
+  }
+
+  /** Nothing is stored. Resolves once that is so. */
+  async giveUp(reason: unknown): Promise<void> {
+    this.#pipe.fail(reason)
+    await this.#stored.catch(() => undefined)
+  }
+
+  async *#counted(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    for await (const piece of bytes) {
+      this.storedBytes += piece.length
+      yield piece
+    }
+  }
+}
