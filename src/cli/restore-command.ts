@@ -14,11 +14,14 @@ export function fetchCommand(program: string, config: StoreConfig): string {
   const place = store.kind === 'folder' ? resolve(store.path) : `s3://${store.bucket}/${store.prefix}`
   const isS3 = store.kind === 's3'
   const authorities = config['s3-ca-file']
+  const key = config['encryption-key-file']
   const given: readonly (readonly [OptionName, string | undefined])[] = [
     ['store', place],
     ['s3-endpoint', isS3 ? config['s3-endpoint'] : undefined],
     ['s3-region', isS3 ? config['s3-region'] : undefined],
     ['s3-ca-file', isS3 && authorities !== undefined ? resolve(authorities) : undefined],
+    ['encryption-key-file', key === undefined ? undefined : resolve(key)],
+    ['encryption-key-transform', config['encryption-key-transform']],
   ]
   const words = given.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, shellQuoted(value)]))
   const pathStyle = isS3 ? config['s3-path-style'] : undefined
