@@ -7,12 +7,9 @@ import { backupFolder, claimPrefix, manifestKey, metadataKey } from '../../src/a
 import { readBackup } from '../../src/archive/backups.ts'
 import { identityKey } from '../../src/archive/keys.ts'
 import { formatSentinel } from '../../src/archive/sentinel.ts'
-import { type BackupOptions, type BackupResult, takeBackup } from '../../src/backup/backup.ts'
+import type { BackupOptions } from '../../src/backup/backup.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { type ErrorCode, isError, WalferryError } from '../../src/kit/errors.ts'
-import type { Log } from '../../src/kit/log.ts'
-import type { Target } from '../../src/pg/target.ts'
-import { targetOf } from '../pg/replication-server.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import {
   connect,
@@ -25,46 +22,7 @@ import {
   testVersions,
   value,
 } from '../support/postgres.ts'
-
-/** What was logged as a warning. */
-class Warnings implements Log {
-  readonly lines: string[] = []
-  warn = (message: string): void => void this.lines.push(message)
-  error = this.warn
-  info = (): void => undefined
-  debug = (): void => undefined
-}
-
-interface Taking {
-  readonly store?: MemoryStore
-  readonly change?: Partial<BackupOptions>
-  readonly target?: Partial<Target>
-  readonly signal?: AbortSignal
-}
-
-/** With the WAL, so that no receiver is needed. */
-function take(server: Cluster, taking: Taking = {}): Promise<BackupResult> {
-  const { store = new MemoryStore(), change, target, signal = deadline() } = taking
-  const options = {
-    target: targetOf(server.connection, target),
-    archive: new Archive(store),
-    codec: 'lz4' as const,
-    partBytes: 4 * megabyte,
-    uploadConcurrency: 4,
-    label: null,
-    fast: true,
-    maxRate: null,
-    verifyChecksums: true,
-    isPermanent: false,
-    withWal: true,
-    waitForWalMs: 60_000,
-    waitWhole: false,
-    switchWal: null,
-    log: new Warnings(),
-    onProgress: () => undefined,
-  }
-  return takeBackup({ ...options, ...change }, signal)
-}
+import { take, Warnings } from './taking.ts'
 
 async function runningServer(t: TestContext, version: TestVersion): Promise<Cluster> {
   const settings = { autovacuum: false, checkpoint_timeout: '1h' }
