@@ -34,7 +34,7 @@ test('files with their checksums, and the WAL that the backup needs, are read', 
   assert.equal(files.size, 968)
   assert.deepEqual(files.get('PG_VERSION'), { bytes: 3, checksum: { algorithm: 'CRC32C', hex: '8a744722' } })
   const [range] = walRanges
-  assert.deepEqual([range?.timeline, formatLsn(range?.start ?? assert.fail())], [1, '0/2000028'])
+  assert.deepEqual([range?.timeline, formatLsn(range?.start ?? assert.fail())], [1, '0/5000028'])
 })
 
 test('any changed byte, and any cut, is an error', (t) => {

@@ -53,24 +53,18 @@ test('restore_command says where in S3 the archive is, and has what only reading
     's3-path-style': false,
     's3-storage-class': 'STANDARD_IA',
     's3-ca-file': 'ca.pem',
-  }
+    'encryption-key-file': '/etc/walferry/key',
+    'encryption-key-transform': 'hex',
+  } as const
   const s3 = '--store s3://bucket/prefix --s3-endpoint https://s3.example:9000 --s3-region eu-central-1'
-  const authorities = ['--s3-ca-file', join(process.cwd(), 'ca.pem')]
-  const expected = [fetch, '<f>', '<p>', ...s3.split(' '), ...authorities, '--no-s3-path-style']
+  const files = `--s3-ca-file ${join(process.cwd(), 'ca.pem')} --encryption-key-file /etc/walferry/key`
+  const expected = [
+    fetch,
+    '<f>',
+    '<p>',
+    ...`${s3} ${files} --encryption-key-transform hex --no-s3-path-style`.split(' '),
+  ]
   assert.deepEqual(asRun(fetchCommand(fetch, config)), expected)
-})
-
-test('restore_command has the file of the key, and what is in it', () => {
-  const config = {
-    ...nothing,
-    store: parseStore('/a'),
-    'encryption-key-file': 'key',
-    'encryption-key-transform': 'hex' as const,
-  }
-  const key = ['--encryption-key-file', join(process.cwd(), 'key'), '--encryption-key-transform', 'hex']
-  assert.deepEqual(asRun(fetchCommand(fetch, config)), [fetch, '<f>', '<p>', '--store', '/a', ...key])
-  const unnamed = { ...config, 'encryption-key-file': undefined }
-  assert.deepEqual(asRun(fetchCommand(fetch, unnamed)), [fetch, '<f>', '<p>', '--store', '/a'])
 })
 
 test('primary_conninfo is read back as the same server, and holds no password', () => {
@@ -100,9 +94,9 @@ test('timelines and transactions are numbers', () => {
 
 test('the progress tells bytes, rate and time left, and no nonsense where the total is not known', () => {
   const gib = 1024 ** 3
-  assert.equal(progressText(gib, 4 * gib, 10), '1.0 GiB of 4.0 GiB, 25 %, 102.4 MiB/s, 30 s left')
-  assert.equal(progressText(100, 0, 1), '100 bytes, 100 bytes/s')
-  assert.equal(progressText(0, 100, 0), '0 bytes of 100 bytes, 0 %, 0 bytes/s')
+  assert.equal(progressText(gib, 4 * gib, 10), '1.0 GiB of 4.0 GiB (25 %), 102.4 MiB/s, 30 s left')
+  assert.equal(progressText(100, 0, 1), '0.1 KiB, 0.1 KiB/s')
+  assert.equal(progressText(0, 100, 0), '0.0 KiB of 0.1 KiB (0 %), 0.0 KiB/s')
 })
 
 const refused: readonly (readonly [args: readonly string[], said: RegExp])[] = [

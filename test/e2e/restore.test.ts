@@ -6,8 +6,6 @@ import { test, type TestContext } from 'node:test'
 import { Cluster } from '../../src/cluster/cluster.ts'
 import { giveToServer } from '../../src/cluster/server-user.ts'
 import { sleep } from '../../src/kit/abort.ts'
-import { DirectoryStore } from '../../src/store/directory.ts'
-import { takeBackup } from '../restore/taken-backup.ts'
 import {
   connect,
   deadline,
@@ -21,9 +19,8 @@ import {
 } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
-import { program, runProgram, startProgram } from '../support/walferry.ts'
-import { AssembledArchive } from './assembled-archive.ts'
-import { allRows, insert, rowsOf, type Rows } from './scenario.ts'
+import { program, runProgram, startProgram, urlOf } from '../support/walferry.ts'
+import { allRows, archiveInFolder, flushedUpTo, insert, rowsOf, type Rows } from './scenario.ts'
 
 interface Taken {
   readonly archive: string
@@ -55,18 +52,35 @@ async function takeAll(t: TestContext, version: TestVersion): Promise<Taken> {
     await client.query('CREATE TABLE t (id int PRIMARY KEY, text text) TABLESPACE one')
     await client.query('CREATE INDEX ON t (text) TABLESPACE two')
     await insert(client, 1, 2000, 'before')
-    const archive = await AssembledArchive.make(t, server, megabyte)
-    const name = await takeBackup(server, new DirectoryStore(archive.folder), megabyte)
+    const { receive, archive } = await archiveInFolder(t, server)
+    const name = await takeBackup(server, archive)
     await insert(client, 2001, 3000, 'after')
     const found = await rows(client, "SELECT oid FROM pg_tablespace WHERE spcname IN ('one', 'two') ORDER BY oid")
     const all = await allRows(client)
-    await client.end()
-    await server.stop('fast', deadline())
-    await archive.add(server, 1)
-    return { archive: archive.folder, name, oids: found.map(([oid]) => String(oid)), places, rows: all }
+    await receive.waitForShipped(await flushedUpTo(client), deadline())
+    await server.kill(deadline())
+    await receive.terminate(deadline())
+    return { archive, name, oids: found.map(([oid]) => String(oid)), places, rows: all }
   } finally {
     await client.end()
   }
+}
+
+async function takeBackup(server: Cluster, archive: string): Promise<string> {
+  const args = [
+    'backup',
+    '--url',
+    urlOf(server.connection),
+    '--store',
+    archive,
+    '--fast',
+    '--part-size',
+    '8MiB',
+    '--json',
+  ]
+  const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+  assert.equal(code, 0, stderr)
+  return JSON.parse(stdout).name
 }
 
 async function restore(folder: string, args: readonly string[]) {
