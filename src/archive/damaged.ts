@@ -20,7 +20,7 @@ function isOfBackup(key: string): boolean {
 /** An object that begins with other bytes than its extension promises. */
 export function notOfItsFormat(key: string, format: string): WalferryError {
   return new WalferryError('ARCHIVE_DAMAGED', `${key} is not in the format ${format} that its name promises`, {
-    hint: 'If WAL-G encrypts this archive (WALG_LIBSODIUM_KEY, WALG_PGP_KEY), read it with WAL-G: this version cannot.',
+    hint: 'Keep the object for a closer look. If WAL-G has encrypted it with PGP (WALG_PGP_KEY), read it with WAL-G: this version cannot.',
     fields: { key },
   })
 }
