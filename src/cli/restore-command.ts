@@ -35,6 +35,10 @@ export function cleanupCommand(program: string): string {
   return `${shellQuoted(program)} --cleanup`
 }
 
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(path)
+}
+
 /** Variables by which an archive is found and opened; what they say may be a secret, or be no file's for the server. */
 const neededVariables = /^(?:AWS_(?!SDK_)\w+|WALG_LIBSODIUM_KEY\w*|HTTPS?_PROXY)$/i
 
