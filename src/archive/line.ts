@@ -10,6 +10,8 @@ import { type Coverage, type Run, unionOf } from './coverage.ts'
 export interface Line {
   readonly timeline: number
   readonly history: TimelineHistory
+  /** False if there is no history file: a server then cannot be told to go to this timeline by its number. */
+  readonly isHistoryKnown: boolean
   readonly segmentBytes: number
   /** In order. The last one may go on; each of the others ends at a hole, and with a whole segment. */
   readonly runs: readonly LineRun[]
@@ -23,11 +25,11 @@ export interface LineRun extends Run {
   readonly beforeHole: boolean
 }
 
-/** Null if the archive has no WAL of this timeline, or does not say how it came about. */
+/** Null if the archive has no WAL of this timeline. Where its history is not known, it stands alone. */
 export function lineOf({ timelines, segmentBytes }: Coverage, timeline: number): Line | null {
   const own = timelines.find((one) => one.timeline === timeline)
-  if (own === undefined || own.history === null || own.newest === null) return null
-  const { history } = own
+  if (own === undefined || own.newest === null) return null
+  const history = own.history ?? { timeline, ancestors: [] }
   const clipped: Run[] = []
   let begin = lsnZero
   for (const { timeline: number, switchPoint } of [...history.ancestors, { timeline, switchPoint: null }]) {
@@ -43,7 +45,13 @@ export function lineOf({ timelines, segmentBytes }: Coverage, timeline: number):
     const beforeHole = at < all.length - 1 || (own.newest ?? lsnZero) > begin
     return { from, end: beforeHole ? begin : end, beforeHole }
   })
-  return { timeline, history, segmentBytes, runs: runs.filter((run) => run.from < run.end) }
+  return {
+    timeline,
+    history,
+    isHistoryKnown: own.history !== null,
+    segmentBytes,
+    runs: runs.filter((run) => run.from < run.end),
+  }
 }
 
 function clip(run: Run, from: Lsn, end: Lsn | null): Run[] {

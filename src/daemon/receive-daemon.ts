@@ -11,6 +11,7 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
+import { newestBackup } from '../archive/backups.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
 import { claimArchive } from '../archive/owner.ts'
@@ -38,8 +39,9 @@ import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
+import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
 import { setGauges } from './gauges.ts'
-import { PatientStore } from './patient-store.ts'
+import { StoreAsker } from './store-asker.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -59,6 +61,9 @@ export interface ReceiveConfig {
   readonly drainTimeoutMs: number
   readonly listen: { readonly host: string; readonly port: number } | null
 }
+
+/** Base backups by a schedule. */
+export type Backups = Pick<ScheduledOptions, 'schedule' | 'take'>
 
 type ClusterOfSpool = NonNullable<SpoolScan['identity']>
 
@@ -85,8 +90,9 @@ export class ReceiveDaemon {
   readonly #config: ReceiveConfig
   readonly #archive: Archive
   readonly #log: Log
+  readonly #backups: Backups | null
   readonly #metrics: MetricsRegistry
-  readonly #store: PatientStore
+  readonly #store: StoreAsker
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
@@ -98,12 +104,13 @@ export class ReceiveDaemon {
   #archived: ArchiveEnd | 'nothing' | null = null
   #isClaimed = false
 
-  constructor(config: ReceiveConfig, archive: Archive, log: Log) {
+  constructor(config: ReceiveConfig, archive: Archive, log: Log, backups: Backups | null) {
     this.#config = config
     this.#archive = archive
     this.#log = log
+    this.#backups = backups
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
-    this.#store = new PatientStore(log, this.#metrics)
+    this.#store = new StoreAsker(log, this.#metrics)
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
     // Every upload under way listens to it.
     setMaxListeners(0, this.#cut.signal)
@@ -152,6 +159,7 @@ export class ReceiveDaemon {
     }
     const listener = await this.#listen()
     const lookingAfter = this.#lookAfterOtherHosts()
+    const backingUp = this.#backUp(stop)
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -163,6 +171,7 @@ export class ReceiveDaemon {
     } finally {
       this.#cut.abort(new Error('stopped'))
       await lookingAfter
+      await backingUp
       await this.#pipeline?.shipping.catch(() => undefined)
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
@@ -211,6 +220,19 @@ export class ReceiveDaemon {
       log: this.#log,
     })
     await hosts.run(this.#cut.signal)
+  }
+
+  /** Until the first signal: what is drained after it is WAL alone. */
+  async #backUp(stop: AbortSignal): Promise<void> {
+    if (this.#backups === null) return
+    const end = new AbortController()
+    const onEnd = (): void => end.abort(new Error('stopped'))
+    for (const signal of [stop, this.#cut.signal]) signal.addEventListener('abort', onEnd, { once: true })
+    if (stop.aborted) onEnd()
+    const newest = (signal: AbortSignal): Promise<Date | null> => newestBackup(this.#archive.store, { signal })
+    const common = { clock: systemClock, log: this.#log, metrics: this.#metrics }
+    await runSchedule({ ...this.#backups, ...common, newest }, end.signal)
+    for (const signal of [stop, this.#cut.signal]) signal.removeEventListener('abort', onEnd)
   }
 
   #open(cluster: ClusterOfSpool, knownFrom: string): Pipeline {

@@ -14,7 +14,15 @@ import type { RecoveryWindow } from '../archive/windows.ts'
 import type { CallOptions } from '../store/object-store.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
 import type { RecordMark } from '../wal/record-mark.ts'
-import { asTimestamp, dateOf, formatTimestamp, parseTimestamp, type Timestamp, timestampOf } from '../wal/timestamp.ts'
+import {
+  asTimestamp,
+  dateOf,
+  formatForSetting,
+  formatTimestamp,
+  parseTimestamp,
+  type Timestamp,
+  timestampOf,
+} from '../wal/timestamp.ts'
 import type { RecoveryTarget } from './restore-plan.ts'
 import { unreachable } from './unreachable.ts'
 
@@ -96,7 +104,12 @@ async function aimAtTime(asked: Asked, time: Timestamp): Promise<Aim> {
       const own = { from: backup.startLsn, end: backup.finishLsn }
       const { latest } = await lookBack(asked.archive, asked.line, own, asked.options)
       if (isPast(latest)) continue
-      return { candidate, target: ['recovery_target_time', text], inclusive: asked.inclusive, notes: [] }
+      return {
+        candidate,
+        target: ['recovery_target_time', formatForSetting(time)],
+        inclusive: asked.inclusive,
+        notes: [],
+      }
     }
     const stored = asked.newestStored
     const isWithin = run.beforeHole

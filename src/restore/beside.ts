@@ -10,11 +10,23 @@ import { historyName, parseHistoryName } from '../wal/segment.ts'
 
 /** The cluster's system identifier: the first 8 bytes of global/pg_control; null where there is no such file. */
 export async function systemIdentifierBeside(dest: string): Promise<bigint | null> {
+  return (await controlBeside(dest, 0, 8))?.readBigUInt64LE() ?? null
+}
+
+/**
+ * The timeline of the last checkpoint that global/pg_control knows (checkPointCopy.ThisTimeLineID; it has had this place
+ * since PostgreSQL 11): the one on which a recovery starts. Null where there is no such file.
+ */
+export async function timelineBeside(dest: string): Promise<number | null> {
+  return (await controlBeside(dest, 48, 4))?.readUInt32LE() ?? null
+}
+
+async function controlBeside(dest: string, at: number, bytes: number): Promise<Buffer | null> {
   try {
     const file = await open(join(dirname(dest), '..', 'global', 'pg_control'), 'r')
     try {
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(8), 0, 8, 0)
-      return bytesRead < 8 ? null : buffer.readBigUInt64LE()
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, at)
+      return bytesRead < bytes ? null : buffer
     } finally {
       await file.close()
     }

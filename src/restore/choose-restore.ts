@@ -52,7 +52,7 @@ export async function planRestore(
   return {
     backup,
     settings: [
-      ['recovery_target_timeline', request.standby ? 'latest' : String(line.timeline)],
+      ['recovery_target_timeline', timelineSetting(request, line)],
       ...(target === null ? [] : [target]),
       ...(target === null || inclusive ? [] : [['recovery_target_inclusive', 'off'] as const]),
       ...(target === null ? [] : [['recovery_target_action', request.action] as const]),
@@ -67,14 +67,16 @@ function chooseLine(archive: Archive, request: RestoreRequest, { coverage, newes
   const line = lineOf(coverage, timeline)
   if (line !== null) return line
   const known = coverage.timelines.filter((one) => one.newest !== null).map((one) => one.timeline)
-  const isThere = known.includes(timeline)
-  throw new WalferryError(
-    'TARGET_UNREACHABLE',
-    isThere
-      ? `the archive has WAL of timeline ${timeline}, but not its history file`
-      : `the archive has no WAL of timeline ${timeline}`,
-    { fields: { timeline, known }, hint: `Timelines with WAL: ${known.join(', ') || 'none'}.` },
-  )
+  throw new WalferryError('TARGET_UNREACHABLE', `the archive has no WAL of timeline ${timeline}`, {
+    fields: { timeline, known },
+    hint: `Timelines with WAL: ${known.join(', ') || 'none'}.`,
+  })
+}
+
+/** To a timeline without a history file the server cannot be told to go, but it stays on the one that it starts on. */
+function timelineSetting({ standby }: RestoreRequest, { timeline, isHistoryKnown }: Line): string {
+  if (standby) return 'latest'
+  return isHistoryKnown ? String(timeline) : 'current'
 }
 
 /** Reading ahead, the server would ask for what lies in the hole before it has replayed what lies before it. */

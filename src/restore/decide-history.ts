@@ -17,14 +17,17 @@ export interface HistorySeen {
   readonly newest: number | null
   /** The newest timeline whose history file lies in pg_wal, or null. */
   readonly own: number | null
+  /** The timeline on which the server was when it wrote its last checkpoint, or null. */
+  readonly started: number | null
 }
 
 /** Throws ARCHIVE_HOLE: retryable where the file may be on its way. */
-export function decideHistory({ timeline, hasWal, newest, own }: HistorySeen): 'absent' {
+export function decideHistory({ timeline, hasWal, newest, own, started }: HistorySeen): 'absent' {
   const name = historyName(timeline)
   // The first timeline has no history, and PostgreSQL asks all the same.
   if (timeline === 1) return 'absent'
-  if (hasWal) {
+  // A server that starts on this timeline stays on it without the file, too, and takes no other for its ancestor.
+  if (hasWal && started !== timeline) {
     throw new WalferryError('ARCHIVE_HOLE', `the archive has WAL of timeline ${timeline}, but no ${name}`, {
       retryable: true,
       fields: { timeline },

@@ -2,7 +2,7 @@
 import { rename } from 'node:fs/promises'
 import { timelinesAbove } from '../archive/catalogue.ts'
 import { historyName } from '../wal/segment.ts'
-import { newestHistoryBeside } from './beside.ts'
+import { newestHistoryBeside, timelineBeside } from './beside.ts'
 import { decideHistory } from './decide-history.ts'
 import { readHistory } from '../archive/history-object.ts'
 import { backlogFor, refuseBacklog } from './refuse-backlog.ts'
@@ -22,6 +22,7 @@ export async function fetchHistory(request: FetchRequest, timeline: number, sign
     hasWal: others.some((other) => other.timeline === timeline && other.hasWal),
     newest: others.findLast((other) => other.timeline > timeline && other.historyKey !== null)?.timeline ?? null,
     own: await newestHistoryBeside(dest),
+    started: await timelineBeside(dest),
   }
   if (seen.hasWal || seen.newest !== null) {
     // It may have come before what needs it did, and after we had looked for it.

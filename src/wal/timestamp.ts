@@ -31,6 +31,14 @@ export function formatTimestamp(timestamp: Timestamp): string {
   return `${dateOf(timestamp).toISOString().slice(0, 19)}.${String(inSecond).padStart(6, '0')}Z`
 }
 
+/**
+ * As a server takes it in its settings: `2026-01-31 12:00:00.123456+00`. It reads them before it knows any name of a zone,
+ * `Z` included.
+ */
+export function formatForSetting(timestamp: Timestamp): string {
+  return formatTimestamp(timestamp).replace('T', ' ').replace('Z', '+00')
+}
+
 /** Reads ISO 8601 with a zone, `2026-01-31T12:00:00.123456+01:00` or `2026-01-31 11:00Z`. Throws BAD_INPUT. */
 export function parseTimestamp(text: string): Timestamp {
   const match =

@@ -57,6 +57,10 @@ async function ask(data: DataFolder, name: string, options: readonly string[], e
   return finished
 }
 
+function given(key: string): Readonly<Record<string, string>> {
+  return { WALG_LIBSODIUM_KEY: key, WALG_LIBSODIUM_KEY_TRANSFORM: 'hex' }
+}
+
 describe('the exit code of walferry-fetch', () => {
   test('is 0 for what was served, 1 for what is absent, and told on standard error for all else', async (t) => {
     const store = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
@@ -131,10 +135,6 @@ describe('the exit code of walferry-fetch', () => {
     const encrypted = await usualArchive(new EncryptionKey(Buffer.from(key, 'hex')))
     const store = ['--store', await inFolder(t, encrypted), ...atOnce]
     const plain = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
-    const given = (text: string): Record<string, string> => ({
-      WALG_LIBSODIUM_KEY: text,
-      WALG_LIBSODIUM_KEY_TRANSFORM: 'hex',
-    })
     const data = await DataFolder.make(t, systemIdentifier)
     for (const [name, code] of [
       [whole, 0],

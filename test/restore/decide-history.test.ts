@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { isError, type WalferryError } from '../../src/kit/errors.ts'
 import { decideHistory, type HistorySeen } from '../../src/restore/decide-history.ts'
 
-const nothing: HistorySeen = { timeline: 3, hasWal: false, newest: null, own: null }
+const nothing: HistorySeen = { timeline: 3, hasWal: false, newest: null, own: null, started: null }
 
 const table: readonly { readonly seen: string; readonly change: Partial<HistorySeen>; readonly decision: string }[] = [
   { seen: 'nothing', change: {}, decision: 'absent' },
@@ -11,6 +11,17 @@ const table: readonly { readonly seen: string; readonly change: Partial<HistoryS
   {
     seen: 'WAL of the timeline, and a newer one in pg_wal',
     change: { hasWal: true, own: 7 },
+    decision: 'ARCHIVE_HOLE',
+  },
+  { seen: 'WAL of the timeline, on which the server starts', change: { hasWal: true, started: 3 }, decision: 'absent' },
+  {
+    seen: 'WAL of the timeline, where the server starts on another',
+    change: { hasWal: true, started: 2 },
+    decision: 'ARCHIVE_HOLE',
+  },
+  {
+    seen: 'WAL of the timeline, on which the server starts, and a newer history file',
+    change: { hasWal: true, started: 3, newest: 7 },
     decision: 'ARCHIVE_HOLE',
   },
   { seen: 'a newer history file', change: { newest: 7 }, decision: 'ARCHIVE_HOLE' },

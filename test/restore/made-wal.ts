@@ -15,6 +15,10 @@ const crcOffset = 20
 const heapResourceManager = 10
 const xlogResourceManager = 0
 const switchInfo = 0x40
+const restorePointInfo = 0x70
+const transactionManager = 1
+const abortInfo = 0x20
+const shortData = 255
 const mostSegments = 8
 
 export interface MadeWalOptions {
@@ -57,6 +61,28 @@ export class MadeWal {
     return this
   }
 
+  /** The commit of a transaction. `time` is in microseconds since 2000. */
+  commit(xid: number, time: bigint): this {
+    this.#write(transactionManager, 0, Buffer.concat([Buffer.from([shortData, 8]), int64(time)]), xid)
+    return this
+  }
+
+  abort(xid: number, time: bigint): this {
+    this.#write(transactionManager, abortInfo, Buffer.concat([Buffer.from([shortData, 8]), int64(time)]), xid)
+    return this
+  }
+
+  restorePoint(name: string, time: bigint): this {
+    const padded = Buffer.alloc(64)
+    padded.write(name)
+    this.#write(
+      xlogResourceManager,
+      restorePointInfo,
+      Buffer.concat([Buffer.from([shortData, 72]), int64(time), padded]),
+    )
+    return this
+  }
+
   /** An XLOG_SWITCH, and zeros up to the segment's end. */
   switch(): this {
     this.#write(xlogResourceManager, switchInfo, Buffer.alloc(0))
@@ -80,9 +106,10 @@ export class MadeWal {
     return Buffer.from(this.#bytes.subarray(from, from + segmentBytes))
   }
 
-  #write(resourceManager: number, info: number, data: Buffer): void {
+  #write(resourceManager: number, info: number, data: Buffer, xid = 0): void {
     const record = Buffer.alloc(recordHeaderBytes + data.length)
     record.writeUInt32LE(record.length, 0)
+    record.writeUInt32LE(xid, 4)
     record.writeBigUInt64LE(BigInt(this.#previous), 8)
     record.writeUInt8(info, 16)
     record.writeUInt8(resourceManager, 17)
@@ -120,4 +147,10 @@ export class MadeWal {
   #offset(): number {
     return this.#at - this.firstSegno * segmentBytes
   }
+}
+
+function int64(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigInt64LE(value)
+  return bytes
 }

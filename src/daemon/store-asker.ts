@@ -15,7 +15,7 @@ const final: readonly ErrorCode[] = [
   'ENCRYPTION_KEY',
 ]
 
-export class PatientStore {
+export class StoreAsker {
   readonly #log: Log
   readonly #metrics: Metrics
   #problem: WalferryError | null = null

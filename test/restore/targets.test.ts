@@ -1,0 +1,240 @@
+/**
+ * Recovery targets on real servers: what is planned from the archive alone leads a server to the row just before the
+ * target, and not to the row just after it.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Archive } from '../../src/archive/archive.ts'
+import { planRestore } from '../../src/restore/choose-restore.ts'
+import type { RecoveryTarget, RestorePlan, RestoreRequest } from '../../src/restore/restore-plan.ts'
+import { DirectoryStore } from '../../src/store/directory.ts'
+import { formatLsn, type Lsn, parseLsn, plus } from '../../src/wal/lsn.ts'
+import { segmentName, segnoBefore, segnoOf } from '../../src/wal/segment.ts'
+import { formatTimestamp, parseTimestamp, asTimestamp } from '../../src/wal/timestamp.ts'
+import type { Cluster } from '../../src/cluster/cluster.ts'
+import {
+  connect,
+  copyCluster,
+  deadline,
+  discardCluster,
+  makeCluster,
+  megabyte,
+  testVersions,
+  value,
+  rows,
+} from '../support/postgres.ts'
+import { program, runFetch, runProgram, startReceive } from '../support/walferry.ts'
+import { serverFolder, tempFolder } from '../support/temp.ts'
+import { type HotCopy, hotCopy } from './hot-copy.ts'
+import { join } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import type pg from 'pg'
+
+/** What was true right after the row was committed. */
+interface Committed {
+  readonly id: number
+  readonly xid: string
+  readonly time: string
+  /** The end of the commit's record, and so the begin of the next one. */
+  readonly lsn: Lsn
+}
+
+async function commit(client: pg.Client, id: number): Promise<Committed> {
+  const [[xid] = []] = await rows(client, `INSERT INTO t VALUES (${id}) RETURNING pg_current_xact_id()::xid`)
+  const [[time] = []] = await rows(
+    client,
+    `SELECT to_char(pg_xact_commit_timestamp('${xid}'::xid) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`,
+  )
+  return {
+    id,
+    xid: xid ?? '',
+    time: time ?? '',
+    lsn: parseLsn(await value(client, 'SELECT pg_current_wal_flush_lsn()')),
+  }
+}
+
+interface Listed {
+  readonly backups: readonly { readonly name: string; readonly usable: boolean }[]
+  readonly windows: readonly {
+    readonly lastCommit: string | null
+    readonly coveredUntil: string
+    readonly backups: readonly string[]
+  }[]
+  readonly gaps: readonly unknown[]
+}
+
+async function list(store: string): Promise<Listed> {
+  const { code, stdout, stderr } = await runProgram(program('walferry'), ['list', '--json', '--store', store], {
+    signal: deadline(),
+  })
+  assert.equal(code, 0, stderr)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what list has just written
+  return JSON.parse(stdout) as Listed
+}
+
+const asked: Omit<RestoreRequest, 'target'> = {
+  backup: null,
+  inclusive: true,
+  timeline: 'latest',
+  action: 'promote',
+  standby: false,
+}
+
+/** Lets a copy recover with the plan's settings, and returns its rows. */
+async function recoveredIds(backups: readonly HotCopy[], served: string, plan: RestorePlan): Promise<number[]> {
+  const source = backups.find(({ name }) => name === plan.backup.name)
+  assert.ok(source !== undefined, plan.backup.name)
+  const cluster = await copyCluster(source.copy)
+  try {
+    const command = `cp '${served}/%f' '%p'`
+    await cluster.setRecovery('recovery', { ...Object.fromEntries(plan.settings), restore_command: command })
+    await cluster.start(deadline())
+    await cluster.waitForPromotion(deadline())
+    return await idsOf(cluster)
+  } finally {
+    await discardCluster(cluster)
+  }
+}
+
+async function idsOf(cluster: Cluster): Promise<number[]> {
+  const client = await connect(cluster)
+  try {
+    return (await rows(client, 'SELECT id FROM t ORDER BY id')).map(([id]) => Number(id))
+  } finally {
+    await client.end()
+  }
+}
+
+function time(text: string): RecoveryTarget {
+  return { kind: 'time', time: new Date(text), text }
+}
+
+for (const version of await testVersions()) {
+  test(`each kind of target: the row before is there, the row after is not (PostgreSQL ${version.major})`, async (t) => {
+    const settings = { autovacuum: false, track_commit_timestamp: true, checkpoint_timeout: '1h' }
+    const server = await makeCluster({ version, segmentBytes: megabyte, settings })
+    t.after(() => discardCluster(server))
+    await server.start(deadline())
+    const client = await connect(server)
+    t.after(() => client.end())
+    const folder = await tempFolder(t)
+    const place = join(folder, 'archive')
+    await mkdir(place)
+    const store = new DirectoryStore(place)
+    const archive = new Archive(store)
+    const receive = startReceive(t, {
+      server: server.connection,
+      store: place,
+      spool: join(folder, 'spool'),
+      args: ['--ship-interval', '0'],
+    })
+    await receive.waitForReady(deadline())
+
+    await client.query('CREATE TABLE t (id int)')
+    const first = await commit(client, 1)
+    const a = await hotCopy(t, server, store, megabyte)
+    const second = await commit(client, 2)
+    await receive.waitForShipped(second.lsn, deadline())
+    const early = await list(place)
+    assert.deepEqual(
+      early.windows.map(({ lastCommit, backups }) => ({ lastCommit, backups })),
+      [{ lastCommit: second.time, backups: [a.name] }],
+    )
+    const third = await commit(client, 3)
+    const b = await hotCopy(t, server, store, megabyte)
+    const backups = [a, b]
+    const fourth = await commit(client, 4)
+    await client.query("SELECT pg_create_restore_point('between')")
+    await client.query('SELECT pg_switch_wal()')
+    const fifth = await commit(client, 5)
+    await client.query('CREATE TABLE later (id int)')
+    const last = await commit(client, 6)
+    await client.query('CHECKPOINT')
+    const end = parseLsn(await value(client, 'SELECT pg_current_wal_flush_lsn()'))
+    await receive.waitForShipped(end, deadline())
+    // From here on the archive stays as it is.
+    assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null }, receive.stderr)
+
+    await t.test('the window moves with what is shipped, and says the last commit to the microsecond', async () => {
+      const late = await list(place)
+      const [window] = late.windows
+      assert.equal(window?.lastCommit, last.time)
+      assert.deepEqual(window?.backups, [a.name, b.name])
+      assert.ok(parseLsn(window?.coveredUntil ?? '') >= end)
+      assert.ok(parseLsn(early.windows[0]?.coveredUntil ?? '') >= second.lsn)
+      assert.deepEqual(late.gaps, [])
+    })
+
+    const shippedEnd = parseLsn((await list(place)).windows[0]?.coveredUntil ?? '')
+    // What the archive serves, fetched once: a server would start the program for each file of each recovery.
+    const served = await serverFolder(t)
+    for (let segno = segnoOf(a.sentinel.startLsn, megabyte); segno <= segnoBefore(shippedEnd, megabyte); segno++) {
+      const name = segmentName({ timeline: 1, segno }, megabyte)
+      const args = [name, join(served, name), '--store', place]
+      const { code, stderr } = await runFetch(args, { signal: deadline() })
+      assert.equal(code, 0, stderr)
+    }
+
+    const plan = async (target: RecoveryTarget | null, more: Partial<RestoreRequest> = {}): Promise<RestorePlan> =>
+      await planRestore(archive, { ...asked, ...more, target }, { signal: deadline() })
+    const cases: readonly {
+      readonly name: string
+      readonly target: RecoveryTarget | null
+      readonly more?: Partial<RestoreRequest>
+      readonly from: HotCopy
+      readonly ids: readonly number[]
+    }[] = [
+      { name: 'no target', target: null, from: b, ids: [1, 2, 3, 4, 5, 6] },
+      { name: 'immediate', target: { kind: 'immediate' }, from: b, ids: [1, 2, 3] },
+      { name: 'the time of a commit', target: time(fourth.time), from: b, ids: [1, 2, 3, 4] },
+      { name: 'the same, exclusive', target: time(fourth.time), more: { inclusive: false }, from: b, ids: [1, 2, 3] },
+      { name: 'a time before the last backup', target: time(second.time), from: a, ids: [1, 2] },
+      {
+        name: 'a time after the last commit',
+        target: time(formatTimestamp(asTimestamp(parseTimestamp(last.time) + 1n))),
+        from: b,
+        ids: [1, 2, 3, 4, 5, 6],
+      },
+      { name: 'a position', target: { kind: 'lsn', lsn: fourth.lsn }, from: b, ids: [1, 2, 3, 4] },
+      { name: 'the end of the last record', target: { kind: 'lsn', lsn: end }, from: b, ids: [1, 2, 3, 4, 5, 6] },
+      { name: 'a transaction', target: { kind: 'xid', xid: fourth.xid }, from: b, ids: [1, 2, 3, 4] },
+      {
+        name: 'the same, exclusive',
+        target: { kind: 'xid', xid: fourth.xid },
+        more: { inclusive: false },
+        from: b,
+        ids: [1, 2, 3],
+      },
+      { name: 'a restore point', target: { kind: 'name', name: 'between' }, from: b, ids: [1, 2, 3, 4] },
+      { name: 'a transaction before the last backup', target: { kind: 'xid', xid: second.xid }, from: a, ids: [1, 2] },
+    ]
+    for (const { name, target, more = {}, from, ids } of cases) {
+      await t.test(`${name}${target?.kind === 'xid' ? ' (xid)' : ''}`, async () => {
+        const planned = await plan(target, more)
+        assert.equal(planned.backup.name, from.name)
+        assert.deepEqual(await recoveredIds(backups, served, planned), ids, JSON.stringify(planned.settings))
+      })
+    }
+
+    const refused: readonly { readonly name: string; readonly target: RecoveryTarget }[] = [
+      { name: 'a time before the first backup', target: time(first.time) },
+      { name: 'a time to come', target: time('2999-01-01T00:00:00Z') },
+      { name: 'a position before the end of the first backup', target: { kind: 'lsn', lsn: a.sentinel.startLsn } },
+      { name: 'a position that was not shipped', target: { kind: 'lsn', lsn: plus(end, megabyte) } },
+      { name: 'a transaction before the first backup', target: { kind: 'xid', xid: first.xid } },
+      { name: 'a restore point that was never made', target: { kind: 'name', name: 'elsewhere' } },
+    ]
+    for (const { name, target } of refused) {
+      await t.test(`${name} is refused, with what can be reached`, async () => {
+        await assert.rejects(plan(target), (error: { code?: string; hint?: string }) => {
+          assert.equal(error.code, 'TARGET_UNREACHABLE')
+          assert.ok(error.hint?.includes(last.time), error.hint)
+          assert.ok(error.hint?.includes(formatLsn(a.sentinel.finishLsn)), error.hint)
+          return true
+        })
+      })
+    }
+    void third
+    void fifth
+  })
+}
