@@ -39,7 +39,7 @@ const runner = spawn(process.execPath, args, { stdio: 'inherit', env: { ...proce
 const [code] = await once(runner, 'exit')
 let left = await leftovers(folder)
 // A background process that looks every now and then whether it is still needed is no leak.
-for (const endMs = Date.now() + 5000; left.length > 0 && Date.now() < endMs; left = await leftovers(folder))
+for (const endMs = Date.now() + 30_000; left.length > 0 && Date.now() < endMs; left = await leftovers(folder))
   await sleep(50)
 for (const one of left) process.stderr.write(`leaked: ${one}\n`)
 await rm(folder, { recursive: true, force: true })

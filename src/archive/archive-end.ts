@@ -1,8 +1,9 @@
-import { parseHistory, type TimelineHistory } from '../wal/history.ts'
+import type { TimelineHistory } from '../wal/history.ts'
 import type { Place } from '../wal/place.ts'
 import type { Archive } from './archive.ts'
 import { type ArchivedRun, archivedUpTo, type SegmentOptions, timelinesAbove } from './catalogue.ts'
 import { listGaps } from './gaps.ts'
+import { readHistory } from './history-object.ts'
 
 /** The furthest place that the archive reaches without a hole, but for the gaps that were noticed. */
 export interface ArchiveEnd {
@@ -12,8 +13,6 @@ export interface ArchiveEnd {
   readonly hole: ArchivedRun['hole']
 }
 
-const largestHistoryBytes = 1024 * 1024
-
 /** On the newest timeline that has WAL. Null if there is none. */
 export async function archiveEnd(archive: Archive, options: SegmentOptions): Promise<ArchiveEnd | null> {
   const { store } = archive
@@ -21,8 +20,8 @@ export async function archiveEnd(archive: Archive, options: SegmentOptions): Pro
   for (const { timeline, historyKey } of timelines.filter((one) => one.hasWal).toReversed()) {
     const run = await archivedUpTo(store, timeline, { ...options, gaps })
     if (run === null) continue
-    const content = historyKey === null ? null : await archive.readSmall(historyKey, largestHistoryBytes, options)
-    const line = content === null ? null : parseHistory(timeline, content)
+    const read = historyKey === null ? null : await readHistory(archive, timeline, historyKey, options.signal)
+    const line = read?.history ?? null
     return { place: { timeline, lsn: run.end }, line, hole: run.hole }
   }
   return null

@@ -52,6 +52,15 @@ export async function listBackups(store: ObjectStore, options: CallOptions): Pro
   return found
 }
 
+/** When the newest backup was completed, by the store's clock; null if there is none. */
+export async function newestBackup(store: ObjectStore, options: CallOptions): Promise<Date | null> {
+  let newest: Date | null = null
+  for await (const { info } of listSentinels(store, options)) {
+    if (newest === null || info.modified > newest) newest = info.modified
+  }
+  return newest
+}
+
 /** Null if there is no backup of that name. Rejects ARCHIVE_DAMAGED for a sentinel that cannot be read. */
 export async function readBackup(store: ObjectStore, name: string, options: CallOptions): Promise<Backup | null> {
   const info = await store.head(sentinelKey(name), options)

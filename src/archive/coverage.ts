@@ -6,11 +6,12 @@
  * is there.
  */
 import type { CallOptions, ObjectInfo } from '../store/object-store.ts'
-import { firstTimeline, parseHistory, type TimelineHistory } from '../wal/history.ts'
+import { firstTimeline, type TimelineHistory } from '../wal/history.ts'
 import { type Lsn, laterOf, plus } from '../wal/lsn.ts'
 import { parseSegmentName, segmentStart } from '../wal/segment.ts'
 import type { Archive } from './archive.ts'
 import { damaged } from './damaged.ts'
+import { readHistory } from './history-object.ts'
 import { parseChunkKey, parseWalKey, segmentOfKey, tailPrefix, walFolder } from './keys.ts'
 import { type Chunk, planTail } from './tail.ts'
 
@@ -44,8 +45,6 @@ export interface SegmentBytes extends CallOptions {
   readonly segmentBytes: number
 }
 
-const largestHistoryBytes = 1024 * 1024
-
 /**
  * One listing of all segments, one of all chunks, and a request for each history file. Rejects ARCHIVE_DAMAGED for one
  * that cannot be read, and BAD_INPUT for a segment of another size.
@@ -57,19 +56,19 @@ export async function readCoverage(archive: Archive, { segmentBytes, signal }: S
   for await (const info of archive.store.list({ prefix: walFolder, signal })) tally.addWal(info)
   const timelines: TimelineCoverage[] = []
   for (const { historyKey, ...found } of tally.end()) {
-    timelines.push({ ...found, history: await readHistory(archive, found.timeline, historyKey, signal) })
+    timelines.push({ ...found, history: await lineOf(archive, found.timeline, historyKey, signal) })
   }
   return { segmentBytes, timelines }
 }
 
-async function readHistory(
+async function lineOf(
   archive: Archive,
   timeline: number,
   key: string | null,
   signal: AbortSignal,
 ): Promise<TimelineHistory | null> {
   if (timeline === 1) return firstTimeline
-  return key === null ? null : parseHistory(timeline, await archive.readSmall(key, largestHistoryBytes, { signal }))
+  return key === null ? null : (await readHistory(archive, timeline, key, signal)).history
 }
 
 export type Tallied = Omit<TimelineCoverage, 'history'> & { readonly historyKey: string | null }

@@ -13,6 +13,8 @@
  *     walferry_001/check-0b8f6c1e-3d0f-4c3e-9a53-6f0f3c9d2b11           what `check` writes, and deletes again
  *     walferry_001/partial/00000001-00000000-0000002a-0123456789ab.lz4  a second, other .partial of that name
  *
+ * What is encrypted has the same name as what is not. JSON never is.
+ *
  * Two traps of `wal-g delete` and `wal-g wal-show` shape them: any `<24 HEX>.<one extension>` in `wal_005/` counts as a
  * segment, so nothing else may look like one; and any key below the whole prefix that holds 24 upper-case hexadecimal
  * digits in a row is deleted once they sort low enough. Decimal digits count, so walferry's names are cut by dashes.

@@ -70,6 +70,8 @@ export interface BackupResult extends Sentinel {
 const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 /** An outage of the store of this length is bridged: longer, and the server's connection stands still for too long. */
 const retryForMs = 120_000
+/** Of 16 MiB each: more would break the promise of 256 MB in all. */
+const mostPiecesAtOnce = 8
 const defaultLabel = 'walferry base backup'
 
 /**
@@ -158,7 +160,7 @@ class Run {
     await this.#claim(segment, signal)
     log.info('the base backup has begun', { name, start: formatLsn(start.lsn), timeline: start.timeline })
     const { archive, codec, uploadConcurrency } = this.#options
-    const long: LongPut = { piecesAtOnce: uploadConcurrency, retryForMs }
+    const long: LongPut = { piecesAtOnce: Math.min(mostPiecesAtOnce, uploadConcurrency), retryForMs }
     const objects = new StoredObjects(name, segment, { archive, codec, long, signal })
     try {
       await this.#ownWal?.begin(start, (error) => this.#cut.abort(error), signal)

@@ -1,11 +1,10 @@
 import type { Archive } from '../archive/archive.ts'
 import { timelinesAbove } from '../archive/catalogue.ts'
+import { readHistory } from '../archive/history-object.ts'
 import { WalferryError } from '../kit/errors.ts'
 import type { CallOptions } from '../store/object-store.ts'
-import { leavesAt, parseHistory } from '../wal/history.ts'
+import { leavesAt } from '../wal/history.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
-
-const largestHistoryBytes = 1024 * 1024
 
 /**
  * Refuses a server that has gone on with a timeline behind the place where the archive's line has left it: an old primary
@@ -19,8 +18,8 @@ export async function refuseLeftBranch(
 ): Promise<void> {
   for (const newer of await timelinesAbove(archive.store, timeline, options)) {
     if (newer.historyKey === null || !newer.hasWal) continue
-    const content = await archive.readSmall(newer.historyKey, largestHistoryBytes, options)
-    const left = leavesAt(parseHistory(newer.timeline, content), timeline)
+    const { history } = await readHistory(archive, newer.timeline, newer.historyKey, options.signal)
+    const left = leavesAt(history, timeline)
     if (left === null || left >= upTo) continue
     throw new WalferryError(
       'SERVER_TIMELINE',

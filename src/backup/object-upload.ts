@@ -1,4 +1,4 @@
-/** One object that is written while its content comes, compressed (and encrypted) on the way. */
+/** One object that is written while its content comes, compressed and encrypted on the way. */
 import type { Archive } from '../archive/archive.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import type { LongPut } from '../store/object-store.ts'
@@ -24,8 +24,11 @@ export class ObjectUpload {
   constructor(key: string, { archive, codec, long, signal }: UploadOptions) {
     this.#signal = signal
     // Whose name it is was settled by the claim; so a put may be repeated whose answer was lost.
-    const bytes = this.#counted(archive.encode(codec, this.#pipe))
-    this.#stored = archive.store.put(key, bytes, { ifAbsent: false, long, signal })
+    this.#stored = archive.store.put(key, this.#counted(archive.encode(codec, this.#pipe)), {
+      ifAbsent: false,
+      long,
+      signal,
+    })
     this.#stored.catch((error: unknown) => this.#pipe.fail(error))
   }
 

@@ -174,6 +174,7 @@ class Demo {
       config,
       this.#archive.archive,
       openLog('warn', 'text', (line) => said.push(line)),
+      null,
     )
   }
 

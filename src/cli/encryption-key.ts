@@ -17,6 +17,7 @@ interface Written {
 
 const inline = 'WALG_LIBSODIUM_KEY'
 const path = 'WALG_LIBSODIUM_KEY_PATH'
+const transformVariable = 'WALG_LIBSODIUM_KEY_TRANSFORM'
 const howToMake =
   'Make one with: (umask 077; openssl rand -hex 32 > FILE), and name it with --encryption-key-file FILE --encryption-key-transform hex.'
 
@@ -26,7 +27,10 @@ export async function readEncryptionKey(
   env: Variables,
 ): Promise<EncryptionKey | null> {
   const written = await findKey(config['encryption-key-file'], env)
-  if (written === null) return null
+  if (written === null) {
+    if (config['encryption-key-transform'] !== undefined) throw missing()
+    return null
+  }
   const { text, from } = written
   const transform = config['encryption-key-transform'] ?? unsaidTransform(text)
   if (transform === null) {
@@ -37,11 +41,17 @@ export async function readEncryptionKey(
   try {
     return parseKey(text, transform)
   } catch (error) {
-    const how = `read as ${transform}`
-    throw refused(from, `${describe(error)} (${how})`, {
+    throw refused(from, `${describe(error)} (read as ${transform})`, {
       hint: `--encryption-key-transform says how the key is written: hex, base64 or none. ${howToMake}`,
     })
   }
+}
+
+/** Somebody meant to encrypt: to go on without would put what is secret into the store. */
+function missing(): WalferryError {
+  return refused('--encryption-key-transform', 'it says how a key is written, and no key was given', {
+    hint: `Name its file with --encryption-key-file, or unset ${transformVariable}.`,
+  })
 }
 
 async function findKey(file: string | undefined, env: Variables): Promise<Written | null> {

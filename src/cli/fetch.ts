@@ -6,6 +6,7 @@ import { describe, type ErrorCode, isError } from '../kit/errors.ts'
 import { isStandbyBeside } from '../restore/beside.ts'
 import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
+import { noteUnanswered, unansweredBefore } from '../restore/unanswered.ts'
 import { readFetchArguments } from './fetch-arguments.ts'
 import { openArchive } from './open-store.ts'
 import { report } from './report.ts'
@@ -21,11 +22,18 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   let debug = false
   let absentInstead: readonly ErrorCode[] = []
   let archive: Archive | null = null
+  let asked: { readonly name: string; readonly dest: string } | null = null
   try {
     const { name, dest, config } = await readFetchArguments(args)
+    asked = { name, dest }
     debug = config['log-level'] === 'debug'
     const standby = config.standby ?? (await isStandbyBeside(dest))
     absentInstead = absentFor(standby, config['on-outage'])
+    const unanswered = await unansweredBefore(asked)
+    if (unanswered !== null) {
+      say(`${name}: answering "not there", until the server has been answered for ${unanswered}`)
+      return absentCode
+    }
     archive = await openArchive(config)
     const fetched = await fetchFile(
       {
@@ -59,14 +67,24 @@ export async function runFetch(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (stopped.exitCode !== null) return stopped.exitCode
     report(error, debug)
-    if (isError(error) && absentInstead.includes(error.code)) {
-      say('answering "not there", as a standby or --on-outage wants it')
-      return absentCode
-    }
-    return exitCodeOf(error)
+    const mayBeAbsent = isError(error) && absentInstead.includes(error.code)
+    if (!mayBeAbsent || asked === null || !(await isNoted(asked))) return exitCodeOf(error)
+    say('answering "not there", as a standby or --on-outage wants it')
+    return absentCode
   } finally {
     archive?.store.close()
     stopped.dispose()
+  }
+}
+
+/** Without the note the server could get the segment of a timeline that its line has left. */
+async function isNoted(asked: { readonly name: string; readonly dest: string }): Promise<boolean> {
+  try {
+    await noteUnanswered(asked)
+    return true
+  } catch (error) {
+    report(error, false)
+    return false
   }
 }
 

@@ -354,10 +354,16 @@ export const options = {
   },
   'upload-concurrency': {
     group: 'Store',
-    help: 'Whole segments that are uploaded at once; of a base backup, pieces of 16 MiB.',
+    help: 'Whole segments that are uploaded at once; of a base backup, pieces of 16 MiB, 8 at most.',
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
     fallback: '4',
+  },
+  'backup-schedule': {
+    group: 'Backup',
+    help: 'Take base backups by a crontab\'s five fields, in the local time zone: "0 3 * * *" is each night at three.',
+    schema: v.pipe(v.string(), v.regex(/^\s*\S+(?:\s+\S+){4}\s*$/, 'five fields as in a crontab, such as "0 3 * * *"')),
+    value: 'CRON',
   },
   'part-size': {
     group: 'Backup',

@@ -1,8 +1,11 @@
 /** `walferry receive`: from configuration to a running daemon, or to one slot command; and from signals to its end. */
 import { resolve } from 'node:path'
 import { refuseUnwritable } from '../archive/codec-support.ts'
+import type { Archive } from '../archive/archive.ts'
+import { type BackupResult, takeBackup } from '../backup/backup.ts'
+import { parseSchedule } from '../daemon/backup-schedule.ts'
 import { openLog } from '../daemon/log.ts'
-import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
+import { type Backups, ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Target } from '../pg/target.ts'
@@ -70,6 +73,33 @@ function logOf(config: LogConfig): Log {
   return openLog(levelOf(config), config['log-format'], (line) => process.stderr.write(line))
 }
 
+/** What the daemon's backups are like. Their WAL comes by the receiver, and their pieces are not many: capture goes first. */
+function scheduledBackups(text: string, config: ReceiveConfig, target: Target, archive: Archive, log: Log): Backups {
+  const take = (signal: AbortSignal): Promise<BackupResult> =>
+    takeBackup(
+      {
+        target,
+        archive,
+        codec: config.compression,
+        partBytes: config['part-size'],
+        uploadConcurrency: Math.min(2, config['upload-concurrency']),
+        label: config.label ?? null,
+        fast: config.fast,
+        maxRate: config['max-rate'] ?? null,
+        verifyChecksums: config['verify-checksums'],
+        isPermanent: false,
+        withWal: false,
+        waitForWalMs: config['wait-for-wal'],
+        waitWhole: false,
+        switchWal: null,
+        log,
+        onProgress: () => undefined,
+      },
+      signal,
+    )
+  return { schedule: parseSchedule(text), take }
+}
+
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
   const archive = await openArchive(config, log)
   const daemon = new ReceiveDaemon(
@@ -93,6 +123,9 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
     },
     archive,
     log,
+    config['backup-schedule'] === undefined
+      ? null
+      : scheduledBackups(config['backup-schedule'], config, target, archive, log),
   )
   const stop = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => {

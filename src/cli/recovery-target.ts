@@ -1,4 +1,5 @@
 /** How people write a recovery target. */
+import { dateOf, parseTimestamp } from '../wal/timestamp.ts'
 
 export interface TargetTime {
   readonly time: Date
@@ -6,17 +7,9 @@ export interface TargetTime {
   readonly text: string
 }
 
-/** `2026-11-20T10:42:23.478944Z`, `2026-11-20 11:42+01`: without a zone it would depend on who reads it. Throws. */
+/** Without a zone it would depend on who reads it. Throws. */
 export function parseTargetTime(text: string): TargetTime {
-  const match = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,6})?(?:(Z)|([+-]\d\d)(?::?(\d\d))?)$/i.exec(
-    text.trim(),
-  )
-  if (match === null) throw new Error('not a time')
-  const [, day, minutes, seconds = ':00', fraction = '', utc, zoneHours = '+00', zoneMinutes = '00'] = match
-  const zone = utc === undefined ? `${zoneHours}:${zoneMinutes}` : 'Z'
-  const time = new Date(`${day}T${minutes}${seconds}${fraction.slice(0, 4)}${zone}`)
-  if (Number.isNaN(time.getTime())) throw new Error('not a time')
-  return { time, text: text.trim() }
+  return { time: dateOf(parseTimestamp(text)), text: text.trim() }
 }
 
 /** Throws. */

@@ -1,5 +1,5 @@
 /** How far a restore is, as one line on a terminal that is drawn anew; nothing elsewhere. */
-import { sizeOf } from './size.ts'
+import { formatBytes, formatSeconds } from './backup-screen.ts'
 
 const frameMs = 200
 
@@ -27,11 +27,11 @@ export class RestoreProgress {
   }
 }
 
-/** `1.2 GiB of 10.0 GiB, 12 %, 210.0 MiB/s, 43 s left`. `total` is what the backup says of itself, 0 if it does not. */
+/** `1.2 GiB of 10.0 GiB (12 %), 210.0 MiB/s, 43 s left`. `total` is what the backup says of itself, 0 if it does not. */
 export function progressText(bytes: number, total: number, seconds: number): string {
   const rate = seconds > 0 ? bytes / seconds : 0
-  const speed = `${sizeOf(rate)}/s`
-  if (bytes > total) return `${sizeOf(bytes)}, ${speed}`
-  const left = rate > 0 ? `, ${Math.ceil((total - bytes) / rate)} s left` : ''
-  return `${sizeOf(bytes)} of ${sizeOf(total)}, ${Math.floor((bytes / total) * 100)} %, ${speed}${left}`
+  const speed = `${formatBytes(rate)}/s`
+  if (bytes > total) return `${formatBytes(bytes)}, ${speed}`
+  const left = rate > 0 ? `, ${formatSeconds((total - bytes) / rate)} left` : ''
+  return `${formatBytes(bytes)} of ${formatBytes(total)} (${Math.floor((bytes / total) * 100)} %), ${speed}${left}`
 }

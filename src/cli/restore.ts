@@ -14,7 +14,7 @@ import { openArchive } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
 import { primaryConninfo } from './primary-conninfo.ts'
 import { report, warn } from './report.ts'
-import { cleanupCommand, fetchCommand } from './restore-command.ts'
+import { cleanupCommand, fetchCommand, variablesFor } from './restore-command.ts'
 import { restoreOptions } from './restore-options.ts'
 import { RestoreProgress } from './restore-progress.ts'
 import { tellJson, tellText } from './tell-restored.ts'
@@ -66,7 +66,8 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     }
     const restored = await restoreFiles(archive, plan, job, { signal: stop.signal })
     progress.clear()
-    process.stdout.write(config.json ? tellJson(plan, restored) : tellText(plan, restored))
+    const told = { ...restored, backup: plan.backup, variables: variablesFor(config, process.env) }
+    process.stdout.write(config.json ? tellJson(told) : tellText(told))
     return 0
   } catch (error) {
     progress.clear()

@@ -1,9 +1,15 @@
 /** What `restore` has done, and the one step that is left. */
-import type { RestorePlan } from '../restore/restore-plan.ts'
+import type { Backup } from '../archive/backups.ts'
 import { majorOf } from '../restore/refuse-incomplete.ts'
 import type { Restored } from '../restore/restore-files.ts'
 import { formatLsn } from '../wal/lsn.ts'
-import { sizeOf } from './size.ts'
+import { formatBytes } from './backup-screen.ts'
+
+export interface Told extends Restored {
+  readonly backup: Backup
+  /** Names of variables that restore_command needs, too. */
+  readonly variables: readonly string[]
+}
 
 const vouched = {
   manifest: "every file is as the server's manifest lists it",
@@ -11,35 +17,35 @@ const vouched = {
   nothing: 'nothing vouches for the files: the backup has neither a manifest nor checksums',
 } as const
 
-export function tellText({ backup }: RestorePlan, restored: Restored): string {
-  const major = majorOf(backup)
-  const { folder, files, bytes, tablespaces, checkedBy, notes } = restored
+export function tellText(told: Told): string {
+  const { backup, folder, files, bytes, tablespaces, checkedBy, notes } = told
   const lines = [
-    `restored ${backup.name} to ${folder}: ${files} files, ${sizeOf(bytes)}; ${vouched[checkedBy]}`,
+    `restored ${backup.name} to ${folder}: ${files} files, ${formatBytes(bytes)}; ${vouched[checkedBy]}`,
     ...tablespaces.map(({ oid, location }) => `tablespace ${oid} is at ${location}`),
     ...notes.map((note) => `note: ${note}`),
-    ...beforeStart(restored).map((note) => `note: ${note}`),
+    ...beforeStart(told).map((note) => `note: ${note}`),
     '',
-    `Start PostgreSQL ${major}; it recovers from the archive:`,
+    `Start PostgreSQL ${majorOf(backup)}; it recovers from the archive:`,
     `    ${startCommand(folder)}`,
   ]
   return `${lines.join('\n')}\n`
 }
 
-export function tellJson({ backup }: RestorePlan, restored: Restored): string {
+export function tellJson(told: Told): string {
+  const { backup } = told
   const result = {
     backup: backup.name,
-    folder: restored.folder,
+    folder: told.folder,
     postgresql: majorOf(backup),
     timeline: backup.timeline,
     startLsn: formatLsn(backup.startLsn),
     finishLsn: formatLsn(backup.finishLsn),
-    files: restored.files,
-    bytes: restored.bytes,
-    checkedBy: restored.checkedBy,
-    tablespaces: restored.tablespaces,
-    notes: [...restored.notes, ...beforeStart(restored)],
-    start: startCommand(restored.folder),
+    files: told.files,
+    bytes: told.bytes,
+    checkedBy: told.checkedBy,
+    tablespaces: told.tablespaces,
+    notes: [...told.notes, ...beforeStart(told)],
+    start: startCommand(told.folder),
   }
   return `${JSON.stringify(result, null, 2)}\n`
 }
@@ -49,11 +55,14 @@ function startCommand(folder: string): string {
 }
 
 /** What a person has to see to first. */
-function beforeStart({ folder, tablespaces, hasConf }: Restored): string[] {
+function beforeStart({ folder, tablespaces, hasConf, variables }: Told): string[] {
   const notes: string[] = []
   if (process.getuid?.() === 0) {
     const all = [folder, ...tablespaces.map(({ location }) => location)].map(quoted).join(' ')
     notes.push(`PostgreSQL does not run as root: chown -R postgres:postgres ${all}`)
+  }
+  if (variables.length > 0) {
+    notes.push(`restore_command runs in the server's environment, which has to have: ${variables.join(', ')}`)
   }
   if (!hasConf) {
     notes.push(

@@ -11,15 +11,15 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
+import { newestBackup } from '../archive/backups.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
 import { claimArchive } from '../archive/owner.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
-import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
+import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
-import { backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
@@ -33,12 +33,15 @@ import { type Listener, listen, type Reason } from '../serve/listener.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
-import { Positions, stages } from '../spool/positions.ts'
+import { Positions } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
+import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
+import { setGauges } from './gauges.ts'
+import { StoreAsker } from './store-asker.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -59,6 +62,9 @@ export interface ReceiveConfig {
   readonly listen: { readonly host: string; readonly port: number } | null
 }
 
+/** Base backups by a schedule. */
+export type Backups = Pick<ScheduledOptions, 'schedule' | 'take'>
+
 type ClusterOfSpool = NonNullable<SpoolScan['identity']>
 
 /** What is there from the moment that the cluster is known. */
@@ -78,22 +84,15 @@ interface Pipeline {
 
 /** How long a start with WAL in the spool waits for a store that does not answer, before it streams without it. */
 const archivePatienceMs = 5000
-const storeBackoff = { firstMs: 200, maxMs: 10_000 }
-/** What no waiting mends; what a person must mend in the store itself (its permissions, say) does not belong here. */
-const final: readonly ErrorCode[] = [
-  'ARCHIVE_CONFLICT',
-  'ARCHIVE_DAMAGED',
-  'ARCHIVE_FOREIGN',
-  'BAD_INPUT',
-  'ENCRYPTION_KEY',
-]
 
 export class ReceiveDaemon {
   readonly positions = new Positions(systemClock)
   readonly #config: ReceiveConfig
   readonly #archive: Archive
   readonly #log: Log
+  readonly #backups: Backups | null
   readonly #metrics: MetricsRegistry
+  readonly #store: StoreAsker
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
@@ -103,14 +102,15 @@ export class ReceiveDaemon {
   #pipeline: Pipeline | null = null
   /** Where the archive ended when we came; null until it was asked. */
   #archived: ArchiveEnd | 'nothing' | null = null
-  #storeProblem: WalferryError | null = null
   #isClaimed = false
 
-  constructor(config: ReceiveConfig, archive: Archive, log: Log) {
+  constructor(config: ReceiveConfig, archive: Archive, log: Log, backups: Backups | null) {
     this.#config = config
     this.#archive = archive
     this.#log = log
+    this.#backups = backups
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
+    this.#store = new StoreAsker(log, this.#metrics)
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
     // Every upload under way listens to it.
     setMaxListeners(0, this.#cut.signal)
@@ -159,6 +159,7 @@ export class ReceiveDaemon {
     }
     const listener = await this.#listen()
     const lookingAfter = this.#lookAfterOtherHosts()
+    const backingUp = this.#backUp(stop)
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -170,6 +171,7 @@ export class ReceiveDaemon {
     } finally {
       this.#cut.abort(new Error('stopped'))
       await lookingAfter
+      await backingUp
       await this.#pipeline?.shipping.catch(() => undefined)
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
@@ -181,7 +183,7 @@ export class ReceiveDaemon {
   /** Why it is not ready; empty while WAL flows and nothing needs a hand. */
   reasons(): Reason[] {
     const reasons: Reason[] = []
-    const problems = [this.#receiver.problem, this.#storeProblem, this.#pipeline?.shipper.problem ?? null]
+    const problems = [this.#receiver.problem, this.#store.problem, this.#pipeline?.shipper.problem ?? null]
     for (const problem of problems) {
       if (problem === null) continue
       const hint = problem.hint === undefined ? {} : { hint: problem.hint }
@@ -218,6 +220,19 @@ export class ReceiveDaemon {
       log: this.#log,
     })
     await hosts.run(this.#cut.signal)
+  }
+
+  /** Until the first signal: what is drained after it is WAL alone. */
+  async #backUp(stop: AbortSignal): Promise<void> {
+    if (this.#backups === null) return
+    const end = new AbortController()
+    const onEnd = (): void => end.abort(new Error('stopped'))
+    for (const signal of [stop, this.#cut.signal]) signal.addEventListener('abort', onEnd, { once: true })
+    if (stop.aborted) onEnd()
+    const newest = (signal: AbortSignal): Promise<Date | null> => newestBackup(this.#archive.store, { signal })
+    const common = { clock: systemClock, log: this.#log, metrics: this.#metrics }
+    await runSchedule({ ...this.#backups, ...common, newest }, end.signal)
+    for (const signal of [stop, this.#cut.signal]) signal.removeEventListener('abort', onEnd)
   }
 
   #open(cluster: ClusterOfSpool, knownFrom: string): Pipeline {
@@ -279,37 +294,7 @@ export class ReceiveDaemon {
   /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN or ENCRYPTION_KEY. */
   async #claim(cluster: ClusterOfSpool): Promise<void> {
     const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
-    await this.#untilStoreAnswers(
-      (signal) => claimArchive(this.#archive, mine, { signal, now: new Date() }),
-      this.#cut.signal,
-    )
-  }
-
-  /** Asks again until there is an answer, or an error that no waiting mends. */
-  async #untilStoreAnswers<T>(ask: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
-    for (let failures = 0; ; failures++) {
-      try {
-        const answer = await ask(signal)
-        if (this.#storeProblem !== null) this.#log.info('the store answers')
-        this.#storeProblem = null
-        return answer
-      } catch (error) {
-        signal.throwIfAborted()
-        if (!isError(error) || final.includes(error.code)) throw error
-        this.#noteOutage(error)
-        await sleep(backoffMs(storeBackoff, failures), signal)
-      }
-    }
-  }
-
-  #noteOutage(error: WalferryError): void {
-    this.#metrics.add('walferry_store_failures_total', 1, { code: error.code })
-    if (this.#storeProblem?.code !== error.code) {
-      const message = `the store does not answer: ${describe(error)}`
-      if (error.retryable) this.#log.warn(message, { code: error.code, hint: error.hint })
-      else this.#log.error(message, { code: error.code, hint: error.hint })
-    }
-    this.#storeProblem = error
+    await this.#store.ask((signal) => claimArchive(this.#archive, mine, { signal, now: new Date() }), this.#cut.signal)
   }
 
   /** Ends when the receiver does, or when the archive turns out to be another cluster's. */
@@ -403,7 +388,7 @@ export class ReceiveDaemon {
     const { spool, cluster } = pipeline
     const look = async (inner: AbortSignal): Promise<ArchiveEnd | 'nothing'> => {
       await orAbort(pipeline.claimed, inner)
-      const end = await this.#untilStoreAnswers(
+      const end = await this.#store.ask(
         (asking) => archiveEnd(this.#archive, { segmentBytes: cluster.segmentBytes, signal: asking }),
         inner,
       )
@@ -418,7 +403,7 @@ export class ReceiveDaemon {
       if (error !== late) throw error
       this.#log.warn('the store does not answer: streaming goes on from where the spool ends')
       // From here on the shipper tells what is wrong with the store, once it has begun.
-      if (this.#isClaimed) this.#storeProblem = null
+      if (this.#isClaimed) this.#store.forgetProblem()
       return null
     }
   }
@@ -450,28 +435,13 @@ export class ReceiveDaemon {
   }
 
   #refresh(metrics: Metrics): void {
-    const { positions } = this
-    metrics.set('walferry_timeline', this.#receiver.timeline)
-    metrics.set('walferry_connected', this.#receiver.state === 'streaming' ? 1 : 0)
-    for (const position of ['server', 'received', 'written', 'synced', 'shipped'] as const) {
-      metrics.set('walferry_position_bytes', Number(positions[position]), { position })
-    }
-    for (const stage of stages) {
-      const lag = positions.lag(stage)
-      metrics.set('walferry_lag_bytes', lag.bytes, { stage })
-      metrics.set('walferry_lag_seconds', lag.seconds, { stage })
-    }
-    metrics.set('walferry_restorable_time_seconds', (positions.restorableTimeMs() ?? 0) / 1000)
-    const segments = this.#pipeline?.spool.segments() ?? []
-    metrics.set(
-      'walferry_spool_bytes',
-      segments.reduce((sum, one) => sum + one.syncedBytes, 0),
-    )
-    const segmentBytes = this.#pipeline?.cluster.segmentBytes ?? 1
-    const unshipped = segments.filter(
-      (one) => segmentStart(one.segment.segno, segmentBytes) + BigInt(one.syncedBytes) > positions.shipped,
-    )
-    metrics.set('walferry_spool_segments', unshipped.length)
+    setGauges(metrics, {
+      positions: this.positions,
+      timeline: this.#receiver.timeline,
+      isStreaming: this.#receiver.state === 'streaming',
+      segments: this.#pipeline?.spool.segments() ?? [],
+      segmentBytes: this.#pipeline?.cluster.segmentBytes ?? null,
+    })
   }
 }
 

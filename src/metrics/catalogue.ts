@@ -76,6 +76,25 @@ export const catalogue = {
     help: 'Store operations that failed (most are tried again), by error code.',
     labels: ['code'],
   },
+  walferry_backup_running: { type: 'gauge', help: '1 while a base backup of the schedule is taken, else 0.' },
+  walferry_backup_success_time_seconds: {
+    type: 'gauge',
+    help: 'Unix time at which the newest base backup was completed, whoever took it before our start; 0 while unknown.',
+  },
+  walferry_backup_failure_time_seconds: {
+    type: 'gauge',
+    help: 'Unix time at which a base backup of the schedule last failed; 0 for never since our start.',
+  },
+  walferry_backup_failures_total: { type: 'counter', help: 'Base backups of the schedule that failed.' },
+  walferry_backup_duration_seconds: {
+    type: 'gauge',
+    help: 'Duration of the last base backup of the schedule that was completed, the wait for its WAL included.',
+  },
+  walferry_backup_size_bytes: {
+    type: 'gauge',
+    help: 'Size of the last base backup of the schedule that was completed: plain, and as stored.',
+    labels: ['kind'],
+  },
 } as const satisfies Record<string, Entry>
 
 export type MetricName = keyof typeof catalogue

@@ -47,6 +47,20 @@ export async function isStandbyBeside(dest: string): Promise<boolean> {
   }
 }
 
+/**
+ * Tells one run of the server from another: process id and start time, the first and the third line of postmaster.pid
+ * (src/include/miscadmin.h, LOCK_FILE_LINE_...). Null where no server runs.
+ */
+export async function serverRunBeside(dest: string): Promise<string | null> {
+  try {
+    const lines = (await readFile(join(dirname(dest), '..', 'postmaster.pid'), 'utf8')).split('\n')
+    return lines[2] === undefined ? null : `${lines[0]}\t${lines[2]}`
+  } catch (error) {
+    if (isMissing(error)) return null
+    throw error
+  }
+}
+
 /** The content of pg_wal's own history file of a timeline; null where there is none. */
 export async function historyBeside(dest: string, timeline: number): Promise<Uint8Array | null> {
   try {

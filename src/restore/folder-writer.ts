@@ -132,6 +132,7 @@ export class FolderWriter {
     check.end()
     const control = Buffer.concat(pieces)
     if (this.#control?.equals(control) === false) throw refused(key, member.path, 'is there twice, and differs')
+    await this.#makeFolder(key, join(this.#folder, dirname(controlPath)))
     this.#control = control
     this.#files.set(member.path, null)
   }

@@ -3,7 +3,7 @@ import { timelinesAbove } from '../archive/catalogue.ts'
 import { switchPointOf } from '../wal/history.ts'
 import { segnoOf } from '../wal/segment.ts'
 import type { ExpectedSegment } from '../wal/segment-check.ts'
-import { readHistory } from './line.ts'
+import { readHistory } from '../archive/history-object.ts'
 
 /** A timeline with WAL whose line left this segment's timeline behind the segment, or null. */
 export async function forkBehind(

@@ -5,13 +5,15 @@
  *
  * Its errors are nobody's: a segment that it cannot have is one that the server will ask for, and `fetch` will then say why.
  */
+import { type FSWatcher, watch } from 'node:fs'
 import { open, readdir, readFile, rename, rm, statfs, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Archive } from '../archive/archive.ts'
-import { sleep } from '../kit/abort.ts'
+import { Bell } from '../kit/bell.ts'
+import { isSegmentName } from '../wal/segment.ts'
 import { aliveName, askedName, beatMs, forName } from './prefetch-folder.ts'
 import { isRecovering } from './prefetch-life.ts'
-import { newestRequest, planPrefetch, segmentsAhead } from './prefetch-plan.ts'
+import { newestRequest, planPrefetch, type PrefetchLimits, segmentsAhead } from './prefetch-plan.ts'
 import { type Known, knownBefore, receiveWhole } from './whole-segment.ts'
 
 export interface PrefetchJob {
@@ -30,7 +32,10 @@ export interface PrefetchJob {
 }
 
 const parallel = 4
-const lookMs = 20 // a segment of 1 MB is replayed in about that time, and several are kept
+/** For what no change of the folder tells: that the server has ended, or its recovery. */
+const lookMs = 250
+/** Where changes cannot be watched. A segment of 1 MB is replayed in about that time, and several are kept. */
+const blindLookMs = 20
 
 /**
  * Resolves when there is nothing left to do, with nothing left in the folder. Throws what keeps it from beginning, and
@@ -55,6 +60,8 @@ class Ahead {
   readonly #underWay = new Map<string, Promise<void>>()
   #asked = ''
   #told: string | null = null
+  /** Rings when the folder has changed, or nothing more comes from what was under way. */
+  readonly #news = new Bell()
   #without: string | null = null
 
   constructor(job: PrefetchJob, signal: AbortSignal) {
@@ -69,9 +76,23 @@ class Ahead {
     const { bavail, bsize } = await statfs(folder)
     const segments = segmentsAhead(this.#job.segments, segmentBytes, bavail * bsize)
     const limits = { segmentBytes, segments, parallel }
+    const watcher = this.#watch()
+    try {
+      await this.#keepAhead(limits, systemIdentifier, watcher === null ? blindLookMs : lookMs)
+    } finally {
+      watcher?.close()
+    }
+  }
+
+  async #keepAhead(
+    limits: PrefetchLimits,
+    systemIdentifier: Known['systemIdentifier'],
+    pauseMs: number,
+  ): Promise<void> {
+    const { folder, segmentBytes } = this.#job
     let requestMs = performance.now()
     let beatenMs = Number.NEGATIVE_INFINITY
-    while (await this.#isWanted()) {
+    for (let seen = this.#news.count; await this.#isWanted(); seen = this.#news.count) {
       const nowMs = performance.now()
       if (await this.#look()) requestMs = nowMs
       if (nowMs - requestMs > this.#job.idleMs) return
@@ -84,7 +105,22 @@ class Ahead {
       const plan = planPrefetch({ asked: this.#asked, kept, underWay, without: this.#without }, limits)
       for (const name of plan.drop) await this.#drop(name)
       for (const name of plan.fetch) this.#begin(name, { segmentBytes, systemIdentifier })
-      await sleep(lookMs, this.#signal)
+      await this.#news.after(seen, this.#signal, pauseMs)
+    }
+  }
+
+  /** Null where the system does not let us: it has a limit on watches, and may have reached it. */
+  #watch(): FSWatcher | null {
+    try {
+      // Not what we write ourselves, while it is written.
+      const watcher = watch(this.#job.folder, (_event, name) => {
+        if (name === askedName || name === null || isSegmentName(name)) this.#news.ring()
+      })
+      // From then on it is silent, and the folder is looked at all the same.
+      watcher.on('error', () => undefined)
+      return watcher
+    } catch {
+      return null
     }
   }
 
@@ -127,6 +163,7 @@ class Ahead {
         this.#underWay.delete(name)
         if (isThere) this.#kept.add(name)
         else if (this.#without === null || name < this.#without) this.#without = name
+        this.#news.ring()
       })
     this.#underWay.set(name, fetched)
   }

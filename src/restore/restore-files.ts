@@ -85,6 +85,7 @@ export async function restoreFiles(
       key: sentinelKey(backup.name),
       writer,
       control,
+      stated: backup.tablespaces,
       tablespaces,
       manifest: manifest?.content ?? null,
       standby: job.standby,

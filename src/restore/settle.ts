@@ -2,7 +2,7 @@
  * The last steps in a folder whose files are all there and checked: the links of tablespaces, the settings, the signal
  * file; then everything is made durable, and only then global/pg_control gets its name.
  */
-import { chmod, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { withFile } from '../archive/backup-manifest.ts'
 import { inOrder } from '../archive/in-order.ts'
@@ -22,6 +22,8 @@ export interface Settling {
   readonly writer: FolderWriter
   /** The content of global/pg_control. */
   readonly control: Uint8Array
+  /** The tablespaces as the sentinel has them, and with their places here. */
+  readonly stated: readonly Tablespace[]
   readonly tablespaces: readonly Tablespace[]
   /** The server's, if there is one. */
   readonly manifest: Uint8Array | null
@@ -45,9 +47,11 @@ export async function settle(job: Settling): Promise<readonly string[]> {
   }
   const own: string[] = []
 
-  for (const { oid, location } of job.tablespaces) await symlink(location, join(folder, 'pg_tblspc', oid))
+  const links = join(folder, 'pg_tblspc')
+  await mkdir(links, { recursive: true, mode: 0o700 })
+  for (const { oid, location } of job.tablespaces) await symlink(location, join(links, oid))
   const map = await readText(join(folder, mapFile))
-  const mapped = mapTablespaces(job.key, map, job.tablespaces)
+  const mapped = mapTablespaces(job.key, map, job.stated, job.tablespaces)
   if (mapped !== map) await put(mapFile, mapped)
   // What lay in the server's folder was the manifest of the backup that it was made from.
   await rm(join(folder, 'backup_manifest'), { force: true })
@@ -64,7 +68,7 @@ export async function settle(job: Settling): Promise<readonly string[]> {
   await chmod(folder, groupMayRead ? 0o750 : 0o700)
 
   await put(controlAside, job.control)
-  await syncAll([...[...writer.files.values()].flatMap((file) => file?.at ?? []), ...own, ...writer.folders])
+  await syncAll([...[...writer.files.values()].flatMap((file) => file?.at ?? []), ...own, ...writer.folders, links])
   await rename(join(folder, controlAside), join(folder, controlPath))
   await syncFolder(join(folder, 'global'))
   return notes

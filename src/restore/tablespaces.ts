@@ -6,6 +6,7 @@
  * if that file has it, too (src/backend/access/transam/xlogrecovery.c, read_tablespace_map).
  */
 import { isAbsolute, join, normalize, relative } from 'node:path'
+import { damaged } from '../archive/damaged.ts'
 import type { Tablespace } from '../archive/sentinel.ts'
 import { WalferryError } from '../kit/errors.ts'
 
@@ -59,21 +60,26 @@ export function placeTablespaces(
   return placed
 }
 
-/** The text of tablespace_map with the places of `placed`; the same text where nothing moves. */
-export function mapTablespaces(key: string, text: string, placed: readonly Tablespace[]): string {
-  const lines = text.split(/(?<!\\)\n/).map((line) => {
-    const oid = /^(\d+) /.exec(line)?.[1]
-    if (oid === undefined) return line
+/**
+ * The text of tablespace_map with the places of `placed`; the same text where nothing moves. `key`, `tablespaces`: the
+ * sentinel and what it says. Throws ARCHIVE_DAMAGED if the two do not say the same.
+ */
+export function mapTablespaces(
+  key: string,
+  text: string,
+  tablespaces: readonly Tablespace[],
+  placed: readonly Tablespace[],
+): string {
+  const lines = text.split(/(?<!(?<!\\)\\)\n/).map((line) => {
+    if (line === '') return line
+    const [, oid, escaped = ''] = /^(\d+) ([^]*)$/.exec(line) ?? []
+    const stated = tablespaces.find((one) => one.oid === oid)
     const place = placed.find((one) => one.oid === oid)
-    if (place !== undefined) return `${oid} ${place.location}`
-    throw new WalferryError(
-      'ARCHIVE_DAMAGED',
-      `tablespace_map of ${key} names tablespace ${oid}, which its sentinel does not`,
-      {
-        hint: 'Take another backup: walferry restore --backup NAME.',
-        fields: { key, oid },
-      },
-    )
+    const location = escaped.replaceAll(/\\([\n\r\\])/g, '$1')
+    if (stated === undefined || place === undefined || trimmed(stated.location) !== trimmed(location)) {
+      throw damaged(key, `does not have the tablespaces of tablespace_map, which says ${JSON.stringify(line)}`)
+    }
+    return place.location === trimmed(location) ? line : `${oid} ${place.location}`
   })
   return lines.join('\n')
 }

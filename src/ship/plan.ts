@@ -18,6 +18,7 @@
 import { holeWindow } from '../archive/catalogue.ts'
 import { type Chunk, type Merge, planMerge } from '../archive/tail.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
+import { bytesBeforeFork } from '../wal/history.ts'
 import type { Lsn } from '../wal/lsn.ts'
 import { offsetIn, segnoOf } from '../wal/segment.ts'
 
@@ -102,7 +103,8 @@ function chunkTasks(input: PlanInput): Task[] {
     return front.syncedBytes < front.lookFromBytes ? [] : [{ lane: 'chunk', shipment: front, to: null }]
   }
   if (front.syncedBytes <= front.coveredBytes || !(input.tailIsDue || front.whole || front.left)) return []
-  if (front.syncedBytes < bytesBeforeFork(front, input)) return []
+  // A timeline's first bytes are its parent's: they are shipped at once, or not yet.
+  if (front.syncedBytes < bytesOfParent(front, input)) return []
   return [{ lane: 'chunk', shipment: front, from: front.coveredBytes, to: front.syncedBytes }]
 }
 
@@ -146,11 +148,9 @@ function waitsForHistory({ segment }: Shipment, { histories, segmentBytes }: Pla
   return history !== undefined && !history.stored && segnoOf(history.fork, segmentBytes) !== segment.segno
 }
 
-/** Bytes at the beginning of a timeline's first segment that are its parent's: they are shipped at once, or not yet. */
-function bytesBeforeFork({ segment }: Shipment, { histories, segmentBytes }: PlanInput): number {
+function bytesOfParent({ segment }: Shipment, { histories, segmentBytes }: PlanInput): number {
   const history = histories.find((one) => one.timeline === segment.timeline)
-  if (history === undefined || segnoOf(history.fork, segmentBytes) !== segment.segno) return 0
-  return offsetIn(history.fork, segmentBytes)
+  return bytesBeforeFork(history?.fork ?? null, segment.segno, segmentBytes)
 }
 
 /** Bytes of the first uncovered segment that no chunk carries, neither stored nor under way (up to `chunkTo`). */

@@ -11,9 +11,9 @@ import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { renameDurably } from '../kit/durable-fs.ts'
 import { WalferryError } from '../kit/errors.ts'
-import { forkOf, parseHistory, type TimelineHistory, timelineAt } from '../wal/history.ts'
+import { bytesBeforeFork, forkOf, parseHistory, type TimelineHistory, timelineAt } from '../wal/history.ts'
 import { asLsn } from '../wal/lsn.ts'
-import { historyName, offsetIn, type Segment, segmentStart, segnoOf } from '../wal/segment.ts'
+import { historyName, type Segment, segmentStart } from '../wal/segment.ts'
 import { spoolError } from './spool-error.ts'
 
 /** A history file, and what it says. */
@@ -61,8 +61,7 @@ export function timelineBefore({ timeline, segno }: Segment, segmentBytes: numbe
 export function bytesOfParent({ timeline, segno }: Segment, segmentBytes: number, histories: Histories): number {
   const history = histories.get(timeline)?.history
   const fork = history === undefined ? null : forkOf(history)
-  if (fork === null || segnoOf(fork.switchPoint, segmentBytes) !== segno) return 0
-  return offsetIn(fork.switchPoint, segmentBytes)
+  return bytesBeforeFork(fork?.switchPoint ?? null, segno, segmentBytes)
 }
 
 /** Throws SPOOL_CONFLICT if two servers tell different things of one timeline. */

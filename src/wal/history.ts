@@ -11,7 +11,7 @@
  */
 import { WalferryError } from '../kit/errors.ts'
 import { type Lsn, lsnZero, parseLsn } from './lsn.ts'
-import { historyName } from './segment.ts'
+import { historyName, offsetIn, segnoOf } from './segment.ts'
 
 /** A timeline that the line has left. */
 export interface Ancestor {
@@ -89,6 +89,11 @@ export function leavesAt(history: TimelineHistory, timeline: number): Lsn | null
 /** Where the line's own timeline begins, and on which one it lay before; null for a timeline without ancestors. */
 export function forkOf(history: TimelineHistory): Ancestor | null {
   return history.ancestors.at(-1) ?? null
+}
+
+/** Bytes at the beginning of a segment that lie before a fork in it; 0 where the fork is in another one, or there is none. */
+export function bytesBeforeFork(fork: Lsn | null, segno: number, segmentBytes: number): number {
+  return fork === null || segnoOf(fork, segmentBytes) !== segno ? 0 : offsetIn(fork, segmentBytes)
 }
 
 /** The timeline that holds the byte at `position` (tliOfPointInHistory). */

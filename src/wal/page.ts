@@ -100,6 +100,11 @@ export function headerBytesOf(header: PageHeader): number {
   return header.long === null ? shortHeaderBytes : longHeaderBytes
 }
 
+/** By its magic number. An unknown version is let through: the rest of the header has been the same since PostgreSQL 9.3. */
+export function mayBeWal(header: PageHeader): boolean {
+  return header.magic >>> 8 === 0xd1
+}
+
 /** What is wrong with a page's header, in words, or null. The checks are those of XLogReaderValidatePageHeader. */
 export function pageFault(header: PageHeader, expected: ExpectedPage): string | null {
   const fault = headerFault(header, expected)
@@ -108,8 +113,7 @@ export function pageFault(header: PageHeader, expected: ExpectedPage): string | 
 
 function headerFault(header: PageHeader, expected: ExpectedPage): string | null {
   if (isZeroHeader(header)) return 'is empty'
-  // An unknown version is let through: the rest of the header has been the same since PostgreSQL 9.3.
-  if (header.magic >>> 8 !== 0xd1) return `is no WAL page (its magic number is ${hex4(header.magic)})`
+  if (!mayBeWal(header)) return `is no WAL page (its magic number is ${hex4(header.magic)})`
   if ((header.info & ~allFlags) !== 0) return `has unknown flags (${hex4(header.info)})`
   if (header.address !== expected.address) return `says that it is the one at ${formatLsn(header.address)}`
   if (header.timeline === 0 || header.timeline > expected.timeline) {

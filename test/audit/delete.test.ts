@@ -7,7 +7,7 @@ import { markBackup } from '../../src/audit/mark.ts'
 import { tellDeletion } from '../../src/audit/tell-deletion.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import { MadeArchive, nameOf } from '../restore/made-archive.ts'
-import { makeBackup } from '../restore/made-backup.ts'
+import { makeBackup } from '../restore/made-sentinel.ts'
 import { MadeWal, segmentBytes } from '../restore/made-wal.ts'
 
 const { signal } = new AbortController()

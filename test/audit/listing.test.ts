@@ -7,7 +7,7 @@ import { listArchive } from '../../src/audit/listing.ts'
 import { humanBytes, tellJson, tellLines, tellTables } from '../../src/audit/tell-listing.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { MadeArchive, nameOf } from '../restore/made-archive.ts'
-import { makeBackup, seconds } from '../restore/made-backup.ts'
+import { makeBackup, seconds } from '../restore/made-sentinel.ts'
 import { MadeWal, segmentBytes } from '../restore/made-wal.ts'
 
 const options = { signal: new AbortController().signal }

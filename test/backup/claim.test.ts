@@ -87,16 +87,32 @@ test('a run is gone only if its process ran here, and is not here any more', asy
   assert.ok(mine.process)
   const { process } = mine
   const claim = (change: Partial<typeof process>): Claim => ({ ...mine, process: { ...process, ...change } })
-  const nobody = (): boolean => false
-  assert.equal(isGone(claim({ pid: 4711 }), mine, nobody), true)
+  assert.equal(
+    isGone(claim({ pid: 4711 }), mine, () => false),
+    true,
+  )
   assert.equal(
     isGone(claim({ pid: 4711 }), mine, (pid) => pid === 4711),
     false,
   )
-  assert.equal(isGone(claim({ boot: 'another start' }), mine, nobody), false, 'it may be another machine')
-  assert.equal(isGone(claim({ namespace: 'pid:[1]' }), mine, nobody), false, 'its numbers are not ours')
-  assert.equal(isGone({ ...mine, process: null }, mine, nobody), false)
-  assert.equal(isGone(claim({ pid: 4711 }), { ...mine, process: null }, nobody), false)
+  assert.equal(
+    isGone(claim({ boot: 'another start' }), mine, () => false),
+    false,
+    'it may be another machine',
+  )
+  assert.equal(
+    isGone(claim({ namespace: 'pid:[1]' }), mine, () => false),
+    false,
+    'its numbers are not ours',
+  )
+  assert.equal(
+    isGone({ ...mine, process: null }, mine, () => false),
+    false,
+  )
+  assert.equal(
+    isGone(claim({ pid: 4711 }), { ...mine, process: null }, () => false),
+    false,
+  )
   assert.equal(isGone(mine, mine), false, 'we are here')
 })
 

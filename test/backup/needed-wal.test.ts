@@ -96,6 +96,11 @@ function waiting(store: MemoryStore, change: Partial<Parameters<typeof waitForWa
   return waitForWal({ archive, needed, line, segmentBytes, waitMs: 30_000, wholeOnly: false, signal, ...change })
 }
 
+function about(pattern: RegExp) {
+  return (error: unknown) =>
+    isError(error, 'BACKUP_WITHOUT_WAL') && pattern.test(error.message) && /--with-wal/.test(error.hint ?? '')
+}
+
 test('WAL that comes while it is waited for is seen, through an outage of the store', async () => {
   const store = new MemoryStore()
   for (const key of [whole(3), whole(4)]) store.set(key)
@@ -112,8 +117,6 @@ test('WAL that comes while it is waited for is seen, through an outage of the st
 test('WAL that does not come is told with the segment, and an outage with its reason', async () => {
   const store = new MemoryStore()
   for (const key of [whole(3), whole(5)]) store.set(key)
-  const about = (pattern: RegExp) => (error: unknown) =>
-    isError(error, 'BACKUP_WITHOUT_WAL') && pattern.test(error.message) && /--with-wal/.test(error.hint ?? '')
   await assert.rejects(waiting(store, { waitMs: 0 }), about(new RegExp(name(1, 4))))
   store.set(whole(4))
   assert.deepEqual(await waiting(store, { waitMs: 0, wholeOnly: true }), { missing: null, isWhole: true })

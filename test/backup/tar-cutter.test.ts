@@ -79,6 +79,10 @@ async function filesOf(parts: readonly Part[]): Promise<MadeMember[]> {
   return (await Promise.all(parts.map(read))).flat()
 }
 
+function isControl({ name }: MadeMember): boolean {
+  return name === control.name
+}
+
 /** In the order in which they come out: pg_control last. */
 function expected(archives: readonly Archive[]): MadeMember[] {
   const all = archives.flatMap(({ oid, members }) =>
@@ -87,7 +91,6 @@ function expected(archives: readonly Archive[]): MadeMember[] {
       content,
     })),
   )
-  const isControl = ({ name }: MadeMember): boolean => name === 'global/pg_control'
   return [...all.filter((one) => !isControl(one)), ...all.filter(isControl)]
 }
 
@@ -134,11 +137,11 @@ test('any cut of the input, any size of parts and both ways of ending give the s
   }
 })
 
+function file(name: string, blocks: number): MadeMember {
+  return { name, content: Buffer.alloc(blocks * blockBytes, name) }
+}
+
 test('parts are as few as their size allows, and a file that is larger has one by itself', async () => {
-  const file = (name: string, blocks: number): MadeMember => ({
-    name,
-    content: Buffer.alloc(blocks * blockBytes, name),
-  })
   const members = [file('a', 1), file('b', 1), file('c', 9), file('d', 0), file('e', 2), control]
   const parts = cutAll([{ oid: null, members }], 8 * blockBytes)
   const names = await Promise.all(parts.map(async (part) => (await read(part)).map(({ name }) => name)))

@@ -45,7 +45,11 @@ const inHex = ['--encryption-key-transform', 'hex']
 test('without a word of a key, there is none', async () => {
   assert.equal(await keyFrom([]), null)
   assert.equal(await keyFrom([], { WALG_LIBSODIUM_KEY: '', WALG_LIBSODIUM_KEY_PATH: '' }), null)
-  assert.equal(await keyFrom(inHex, { WALG_LIBSODIUM_KEY_TRANSFORM: 'base64' }), null)
+})
+
+test('to say how a key is written, and to give none, is no way to go on without encryption', async () => {
+  assert.match(await refusal(inHex), /no key was given\n.*--encryption-key-file/)
+  assert.match(await refusal([], { WALG_LIBSODIUM_KEY: '', WALG_LIBSODIUM_KEY_TRANSFORM: 'hex' }), /no key was given/)
 })
 
 test('a key file is read in each transform, without the white space around the key', async (t) => {

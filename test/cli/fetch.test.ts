@@ -57,6 +57,10 @@ async function ask(data: DataFolder, name: string, options: readonly string[], e
   return finished
 }
 
+function given(key: string): Readonly<Record<string, string>> {
+  return { WALG_LIBSODIUM_KEY: key, WALG_LIBSODIUM_KEY_TRANSFORM: 'hex' }
+}
+
 describe('the exit code of walferry-fetch', () => {
   test('is 0 for what was served, 1 for what is absent, and told on standard error for all else', async (t) => {
     const store = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
@@ -131,10 +135,6 @@ describe('the exit code of walferry-fetch', () => {
     const encrypted = await usualArchive(new EncryptionKey(Buffer.from(key, 'hex')))
     const store = ['--store', await inFolder(t, encrypted), ...atOnce]
     const plain = ['--store', await inFolder(t, await usualArchive()), ...atOnce]
-    const given = (text: string): Record<string, string> => ({
-      WALG_LIBSODIUM_KEY: text,
-      WALG_LIBSODIUM_KEY_TRANSFORM: 'hex',
-    })
     const data = await DataFolder.make(t, systemIdentifier)
     for (const [name, code] of [
       [whole, 0],
@@ -191,6 +191,30 @@ describe('the exit code of walferry-fetch', () => {
       assert.match(lacking.stderr, /^error: .*\[ARCHIVE_HOLE\]/)
     })
   }
+
+  test('is 1 for an ancestor, too, after an outage that a standby was not told, until its own timeline is answered', async (t) => {
+    const archive = await usualArchive()
+    await archive.history(2, '1\t0/600000\tno recovery target specified\n')
+    const second = new MadeWal({ timeline: 2, firstSegno: 6 }).fillTo(7 * segmentBytes, 'b')
+    const store = await inFolder(t, archive)
+    const data = await DataFolder.make(t, systemIdentifier)
+    await writeFile(join(data.path, 'standby.signal'), '')
+    await writeFile(join(data.path, 'postmaster.pid'), `71234\n${data.path}\n1769860800\n5432\n`)
+    const fetch = async (name: string, folder: string): Promise<Finished> =>
+      await runFetch([name, data.dest, '--store', folder, ...atOnce], { signal: deadline() })
+    const parent = nameOf(1, 6)
+    assert.equal((await fetch(nameOf(2, 6), join(store, 'not-mounted'))).code, 1)
+    const held = await fetch(parent, store)
+    assert.equal(held.code, 1, held.stderr)
+    assert.match(held.stderr, /^walferry fetch: 0{7}10{15}6: answering "not there", until .* for 0{7}20{15}6\n$/)
+    // It begins anew, and its own timeline's is there by now.
+    await archive.segment(second, 6, nameOf(2, 6))
+    const whole = await inFolder(t, archive)
+    const answered = await fetch(nameOf(2, 6), whole)
+    assert.equal(answered.code, 0, answered.stderr)
+    assert.equal((await fetch(parent, whole)).code, 0)
+    assert.deepEqual(await readdir(data.pgWal), ['RECOVERYXLOG'])
+  })
 
   test('is 126 for every command line and variable that cannot be right', async (t) => {
     const store = await inFolder(t, await usualArchive())

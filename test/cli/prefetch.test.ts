@@ -12,6 +12,7 @@ import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
 import { backgroundOf, folderName, readySegments, until, waitUntilGone } from '../support/prefetching.ts'
+import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
 import { type Finished, program, runFetch, runProgram } from '../support/walferry.ts'
 
@@ -138,6 +139,25 @@ describe('segments that were fetched ahead', () => {
     const tail = await server.ask(6, args)
     assert.match(tail.stderr, /served the tail/)
     assert.deepEqual(await readySegments(server.data.pgWal), [])
+  })
+
+  test('come from S3 as they do from a folder', async (t) => {
+    const s3 = await startS3Server()
+    const store = `s3://${s3.bucket}/some/prefix`
+    const server = await RecoveringServer.make(t, [store])
+    t.after(() => s3.stop())
+    await makeStore(t, wal, ({ store: objects }) => {
+      for (const key of objects.keys) s3.objects.set(`some/prefix/${key}`, objects.peek(key))
+    })
+    const env = s3.environment
+    const args = ['--store', store, '--s3-endpoint', s3.endpoint, '--prefetch', '2']
+    await server.serves(wal, 1, args, env)
+    await server.untilReady(2, 3)
+    assert.ok((await server.askWithoutNode(2, args, env))?.equals(wal.segment(2)))
+    // Nobody tells the background process: it sees that the file is gone.
+    await server.untilReady(3, 4)
+    assert.equal(await server.askWithoutNode(3, args, { ...env, AWS_ACCESS_KEY_ID: 'somebody-else' }), null)
+    assert.ok((await server.askWithoutNode(3, args, env))?.equals(wal.segment(3)))
   })
 
   test('are all whole: a damaged one is refused in the foreground, with its code', async (t) => {

@@ -37,9 +37,10 @@ test('users are read from the lines of passwd', () => {
   ])
 })
 
-test('a free port is not one that the kernel gives to clients', async () => {
-  const port = await freePort()
-  assert.ok(port >= 15_000 && port < 32_000)
+test('a free port is not one that the kernel gives to clients, and is given once', async () => {
+  const ports = [await freePort(), await freePort(), await freePort()]
+  assert.ok(ports.every((port) => port >= 15_000 && port < 32_000))
+  assert.equal(new Set(ports).size, 3)
 })
 
 test('a program that fails is reported with its exit code and what it said', async () => {

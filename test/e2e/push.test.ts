@@ -96,11 +96,14 @@ for (const version of await newestVersion()) {
     await t.test('keeps it while the store is away, and pushes it afterwards, with the same archiver', async () => {
       await rename(folder, `${folder}-away`)
       t.after(() => rename(`${folder}-away`, folder).catch(() => undefined))
-      await insert(client, 11, 20, 'while the store is away')
+      await insert(client, 11, 17, 'while the store is away')
       const name = await switchSegment(client)
       await until(async () => (await failures(client)) > 0)
       await rename(`${folder}-away`, folder)
-      await untilArchived(client, name)
+      // After three failures the archiver waits for a minute, unless there is more to do.
+      await insert(client, 18, 20, 'once it is back')
+      await untilArchived(client, await switchSegment(client))
+      assert.ok((await readdir(wal)).includes(`${name}.lz4`))
       assert.doesNotMatch(await server.log.read(), /archiver process .* (?:exited|was terminated)/)
       assert.match(await server.log.read(), /error: .*\[STORE_UNREACHABLE\]\nhint: /)
       assert.match(await server.log.read(), /archive command failed with exit code 1\n/)
@@ -120,7 +123,6 @@ for (const version of await newestVersion()) {
         new RegExp(`error: .*${name} holds other WAL than ours \\[ARCHIVE_CONFLICT\\]`),
       )
       await rename(join(wal, name), join(folder, 'looked at'))
-      // After three failures the archiver waits for a minute, unless there is more to do.
       await insert(client, 31, 40, 'after the conflict')
       await untilArchived(client, await switchSegment(client))
       assert.ok((await readdir(wal)).includes(`${name}.lz4`))

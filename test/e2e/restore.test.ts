@@ -1,12 +1,11 @@
 /** `walferry restore`: what it makes of a backup is a folder in which a server starts and recovers. */
 import assert from 'node:assert/strict'
-import { mkdir, readlink } from 'node:fs/promises'
+import { mkdir, readdir, readlink, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Cluster } from '../../src/cluster/cluster.ts'
 import { giveToServer } from '../../src/cluster/server-user.ts'
-import { DirectoryStore } from '../../src/store/directory.ts'
-import { takeBackup } from '../restore/taken-backup.ts'
+import { sleep } from '../../src/kit/abort.ts'
 import {
   connect,
   deadline,
@@ -15,12 +14,13 @@ import {
   megabyte,
   rows,
   testVersions,
+  value,
   type TestVersion,
 } from '../support/postgres.ts'
+import { seededRandom } from '../support/random.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
-import { program, runProgram } from '../support/walferry.ts'
-import { AssembledArchive } from './assembled-archive.ts'
-import { allRows, insert, rowsOf, type Rows } from './scenario.ts'
+import { program, runProgram, startProgram, urlOf } from '../support/walferry.ts'
+import { allRows, archiveInFolder, flushedUpTo, insert, rowsOf, type Rows } from './scenario.ts'
 
 interface Taken {
   readonly archive: string
@@ -33,7 +33,7 @@ interface Taken {
 
 /** A server with two tablespaces, and an archive of it: a backup in the midst of its rows, and all its WAL. */
 async function takeAll(t: TestContext, version: TestVersion): Promise<Taken> {
-  const settings = { autovacuum: false, synchronous_standby_names: '', archive_mode: 'on', archive_command: 'exit 1' }
+  const settings = { autovacuum: false, archive_mode: 'on', archive_command: 'exit 1' }
   const server = await makeCluster({ version, segmentBytes: megabyte, settings })
   t.after(() => discardCluster(server))
   const folder = await serverFolder(t)
@@ -45,23 +45,42 @@ async function takeAll(t: TestContext, version: TestVersion): Promise<Taken> {
   await server.start(deadline())
   const client = await connect(server)
   try {
+    // For the backup to carry. This server does not read it again, or its commits would wait for ever.
+    await client.query("ALTER SYSTEM SET synchronous_standby_names = 'walferry'")
     await client.query(`CREATE TABLESPACE one LOCATION '${places[0]}'`)
     await client.query(`CREATE TABLESPACE two LOCATION '${places[1]}'`)
     await client.query('CREATE TABLE t (id int PRIMARY KEY, text text) TABLESPACE one')
     await client.query('CREATE INDEX ON t (text) TABLESPACE two')
     await insert(client, 1, 2000, 'before')
-    const archive = await AssembledArchive.make(t, server, megabyte)
-    const name = await takeBackup(server, new DirectoryStore(archive.folder), megabyte)
+    const { receive, archive } = await archiveInFolder(t, server)
+    const name = await takeBackup(server, archive)
     await insert(client, 2001, 3000, 'after')
     const found = await rows(client, "SELECT oid FROM pg_tablespace WHERE spcname IN ('one', 'two') ORDER BY oid")
     const all = await allRows(client)
-    await client.end()
-    await server.stop('fast', deadline())
-    await archive.add(server, 1)
-    return { archive: archive.folder, name, oids: found.map(([oid]) => String(oid)), places, rows: all }
+    await receive.waitForShipped(await flushedUpTo(client), deadline())
+    await server.kill(deadline())
+    await receive.terminate(deadline())
+    return { archive, name, oids: found.map(([oid]) => String(oid)), places, rows: all }
   } finally {
     await client.end()
   }
+}
+
+async function takeBackup(server: Cluster, archive: string): Promise<string> {
+  const args = [
+    'backup',
+    '--url',
+    urlOf(server.connection),
+    '--store',
+    archive,
+    '--fast',
+    '--part-size',
+    '8MiB',
+    '--json',
+  ]
+  const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+  assert.equal(code, 0, stderr)
+  return JSON.parse(stdout).name
 }
 
 async function restore(folder: string, args: readonly string[]) {
@@ -80,25 +99,88 @@ async function open(t: TestContext, version: TestVersion, dataFolder: string): P
   return cluster
 }
 
-for (const version of await testVersions()) {
-  const how = `PostgreSQL ${version.major}`
-  test(`a server with two tablespaces, one of them mapped elsewhere, comes back with all rows (${how})`, async (t) => {
-    const taken = await takeAll(t, version)
-    const folder = await tempFolder(t)
-    const [data, one, two] = [join(folder, 'data'), join(folder, "it's = one"), join(folder, 'two')]
-    const mapping = taken.places.map((from, n) => `${from}=${[one.replace('=', '\\='), two][n]}`)
-    const args = ['--store', taken.archive, ...mapping.flatMap((text) => ['--tablespace-mapping', text]), '--json']
-    const { code, stdout, stderr } = await restore(data, args)
-    assert.equal(code, 0, stderr)
-    const told = JSON.parse(stdout)
-    assert.equal(told.checkedBy, 'manifest')
-    assert.equal(told.start, `pg_ctl -D ${data} start`)
+/** The program of an installed PostgreSQL that can read this version's manifests, or null. */
+async function verifier(major: number): Promise<string | null> {
+  // The format changed with 17.
+  for (const installed of major < 17 ? [major, 16, 15, 14, 13] : [major, 18, 17]) {
+    const path = `/usr/lib/postgresql/${installed}/bin/pg_verifybackup`
+    if (await stat(path).catch(() => null)) return path
+  }
+  return null
+}
 
-    const server = await open(t, version, data)
-    await server.start(deadline())
-    await server.waitForPromotion(deadline())
-    assert.deepEqual(await rowsOf(server), taken.rows)
-    const links = await Promise.all(taken.oids.map((oid) => readlink(join(data, 'pg_tblspc', oid))))
-    assert.deepEqual(links, [one, two])
+async function settingsOf(server: Cluster, names: readonly string[]): Promise<(string | null)[]> {
+  const client = await connect(server)
+  try {
+    return await Promise.all(names.map(async (name) => await value(client, `SHOW ${name}`)))
+  } finally {
+    await client.end()
+  }
+}
+
+for (const version of await testVersions()) {
+  test(`a server comes back with its tablespaces (PostgreSQL ${version.major})`, async (t) => {
+    const taken = await takeAll(t, version)
+    const [place, moved] = taken.places
+    // The first one's place is free again; the other one goes elsewhere.
+    await rm(place, { recursive: true })
+    const folder = await tempFolder(t)
+    const [data, elsewhere] = [join(folder, "it's the data"), join(folder, 'two = three')]
+    const mapping = `${moved}=${elsewhere.replace('=', '\\=')}`
+    const args = ['--store', taken.archive, '--tablespace-mapping', mapping, '--json']
+
+    await t.test('kill -9 of restore half way leaves a folder that no server starts in', async (t) => {
+      const killed = startProgram(program('walferry'), ['restore', data, ...args])
+      t.after(() => killed.kill())
+      const some = seededRandom(t).below(200)
+      const isHalfWay = async () => (await readdir(join(data, 'base/1')).catch(() => [])).length > some
+      for (const signal = deadline(); !(await isHalfWay()); ) await sleep(1, signal)
+      killed.kill()
+      assert.deepEqual(await killed.exit, { code: null, signal: 'SIGKILL' }, killed.stdout)
+      await assert.rejects(stat(join(data, 'global/pg_control')))
+      await assert.rejects(
+        (await open(t, version, data)).start(deadline()),
+        /could not (?:find the database|open file)/,
+      )
+      await rm(join(data, 'postmaster.pid'), { force: true })
+
+      const { code, stderr } = await restore(data, args)
+      assert.equal(code, 1)
+      assert.match(stderr, /holds a restore that was interrupted/)
+    })
+
+    await t.test('with --force it is restored from the beginning, checked by the manifest', async () => {
+      const { code, stdout, stderr } = await restore(data, [...args, '--force'])
+      assert.equal(code, 0, stderr)
+      const told = JSON.parse(stdout)
+      assert.equal(told.backup, taken.name)
+      assert.equal(told.checkedBy, 'manifest')
+      assert.equal(told.start, `pg_ctl -D '${data.replace("'", "'\\''")}' start`)
+      assert.ok(told.notes.some((note: string) => note.startsWith("archive_mode was 'on', and is off now")))
+      assert.ok(told.notes.some((note: string) => note.startsWith("synchronous_standby_names was 'walferry'")))
+    })
+
+    const verify = await verifier(version.major)
+    const skip = verify === null && 'no pg_verifybackup that reads manifests of this version is installed'
+    await t.test('pg_verifybackup accepts what was restored', { skip }, async () => {
+      const { code, stderr } = await runProgram(verify ?? '', ['--no-parse-wal', data], { signal: deadline() })
+      assert.equal(code, 0, stderr)
+    })
+
+    await t.test(
+      'a server that is started in it has all rows, and its tablespaces where they were mapped to',
+      async (t) => {
+        const server = await open(t, version, data)
+        await server.start(deadline())
+        await server.waitForPromotion(deadline())
+        assert.deepEqual(await rowsOf(server), taken.rows)
+        const links = await Promise.all(taken.oids.map((oid) => readlink(join(data, 'pg_tblspc', oid))))
+        assert.deepEqual(links, [place, elsewhere])
+        assert.deepEqual(await settingsOf(server, ['archive_mode', 'synchronous_standby_names']), ['off', ''])
+        const again = await restore(data, [...args, '--force'])
+        assert.equal(again.code, 1)
+        assert.match(again.stderr, /a server runs in/)
+      },
+    )
   })
 }

@@ -45,12 +45,18 @@ export async function makeScene(t: TestContext, version: TestVersion, segmentByt
   await query(server.connection, 'CREATE TABLE t (id int PRIMARY KEY, text text)', deadline())
   await query(server.connection, "SELECT pg_create_physical_replication_slot('walferry', true)", deadline())
   await server.stop('fast', deadline())
-  const copy = await copyCluster(server)
-  t.after(() => discardCluster(copy))
+  const copy = await copyOf(t, server)
   await server.start(deadline())
   const client = await connect(server)
   t.after(() => client.end())
   return { server, copy, client }
+}
+
+/** A copy of a stopped server, discarded at the end of the test. */
+export async function copyOf(t: TestContext, cluster: Cluster): Promise<Cluster> {
+  const copy = await copyCluster(cluster)
+  t.after(() => discardCluster(copy))
+  return copy
 }
 
 export interface Archiving {

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { copyFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, describe, test, type TestContext } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import type { Cluster } from '../../src/cluster/cluster.ts'
+import { sleep } from '../../src/kit/abort.ts'
 import { switchPointOf } from '../../src/wal/history.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { offsetIn, segmentName, segnoOf } from '../../src/wal/segment.ts'
@@ -20,7 +21,7 @@ import {
 } from '../support/postgres.ts'
 import { restoreCommand } from '../support/walferry.ts'
 import { AssembledArchive } from './assembled-archive.ts'
-import { allRows, flushedUpTo, historyOf, insert, recover, type Rows, rowsOf, stops } from './scenario.ts'
+import { allRows, copyOf, flushedUpTo, historyOf, insert, recover, type Rows, rowsOf, stops } from './scenario.ts'
 
 interface Forked {
   /** As it was before all. Not started; to be copied. */
@@ -79,12 +80,6 @@ async function forked(version: TestVersion): Promise<Forked> {
   assert.ok(offsetIn(fork, megabyte) > 50_000, 'the fork lies within a segment')
   const nameOn = (timeline: number): string => segmentName({ timeline, segno }, megabyte)
   return { base, old, promoted, rows, fork, parent: nameOn(1), first: nameOn(2) }
-}
-
-async function copyOf(t: TestContext, base: Cluster): Promise<Cluster> {
-  const copy = await copyCluster(base)
-  t.after(() => discardCluster(copy))
-  return copy
 }
 
 function command(archive: AssembledArchive, ...options: string[]): string {
@@ -147,6 +142,29 @@ for (const version of await newestVersion()) {
       const count = `SELECT (count(*) = ${scene.rows.length})::text FROM t`
       while ((await value(client, count)) !== 'true') await client.query('SELECT pg_sleep(0.02)')
       assert.deepEqual(await allRows(client), scene.rows)
+    })
+
+    test('a standby that an outage hid the new timeline from does not replay the lost branch', async (t) => {
+      const archive = await AssembledArchive.make(t, scene.base, megabyte)
+      await archive.add(scene.old, 1)
+      await archive.history(scene.promoted, 2)
+      await archive.add(scene.promoted, 2)
+      const copy = await copyOf(t, scene.base)
+      // The store is away for one question: the first for the segment that holds the fork.
+      const away = join(archive.folder, 'not-mounted')
+      const once = join(copy.dataFolder, 'asked-once')
+      const first = `if [ %f = ${scene.first} ] && [ ! -e ${once} ]; then touch ${once}; `
+      const outage = restoreCommand(['--store', away, '--retry-for', '0'])
+      await copy.setRecovery('standby', { restore_command: `${first}${outage}; else ${command(archive)}; fi` })
+      await copy.start(deadline())
+      const client = await connect(copy)
+      t.after(() => client.end())
+      const signal = deadline()
+      while ((await value(client, 'SELECT (count(*) FILTER (WHERE id > 3000) >= 600)::text FROM t')) !== 'true') {
+        await sleep(20, signal)
+      }
+      assert.deepEqual(await allRows(client), scene.rows)
+      assert.match(await copy.log.read(), /until the server has been answered for/)
     })
 
     test('a hole before the fork stops the server; it may be the end, or lie in pg_wal', async (t) => {

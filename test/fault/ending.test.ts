@@ -80,7 +80,8 @@ for (const version of await newestVersion()) {
         await receive.waitForReady(deadline())
         await rename(archive, `${archive}.away`)
         const end = await write(client, segmentBytes / 3)
-        await cluster.stop('fast', deadline(10_000))
+        // Well before 30 s, after which the receiver gives up on the store by itself.
+        await cluster.stop('fast', deadline(25_000))
         await rename(`${archive}.away`, archive)
         await cluster.start(deadline())
         client = await clientOf(t, cluster)

@@ -1,22 +1,45 @@
 /**
  * kill -9 of the receiver and of the server, while rows are written: afterwards the archive has every byte, and every
- * byte is the server's.
+ * byte is the server's; and a recovery brings every row.
  */
 import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type pg from 'pg'
 import { sleep } from '../../src/kit/abort.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
+import { plus } from '../../src/wal/lsn.ts'
 import { deadline, testVersions } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
+import { recoverLatest, rowsOf, startWithBase } from './copies.ts'
 import { filesIn } from './receiving.ts'
+import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
-import { type Receive, startReceive } from '../support/walferry.ts'
-import { archivedWal, assertArchived, clientOf, flushedUpTo, startServer, Writer } from './server.ts'
+import { type Receive, restoreCommand, startReceive } from '../support/walferry.ts'
+import {
+  archivedWal,
+  assertArchived,
+  clientOf,
+  flushedUpTo,
+  segmentBytes,
+  startServer,
+  write,
+  Writer,
+} from './server.ts'
 
 const rounds = 6
 const args = ['--ship-interval', '100ms', '--log-level', 'info']
+
+/** Some two segments, in transactions of a random size; a server that goes away ends it. */
+async function writeSome(client: pg.Client, bytes: () => number): Promise<void> {
+  try {
+    const upTo = plus(await flushedUpTo(client), 2 * segmentBytes)
+    while ((await write(client, bytes())) < upTo);
+  } catch {
+    // It was killed.
+  }
+}
 
 for (const version of await testVersions()) {
   test(`kill -9 of the receiver at any moment loses nothing, with its spool or without (PostgreSQL ${version.major})`, async (t) => {
@@ -75,5 +98,53 @@ for (const version of await testVersions()) {
     await receive.waitForShipped(end, deadline())
     assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
     await assertArchived(cluster, new DirectoryStore(archive), end)
+  })
+  test(`kill -9 with several segments that a slow store has not taken, and of the server, too, loses nothing (PostgreSQL ${version.major})`, async (t) => {
+    const random = seededRandom(t)
+    const { server, base } = await startWithBase(t, version)
+    const s3 = await startS3Server()
+    t.after(() => s3.stop())
+    const spool = join(await tempFolder(t), 'spool')
+    const store = ['--store', `s3://${s3.bucket}/main`, '--s3-endpoint', s3.endpoint]
+    const start = (): Receive =>
+      startReceive(t, {
+        server: server.connection,
+        store: `s3://${s3.bucket}/main`,
+        spool,
+        args: ['--s3-endpoint', s3.endpoint, ...args],
+        env: s3.environment,
+      })
+    let receive = start()
+    await receive.waitForReady(deadline())
+    let held = 0
+    for (let round = 0; round < 4; round++) {
+      // Uploads are late, fail, or are done and nobody hears of it; whatever the last round has left is among them.
+      const fault = random.pick([
+        { kind: 'slow', latencyMs: 500, bytesPerSecond: 500_000 },
+        { kind: 'error', status: 503, code: 'SlowDown' },
+        { kind: 'lostAnswer', how: 'stall' },
+      ] as const)
+      const injection = s3.inject(fault, ({ operation }) => operation === 'PutObject')
+      const client = await clientOf(t, server)
+      const killAt = plus(await flushedUpTo(client), random.below(1.5 * segmentBytes))
+      const writing = writeSome(client, () => 1 + random.below(segmentBytes))
+      await receive.waitUntil(async () => (await receive.positions(deadline())).synced >= killAt, deadline())
+      const kills = [receive.kill9()]
+      if (round === 2) kills.push(server.kill(deadline()))
+      await Promise.all(kills)
+      await writing
+      held = Math.max(held, (await filesIn(spool)).length)
+      injection.remove()
+      if (!server.isRunning) await server.start(deadline())
+      receive = start()
+    }
+    t.diagnostic(`up to ${held} segments in the spool at a kill`)
+    const end = await flushedUpTo(await clientOf(t, server))
+    await receive.waitForShipped(end, deadline())
+    assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
+    assert.ok(held >= 3, `${held} segments`)
+    const rows = await rowsOf(server)
+    await recoverLatest(base, restoreCommand([...store, '--retry-for', '0'], s3.environment))
+    assert.equal(await rowsOf(base), rows)
   })
 }

@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import type { Connection } from '../../src/cluster/query.ts'
 import { openLog } from '../../src/daemon/log.ts'
-import { ReceiveDaemon, type ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
+import { type Backups, ReceiveDaemon, type ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
 import { orAbort, sleep } from '../../src/kit/abort.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import type { Positions } from '../../src/spool/positions.ts'
@@ -23,6 +23,7 @@ export interface ReceivingOptions {
   readonly store: ObjectStore
   readonly spool: string
   readonly config?: Partial<ReceiveConfig>
+  readonly backups?: Backups
 }
 
 const pollMs = 5
@@ -66,6 +67,7 @@ export class Receiving {
       config,
       new Archive(options.store),
       openLog('debug', 'text', (line) => lines.push(line)),
+      options.backups ?? null,
     )
     this.#running = this.daemon.run(this.#stop.signal)
     this.#running

@@ -8,6 +8,7 @@ const entries = Object.entries(catalogue)
 /** Prometheus: "Metric and label naming". The base units, and what is counted instead of measured. */
 const units = /_(?:seconds|bytes|info)$/
 const countsThings = [
+  'walferry_backup_running',
   'walferry_connected',
   'walferry_timeline',
   'walferry_spool_segments',

@@ -58,16 +58,33 @@ const copyOut = message('H', Buffer.from([0, 0, 0]))
 const copyDone = message('c', '')
 
 const plain = Buffer.concat([
-  ...[copyOut, message('d', 'fast bytes'), message('d', ''), message('d', ' and more'), copyDone],
-  ...[copyOut, message('d', 'base'), copyDone],
-  ...[copyOut, message('d', '{"manifest"'), message('d', '}'), copyDone],
+  copyOut,
+  message('d', 'fast bytes'),
+  message('d', ''),
+  message('d', ' and more'),
+  copyDone,
+  copyOut,
+  message('d', 'base'),
+  copyDone,
+  copyOut,
+  message('d', '{"manifest"'),
+  message('d', '}'),
+  copyDone,
 ])
 const progress = Buffer.concat([Buffer.from('p'), Buffer.alloc(8, 1)])
 const tagged = Buffer.concat([
   copyOut,
-  ...[message('d', 'n16384.tar\0/mnt/fast\0'), message('d', 'dfast bytes'), message('d', progress)],
-  ...[message('d', 'd'), message('d', 'd and more'), message('d', 'nbase.tar\0\0'), message('d', 'dbase')],
-  ...[message('d', 'm'), message('d', 'd{"manifest"'), message('d', 'd}'), copyDone],
+  message('d', 'n16384.tar\0/mnt/fast\0'),
+  message('d', 'dfast bytes'),
+  message('d', progress),
+  message('d', 'd'),
+  message('d', 'd and more'),
+  message('d', 'nbase.tar\0\0'),
+  message('d', 'dbase'),
+  message('d', 'm'),
+  message('d', 'd{"manifest"'),
+  message('d', 'd}'),
+  copyDone,
 ])
 const expected: Told = [
   ['archive 16384', 'fast bytes and more'],

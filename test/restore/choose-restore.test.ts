@@ -8,7 +8,7 @@ import type { RecoveryTarget, RestorePlan, RestoreRequest } from '../../src/rest
 import { asLsn, formatLsn } from '../../src/wal/lsn.ts'
 import { dateOf, formatForSetting, formatTimestamp } from '../../src/wal/timestamp.ts'
 import { MadeArchive, nameOf } from './made-archive.ts'
-import { type MadeBackup, makeBackup, seconds } from './made-backup.ts'
+import { type MadeBackup, makeBackup, seconds } from './made-sentinel.ts'
 import { MadeWal, segmentBytes } from './made-wal.ts'
 
 const { signal } = new AbortController()

@@ -10,6 +10,7 @@ const special: Partial<Record<ErrorCode, number>> = {
   ARCHIVE_FOREIGN: 203,
   ARCHIVE_LOST_BRANCH: 200,
   ARCHIVE_BACKLOG: 204,
+  ENCRYPTION_KEY: 205,
 }
 
 test('every error stops the server: its code is from 126 to 255', () => {

@@ -14,7 +14,7 @@ export async function packTar(members: readonly TarMember[]): Promise<Buffer> {
   return await buffered(tar)
 }
 
-export async function buffered(stream: AsyncIterable<unknown>): Promise<Buffer> {
+async function buffered(stream: AsyncIterable<unknown>): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   for await (const piece of stream) if (piece instanceof Uint8Array) pieces.push(piece)
   return Buffer.concat(pieces)

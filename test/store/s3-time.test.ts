@@ -76,7 +76,7 @@ describe('in S3,', { concurrency: true }, () => {
   })
 
   it('an object that takes long is not cut', async (t) => {
-    const { s3, store } = await s3Setting(t, { ...short, minBytesPerSecond: 50_000 })
+    const { s3, store } = await s3Setting(t, { ...short, minBytesPerSecond: 10_000 })
     s3.objects.set('prefix/a', Buffer.alloc(150_000))
     s3.inject({ kind: 'slow', bytesPerSecond: 75_000 }, on('GetObject'))
     assert.equal((await readAll(store, 'a')).length, 150_000)
@@ -105,8 +105,8 @@ describe('in S3, with a large body,', () => {
   })
 
   it('a PUT that takes long is not cut', async (t) => {
-    const { s3, store } = await s3Setting(t, { ...short, idleTimeoutMs, minBytesPerSecond: 8 * mebibyte })
-    s3.inject({ kind: 'slow', bytesPerSecond: 24 * mebibyte }, on('PutObject'))
+    const { s3, store } = await s3Setting(t, { ...short, idleTimeoutMs: 1500, minBytesPerSecond: mebibyte })
+    s3.inject({ kind: 'slow', bytesPerSecond: 12 * mebibyte }, on('PutObject'))
     await store.put('a', body, put)
   })
 })

@@ -53,8 +53,8 @@ const matrixFolder = resolve(import.meta.dirname, '../../../test/matrix')
 /** WAL that no commit flushes is left to the WAL writer, which on an idle server sleeps for 25 times this: 5 s else. */
 const prompt: Settings = { wal_writer_delay: '10ms' }
 
-/** Enough for the slowest single step on a busy machine; what takes longer hangs. */
-export const stepTimeoutMs = 60_000
+/** Enough for the slowest single step, a whole recovery, on a slow and busy machine; what takes longer hangs. */
+export const stepTimeoutMs = 120_000
 
 const running = new RunningClusters()
 const templates = new Map<string, Promise<Cluster>>()

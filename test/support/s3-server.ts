@@ -11,7 +11,7 @@
 import { once, setMaxListeners } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { freePort } from '../../src/cluster/free-port.ts'
 import { sleep } from '../../src/kit/abort.ts'
 import { Bucket } from './s3/bucket.ts'
 import { type Fault, Injection } from './s3/faults.ts'
@@ -153,12 +153,11 @@ export class S3Server {
     await closed
   }
 
-  /** Comes back, on the same port. */
+  /** Comes back, on the same port: one that the kernel gives to nobody meanwhile. */
   async accept(): Promise<void> {
+    if (this.#port === 0) this.#port = await freePort()
     this.#http.listen(this.#port, '127.0.0.1')
     await once(this.#http, 'listening')
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server's address is no string
-    this.#port = (this.#http.address() as AddressInfo).port
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  bytesBeforeFork,
   firstTimeline,
   forkOf,
   isAncestor,
@@ -36,6 +37,14 @@ test('a line may lack its reason, have leading spaces, end in CR LF, and be the 
     ],
   )
   assert.equal(switchPointOf(history, 4), parseLsn('1A/B0'))
+})
+
+test('of a segment, what lies before a fork is bytes only where the fork is in it', () => {
+  const fork = parseLsn('0/5A001B8')
+  assert.equal(bytesBeforeFork(fork, 5, 0x1000000), 0xa001b8)
+  assert.equal(bytesBeforeFork(fork, 4, 0x1000000), 0)
+  assert.equal(bytesBeforeFork(parseLsn('0/5000000'), 5, 0x1000000), 0)
+  assert.equal(bytesBeforeFork(null, 5, 0x1000000), 0)
 })
 
 test('anything else is damage', () => {

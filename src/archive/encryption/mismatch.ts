@@ -1,10 +1,11 @@
 /**
- * Telling what is wrong with a key from an object's first bytes. An encrypted object begins with a random header; what is
+ * Telling what is wrong with a key from an object's first bytes. An encrypted object begins with 24 random bytes; what is
  * only compressed begins with the magic number of its compression (none has no such, and neither has br).
  */
 import { WalferryError } from '../../kit/errors.ts'
 import { type Codec, codecOfKey } from '../codec-name.ts'
 import { isSkippable } from '../codecs/lz4-frame.ts'
+import { headerBytes } from './sodium.ts'
 
 const magicBytes = 4
 
@@ -12,8 +13,8 @@ const magicBytes = 4
 const magics: Partial<Record<Codec, string>> = { lz4: '04224d18', zst: '28b52ffd', gz: '1f8b08' }
 
 /**
- * The object, unless it is encrypted: then ENCRYPTION_KEY. That is when its first bytes are not even nearly the magic
- * number; a flipped byte among them is for the decompression to tell.
+ * The object, unless it is encrypted: then ENCRYPTION_KEY. That is when its first bytes look random, are no magic number,
+ * and not even nearly its own. A flipped byte among them, zeros, or the page of a proxy are for the decompression to tell.
  */
 export async function* unlessEncrypted(
   source: AsyncIterable<Uint8Array>,
@@ -26,8 +27,8 @@ export async function* unlessEncrypted(
       continue
     }
     head = Buffer.concat([head, piece])
-    if (head.length < magicBytes) continue
-    if (!isNearMagic(key, head)) throw keyMissing(key)
+    if (head.length < headerBytes) continue
+    if (!isNearMagic(key, head) && looksRandom(head.subarray(0, headerBytes))) throw keyMissing(key)
     yield head
     head = null
   }
@@ -36,7 +37,19 @@ export async function* unlessEncrypted(
 
 function isNearMagic(key: string, head: Uint8Array): boolean {
   const magic = magicOf(key)
-  return magic === null || isPlain(key, head) || magic.filter((byte, at) => byte !== head[at]).length <= 1
+  if (magic === null || isPlain(key, head) || isOtherCompression(head)) return true
+  return magic.filter((byte, at) => byte !== head[at]).length <= 1
+}
+
+function isOtherCompression(head: Uint8Array): boolean {
+  return Object.values(magics).some(
+    (magic) => Buffer.from(head.subarray(0, magic.length / 2)).toString('hex') === magic,
+  )
+}
+
+/** No text, and not mostly zeros: 24 random bytes are either less than once in a million times. */
+function looksRandom(header: Uint8Array): boolean {
+  return header.some((byte) => byte >= 0x80) && new Set(header).size >= 16
 }
 
 /** Whether an object begins as one that is compressed, and not encrypted. */

@@ -146,7 +146,7 @@ test('a content size in the header that is not the content’s is an error', asy
 test('the legacy format and other content are refused with a word on encryption', async () => {
   for (const start of ['02214c18', '28b52ffd', '00000000']) {
     const bytes = Buffer.concat([Buffer.from(start, 'hex'), Buffer.alloc(100)])
-    await assert.rejects(decodeAll(bytes), { code: 'ARCHIVE_DAMAGED', hint: /WALG_LIBSODIUM_KEY/ })
+    await assert.rejects(decodeAll(bytes), { code: 'ARCHIVE_DAMAGED', hint: /WALG_PGP_KEY/ })
   }
 })
 

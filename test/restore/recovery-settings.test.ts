@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { makeSettings, type SettingsAsked } from '../../src/restore/recovery-settings.ts'
+
+const asked: SettingsAsked = {
+  recovery: [
+    ['recovery_target_lsn', '0/3000000'],
+    ['recovery_target_timeline', '2'],
+  ],
+  restoreCommand: 'walferry-fetch %f %p',
+  recoveryEndCommand: 'walferry-fetch --cleanup',
+  primaryConninfo: null,
+  keepArchiving: false,
+  keepSettings: false,
+}
+
+const silent = { archive_mode: 'off', synchronous_standby_names: '', primary_slot_name: '' }
+const recovery = {
+  restore_command: 'walferry-fetch %f %p',
+  recovery_end_command: 'walferry-fetch --cleanup',
+  recovery_target_lsn: '0/3000000',
+  recovery_target_timeline: '2',
+}
+
+test('a restored server recovers, and neither archives nor waits for standbys of the original', () => {
+  assert.deepEqual(makeSettings(asked, '', ''), { settings: { ...silent, ...recovery }, notes: [] })
+})
+
+test('what the original had is told, the last value of the last file', () => {
+  const conf =
+    "archive_mode = on # always\n#primary_slot_name = 'x'\nsynchronous_standby_names 'a'\nSynchronous_Standby_Names='b'\n"
+  const { notes } = makeSettings(asked, conf, "primary_slot_name = 'it''s'\narchive_mode = 'always'\n")
+  assert.deepEqual(
+    notes.map((note) => note.replace(/;.*/, '')),
+    [
+      "archive_mode was 'always', and is off now",
+      "synchronous_standby_names was 'b', and is empty now",
+      "primary_slot_name was 'it's', and is empty now",
+    ],
+  )
+})
+
+test('what means nothing already is not worth a note', () => {
+  const { notes } = makeSettings(asked, "archive_mode = off\nsynchronous_standby_names = ''\n", '')
+  assert.deepEqual(notes, [])
+})
+
+test('both can be kept as they were', () => {
+  const { settings, notes } = makeSettings(
+    { ...asked, keepArchiving: true, keepSettings: true },
+    'archive_mode = on',
+    '',
+  )
+  assert.deepEqual([settings, notes], [recovery, []])
+})
+
+test('a recovery that the original made once does not come back: of two targets, a server takes none', () => {
+  const conf = "recovery_target_time = '2020-01-01'\nrecovery_target_inclusive = off\n"
+  const auto =
+    "archive_cleanup_command = 'rm %r'\nrecovery_target_timeline = '7'\nprimary_conninfo = 'password=secret'\n"
+  const { settings, notes } = makeSettings(asked, conf, auto)
+  const stale = {
+    recovery_target_time: '',
+    recovery_target_inclusive: 'on',
+    archive_cleanup_command: '',
+    primary_conninfo: '',
+  }
+  assert.deepEqual(settings, { ...silent, ...recovery, ...stale })
+  assert.deepEqual(notes, [])
+})
+
+test('a standby streams from where it was told to', () => {
+  const { settings } = makeSettings({ ...asked, primaryConninfo: 'host=db' }, '', "primary_conninfo = 'host=old'")
+  assert.equal(settings['primary_conninfo'], 'host=db')
+})
