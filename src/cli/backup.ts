@@ -84,7 +84,7 @@ async function switchWal(target: Target, signal: AbortSignal): Promise<void> {
 function tellText(result: BackupResult): string {
   const { name, startLsn, finishLsn, timeline, plainBytes, storedBytes, parts, seconds, openSegment } = result
   const lines = [
-    `${name}: ${formatBytes(plainBytes)} (stored: ${formatBytes(storedBytes)} in ${parts} parts) in ${formatSeconds(seconds)}`,
+    `${name}: ${formatBytes(plainBytes)} (stored: ${formatBytes(storedBytes)}, ${parts === 1 ? '1 part' : `${parts} parts`}) in ${formatSeconds(seconds)}`,
     `from ${formatLsn(startLsn)} to ${formatLsn(finishLsn)} on timeline ${timeline}`,
   ]
   if (openSegment !== null) lines.push(`WAL-G can restore it once segment ${openSegment} is whole; walferry can now`)
