@@ -7,6 +7,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { humanBytes } from '../audit/tell-listing.ts'
 import { type BackupResult, takeBackup } from '../backup/backup.ts'
 import { type Binaries, findBinaries } from '../cluster/binaries.ts'
 import { Cluster } from '../cluster/cluster.ts'
@@ -22,7 +23,6 @@ import { planRestore } from '../restore/choose-restore.ts'
 import { restoreFiles } from '../restore/restore-files.ts'
 import { parseHistory, switchPointOf } from '../wal/history.ts'
 import { formatLsn } from '../wal/lsn.ts'
-import { formatBytes } from './backup-screen.ts'
 import { type DemoArchive, type DemoStore, openDemoArchive } from './demo-archive.ts'
 import type { Config } from './options.ts'
 import { DemoScreen, type Figure } from './demo-screen.ts'
@@ -137,7 +137,7 @@ class Demo {
       while (taken === null) taken = await Promise.race([taking, show().then(() => null)])
       while (performance.now() < untilMs) await show()
       const { name, plainBytes } = taken
-      this.#step(`meanwhile walferry took the base backup ${name}: ${formatBytes(plainBytes)}`)
+      this.#step(`meanwhile walferry took the base backup ${name}: ${humanBytes(plainBytes)}`)
       await server.kill(this.#signal)
       await writer.stop()
     } catch (error) {
