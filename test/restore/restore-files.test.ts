@@ -382,3 +382,13 @@ test('a folder that cannot be written is told as such', {
 async function assertRefusedByDisk(data: string): Promise<void> {
   await assert.rejects(restoreMade(await makeBackup(), jobOf(data)), (error) => isError(error, 'RESTORE_FAILED'))
 }
+
+test('a backup of a server that runs in a folder with a left mark can be restored', async (t) => {
+  const members = [...needed, file(mark, '{}')]
+  const data = join(await tempFolder(t), 'data')
+  const listed = [...files, file(mark, '{}'), controlFile()]
+  const store = await makeBackup({ parts: [members], listed })
+  await restoreMade(store, jobOf(data))
+  assert.ok(!(await readdir(data)).includes(mark))
+  await stat(join(data, 'global', 'pg_control'))
+})
