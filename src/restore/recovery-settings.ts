@@ -61,8 +61,10 @@ export function makeSettings(asked: SettingsAsked, conf: string, autoConf: strin
     silence('synchronous_standby_names', '')
     silence('primary_slot_name', '')
   }
+  const named = new Set(asked.recovery.map(([name]) => name))
   const settings = {
-    ...recoveryDefaults,
+    // The target comes behind those that mean nothing: to a server, what comes behind one is a second one, empty or not.
+    ...Object.fromEntries(Object.entries(recoveryDefaults).filter(([name]) => !named.has(name))),
     ...silenced,
     restore_command: asked.restoreCommand,
     recovery_end_command: asked.recoveryEndCommand,

@@ -81,6 +81,15 @@ test('what stands in files that are not in the backup, or are included, does not
   assert.equal(settings['recovery_target_time'], '')
 })
 
+test('the target comes last, for a server takes what stands behind it for a second one, empty or not', () => {
+  for (const target of ['recovery_target', 'recovery_target_time', 'recovery_target_lsn']) {
+    const { settings } = makeSettings({ ...asked, recovery: [[target, 'x']] }, '', '')
+    const targets = Object.keys(settings).filter((name) => /^recovery_target(_time|_lsn|_xid|_name)?$/.test(name))
+    assert.equal(targets.length, 5)
+    assert.equal(targets.at(-1), target)
+  }
+})
+
 test('a standby streams from where it was told to', () => {
   const { settings } = makeSettings({ ...asked, primaryConninfo: 'host=db' }, '', "primary_conninfo = 'host=old'")
   assert.equal(settings['primary_conninfo'], 'host=db')
