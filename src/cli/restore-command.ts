@@ -8,10 +8,6 @@ import type { Config, OptionName } from './options.ts'
 
 type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>
 
-function absolute(path: string | undefined): string | undefined {
-  return path === undefined ? path : resolve(path)
-}
-
 /** `program`: the absolute path of walferry-fetch. */
 export function fetchCommand(program: string, config: StoreConfig): string {
   const store = config.store
