@@ -47,7 +47,7 @@ export async function lookBack(
     const begin = Math.max(first, last - count + 1)
     const seen: { lastCommit: Timestamp | null; latest: Timestamp | null } = { lastCommit: null, latest: null }
     const lastRecord = await walkLine(archive, line, begin, end, options, (mark) => {
-      if (mark.kind === 'restore-point') return true
+      if (mark.kind === 'restore-point' || mark.at < from) return true
       if (mark.kind === 'commit') seen.lastCommit = mark.time
       if (seen.latest === null || seen.latest < mark.time) seen.latest = mark.time
       return true

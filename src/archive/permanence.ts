@@ -18,7 +18,7 @@ const schema = v.looseObject({ is_permanent: v.nullish(v.boolean()) })
 /** Rejects ARCHIVE_DAMAGED if metadata.json cannot be read. */
 export async function isPermanent(store: ObjectStore, backup: Backup, options: CallOptions): Promise<boolean> {
   const metadata = await readMetadata(store, backup, options)
-  return metadata?.is_permanent ?? backup.isPermanent
+  return metadata?.isPermanent ?? backup.isPermanent
 }
 
 /** What else metadata.json holds stays as it is, numbers above 2^53 included. Resolves once it is durable. */
@@ -32,16 +32,18 @@ export async function setPermanent(
   const text =
     metadata === null
       ? formatMetadata({ ...backup, isPermanent: permanent })
-      : stringify({ ...metadata, is_permanent: permanent })
+      : stringify({ ...metadata.fields, is_permanent: permanent })
   await store.put(metadataKey(backup.name), Buffer.from(text ?? ''), { ...options, ifAbsent: false })
 }
 
-/** Null if there is none, as of old backups. Its numbers are kept as they are written. */
-async function readMetadata(
-  store: ObjectStore,
-  { name }: Backup,
-  options: CallOptions,
-): Promise<v.InferOutput<typeof schema> | null> {
+interface Metadata {
+  readonly isPermanent: boolean | null
+  /** All of them in their order, the numbers as they are written. */
+  readonly fields: object
+}
+
+/** Null if there is none, as of old backups. */
+async function readMetadata(store: ObjectStore, { name }: Backup, options: CallOptions): Promise<Metadata | null> {
   const key = metadataKey(name)
   const parts: Uint8Array[] = []
   let bytes = 0
@@ -55,9 +57,9 @@ async function readMetadata(
     if (isError(error, 'KEY_MISSING')) return null
     throw error
   }
-  const read = v.safeParse(schema, parseJson(key, Buffer.concat(parts).toString('utf8')))
-  if (!read.success) throw damaged(key, `cannot be read: ${v.summarize(read.issues).replaceAll('\n', ' ')}`)
-  return read.output
+  const fields = parseJson(key, Buffer.concat(parts).toString('utf8'))
+  if (!v.is(schema, fields)) throw damaged(key, 'is not the metadata of a base backup')
+  return { isPermanent: fields.is_permanent ?? null, fields }
 }
 
 function parseJson(key: string, text: string): unknown {

@@ -37,7 +37,7 @@ export interface ListedWindow {
   /** How far the WAL reaches, and whether newer WAL follows behind a gap. */
   readonly end: Lsn
   readonly beforeGap: boolean
-  /** Null: none was found. */
+  /** Null: there is none behind the end of the first backup, or not in the last 512 MiB. */
   readonly lastCommit: Timestamp | null
 }
 
@@ -82,7 +82,7 @@ async function lookAt(
   options: CallOptions,
 ): Promise<ListedWindow> {
   const [first] = backups
-  const { lastCommit } = await lookBack(archive, line, { from: first.startLsn, end: run.end }, options)
+  const { lastCommit } = await lookBack(archive, line, { from: first.finishLsn, end: run.end }, options)
   return { timeline, backups, first, end: run.end, beforeGap: run.beforeHole, lastCommit }
 }
 

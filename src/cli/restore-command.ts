@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 import type { storeOptions } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
 
-type StoreConfig = Config<(typeof storeOptions)[number]>
+type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>
 
 /** `program`: the absolute path of walferry-fetch. */
 export function fetchCommand(program: string, config: StoreConfig): string {

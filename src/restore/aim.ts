@@ -100,8 +100,9 @@ async function aimAtTime(asked: Asked, time: Timestamp): Promise<Aim> {
     const { run, backup } = candidate
     const end = await lookBack(asked.archive, asked.line, run, asked.options)
     if (isPast(end.latest) || (end.latest === null && !end.isAll)) {
-      // The backup's times are by another clock than those of the commits, which the server goes by.
-      const own = { from: backup.startLsn, end: backup.finishLsn }
+      // The backup's times are by another clock than those of the commits, which the server goes by; and what was
+      // committed before its end is in it, however late that was.
+      const own = { from: run.from, end: backup.finishLsn }
       const { latest } = await lookBack(asked.archive, asked.line, own, asked.options)
       if (isPast(latest)) continue
       return {

@@ -91,9 +91,9 @@ function aboutHole(line: Line, run: LineRun): string[] {
   return [`WAL is missing from ${formatLsn(run.end)} on${upTo}: what lies behind cannot be reached from this backup`]
 }
 
-/** Newer backups than the one chosen that were left out for what they are, and not for the target. */
+/** Newer backups than the one chosen that were left out for what they are, and not for a target. */
 function passedOver(request: RestoreRequest, line: Line, backups: readonly Backup[], chosen: Backup): string[] {
-  if (request.backup !== null) return []
+  if (request.backup !== null || (request.target !== null && request.target.kind !== 'immediate')) return []
   return backups
     .filter((one) => one.finishLsn > chosen.finishLsn && standingOf(line, one) !== 'usable')
     .map((one) => `${one.name} was passed over: ${whyNot(line, one)}`)

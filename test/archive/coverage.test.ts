@@ -343,11 +343,13 @@ const families: readonly {
   },
 ]
 
+function goingOn(timelines: readonly number[]): StoredSince {
+  return (timeline) => Promise.resolve(timelines.includes(timeline))
+}
+
 for (const { name: what, timelines, goesOn = [], newest } of families) {
   test(`the newest timeline: ${what}`, async () => {
-    const storedSince: StoredSince = (timeline) => Promise.resolve(goesOn.includes(timeline))
-    const found = await newestTimelines(coverage(timelines), storedSince)
-    assert.deepEqual(found, newest)
+    assert.deepEqual(await newestTimelines(coverage(timelines), goingOn(goesOn)), newest)
   })
 }
 

@@ -3,7 +3,7 @@
  * target, and not to the row just after it.
  */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import { planRestore } from '../../src/restore/choose-restore.ts'
 import type { RecoveryTarget, RestorePlan, RestoreRequest } from '../../src/restore/restore-plan.ts'
@@ -11,7 +11,8 @@ import { DirectoryStore } from '../../src/store/directory.ts'
 import { formatLsn, type Lsn, parseLsn, plus } from '../../src/wal/lsn.ts'
 import { segmentName, segnoBefore, segnoOf } from '../../src/wal/segment.ts'
 import { formatTimestamp, parseTimestamp, asTimestamp } from '../../src/wal/timestamp.ts'
-import type { Cluster } from '../../src/cluster/cluster.ts'
+import { Cluster } from '../../src/cluster/cluster.ts'
+import { readBackup } from '../../src/archive/backups.ts'
 import {
   connect,
   copyCluster,
@@ -20,12 +21,12 @@ import {
   makeCluster,
   megabyte,
   testVersions,
+  type TestVersion,
   value,
   rows,
 } from '../support/postgres.ts'
-import { program, runFetch, runProgram, startReceive } from '../support/walferry.ts'
+import { program, runFetch, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
-import { type HotCopy, hotCopy } from './hot-copy.ts'
 import { join } from 'node:path'
 import { mkdir } from 'node:fs/promises'
 import type pg from 'pg'
@@ -64,12 +65,8 @@ interface Listed {
 }
 
 async function list(store: string): Promise<Listed> {
-  const { code, stdout, stderr } = await runProgram(program('walferry'), ['list', '--json', '--store', store], {
-    signal: deadline(),
-  })
-  assert.equal(code, 0, stderr)
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what list has just written
-  return JSON.parse(stdout) as Listed
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own command's answer
+  return JSON.parse(await walferry(['list', '--json', '--store', store])) as Listed
 }
 
 const asked: Omit<RestoreRequest, 'target'> = {
@@ -80,14 +77,44 @@ const asked: Omit<RestoreRequest, 'target'> = {
   standby: false,
 }
 
+interface Taken {
+  readonly name: string
+  /** Restored, not started, and not to be: each recovery has a copy of it. */
+  readonly restored: Cluster
+}
+
+async function walferry(args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+  assert.equal(code, 0, stderr)
+  return stdout
+}
+
+/** Returns the backup's name. */
+async function backUp(server: Cluster, store: string): Promise<string> {
+  const args = ['backup', '--url', urlOf(server.connection), '--store', store, '--fast', '--json']
+  const { name } = JSON.parse(await walferry(args))
+  return String(name)
+}
+
+async function restore(t: TestContext, version: TestVersion, store: string, args: readonly string[]): Promise<Cluster> {
+  const folder = await serverFolder(t)
+  const dataFolder = join(folder, 'restored')
+  await walferry(['restore', dataFolder, '--store', store, ...args])
+  const cluster = await Cluster.open({ binaries: version.binaries, folder, dataFolder, tcp: true })
+  t.after(() => discardCluster(cluster))
+  return cluster
+}
+
 /** Lets a copy recover with the plan's settings, and returns its rows. */
-async function recoveredIds(backups: readonly HotCopy[], served: string, plan: RestorePlan): Promise<number[]> {
+async function recoveredIds(backups: readonly Taken[], served: string, plan: RestorePlan): Promise<number[]> {
   const source = backups.find(({ name }) => name === plan.backup.name)
   assert.ok(source !== undefined, plan.backup.name)
-  const cluster = await copyCluster(source.copy)
+  const cluster = await copyCluster(source.restored)
   try {
     const command = `cp '${served}/%f' '%p'`
-    await cluster.setRecovery('recovery', { ...Object.fromEntries(plan.settings), restore_command: command })
+    // Not synced: the copy is thrown away.
+    const settings = { restore_command: command, recovery_end_command: '', fsync: false }
+    await cluster.setRecovery('recovery', { ...Object.fromEntries(plan.settings), ...settings })
     await cluster.start(deadline())
     await cluster.waitForPromotion(deadline())
     return await idsOf(cluster)
@@ -105,6 +132,13 @@ async function idsOf(cluster: Cluster): Promise<number[]> {
   }
 }
 
+/** Where a backup ends, and where it starts. */
+async function endsOf({ store }: Archive, name: string): Promise<readonly [Lsn, Lsn]> {
+  const backup = await readBackup(store, name, { signal: deadline() })
+  assert.ok(backup !== null)
+  return [backup.finishLsn, backup.startLsn]
+}
+
 function time(text: string): RecoveryTarget {
   return { kind: 'time', time: new Date(text), text }
 }
@@ -120,8 +154,7 @@ for (const version of await testVersions()) {
     const folder = await tempFolder(t)
     const place = join(folder, 'archive')
     await mkdir(place)
-    const store = new DirectoryStore(place)
-    const archive = new Archive(store)
+    const archive = new Archive(new DirectoryStore(place))
     const receive = startReceive(t, {
       server: server.connection,
       store: place,
@@ -132,21 +165,20 @@ for (const version of await testVersions()) {
 
     await client.query('CREATE TABLE t (id int)')
     const first = await commit(client, 1)
-    const a = await hotCopy(t, server, store, megabyte)
+    const a = await backUp(server, place)
     const second = await commit(client, 2)
     await receive.waitForShipped(second.lsn, deadline())
     const early = await list(place)
     assert.deepEqual(
       early.windows.map(({ lastCommit, backups }) => ({ lastCommit, backups })),
-      [{ lastCommit: second.time, backups: [a.name] }],
+      [{ lastCommit: second.time, backups: [a] }],
     )
-    const third = await commit(client, 3)
-    const b = await hotCopy(t, server, store, megabyte)
-    const backups = [a, b]
+    await commit(client, 3)
+    const b = await backUp(server, place)
     const fourth = await commit(client, 4)
     await client.query("SELECT pg_create_restore_point('between')")
     await client.query('SELECT pg_switch_wal()')
-    const fifth = await commit(client, 5)
+    await commit(client, 5)
     await client.query('CREATE TABLE later (id int)')
     const last = await commit(client, 6)
     await client.query('CHECKPOINT')
@@ -159,16 +191,30 @@ for (const version of await testVersions()) {
       const late = await list(place)
       const [window] = late.windows
       assert.equal(window?.lastCommit, last.time)
-      assert.deepEqual(window?.backups, [a.name, b.name])
+      assert.deepEqual(window?.backups, [a, b])
       assert.ok(parseLsn(window?.coveredUntil ?? '') >= end)
       assert.ok(parseLsn(early.windows[0]?.coveredUntil ?? '') >= second.lsn)
       assert.deepEqual(late.gaps, [])
     })
 
+    await t.test('a backup, a restore and a start bring back the state of a moment', async () => {
+      const args = ['--target-time', fourth.time, '--target-action', 'promote']
+      const cluster = await restore(t, version, place, args)
+      await cluster.start(deadline())
+      await cluster.waitForPromotion(deadline())
+      assert.deepEqual(await idsOf(cluster), [1, 2, 3, 4])
+      await cluster.stop('fast', deadline())
+    })
+
+    const backups: Taken[] = []
+    for (const name of [a, b]) {
+      backups.push({ name, restored: await restore(t, version, place, ['--backup', name]) })
+    }
+    const [begin, startOfFirst] = await endsOf(archive, a)
     const shippedEnd = parseLsn((await list(place)).windows[0]?.coveredUntil ?? '')
     // What the archive serves, fetched once: a server would start the program for each file of each recovery.
     const served = await serverFolder(t)
-    for (let segno = segnoOf(a.sentinel.startLsn, megabyte); segno <= segnoBefore(shippedEnd, megabyte); segno++) {
+    for (let segno = segnoOf(startOfFirst, megabyte); segno <= segnoBefore(shippedEnd, megabyte); segno++) {
       const name = segmentName({ timeline: 1, segno }, megabyte)
       const args = [name, join(served, name), '--store', place]
       const { code, stderr } = await runFetch(args, { signal: deadline() })
@@ -181,19 +227,28 @@ for (const version of await testVersions()) {
       readonly name: string
       readonly target: RecoveryTarget | null
       readonly more?: Partial<RestoreRequest>
-      readonly from: HotCopy
+      readonly from: string
+      readonly onAll?: true
       readonly ids: readonly number[]
     }[] = [
       { name: 'no target', target: null, from: b, ids: [1, 2, 3, 4, 5, 6] },
       { name: 'immediate', target: { kind: 'immediate' }, from: b, ids: [1, 2, 3] },
       { name: 'the time of a commit', target: time(fourth.time), from: b, ids: [1, 2, 3, 4] },
-      { name: 'the same, exclusive', target: time(fourth.time), more: { inclusive: false }, from: b, ids: [1, 2, 3] },
+      {
+        name: 'the same, exclusive',
+        target: time(fourth.time),
+        more: { inclusive: false },
+        from: b,
+        ids: [1, 2, 3],
+        onAll: true,
+      },
       { name: 'a time before the last backup', target: time(second.time), from: a, ids: [1, 2] },
       {
         name: 'a time after the last commit',
         target: time(formatTimestamp(asTimestamp(parseTimestamp(last.time) + 1n))),
         from: b,
         ids: [1, 2, 3, 4, 5, 6],
+        onAll: true,
       },
       { name: 'a position', target: { kind: 'lsn', lsn: fourth.lsn }, from: b, ids: [1, 2, 3, 4] },
       { name: 'the end of the last record', target: { kind: 'lsn', lsn: end }, from: b, ids: [1, 2, 3, 4, 5, 6] },
@@ -205,13 +260,21 @@ for (const version of await testVersions()) {
         from: b,
         ids: [1, 2, 3],
       },
-      { name: 'a restore point', target: { kind: 'name', name: 'between' }, from: b, ids: [1, 2, 3, 4] },
-      { name: 'a transaction before the last backup', target: { kind: 'xid', xid: second.xid }, from: a, ids: [1, 2] },
+      { name: 'a restore point', target: { kind: 'name', name: 'between' }, from: b, ids: [1, 2, 3, 4], onAll: true },
+      {
+        name: 'a transaction before the last backup',
+        target: { kind: 'xid', xid: second.xid },
+        from: a,
+        ids: [1, 2],
+        onAll: true,
+      },
     ]
-    for (const { name, target, more = {}, from, ids } of cases) {
+    // Most of it the versions do alike: the oldest shows what it refuses as a setting, or by itself.
+    const shown = version.major >= 18 ? cases : cases.filter(({ onAll }) => onAll)
+    for (const { name, target, more = {}, from, ids } of shown) {
       await t.test(`${name}${target?.kind === 'xid' ? ' (xid)' : ''}`, async () => {
         const planned = await plan(target, more)
-        assert.equal(planned.backup.name, from.name)
+        assert.equal(planned.backup.name, from)
         assert.deepEqual(await recoveredIds(backups, served, planned), ids, JSON.stringify(planned.settings))
       })
     }
@@ -219,7 +282,7 @@ for (const version of await testVersions()) {
     const refused: readonly { readonly name: string; readonly target: RecoveryTarget }[] = [
       { name: 'a time before the first backup', target: time(first.time) },
       { name: 'a time to come', target: time('2999-01-01T00:00:00Z') },
-      { name: 'a position before the end of the first backup', target: { kind: 'lsn', lsn: a.sentinel.startLsn } },
+      { name: 'a position before the end of the first backup', target: { kind: 'lsn', lsn: startOfFirst } },
       { name: 'a position that was not shipped', target: { kind: 'lsn', lsn: plus(end, megabyte) } },
       { name: 'a transaction before the first backup', target: { kind: 'xid', xid: first.xid } },
       { name: 'a restore point that was never made', target: { kind: 'name', name: 'elsewhere' } },
@@ -229,12 +292,10 @@ for (const version of await testVersions()) {
         await assert.rejects(plan(target), (error: { code?: string; hint?: string }) => {
           assert.equal(error.code, 'TARGET_UNREACHABLE')
           assert.ok(error.hint?.includes(last.time), error.hint)
-          assert.ok(error.hint?.includes(formatLsn(a.sentinel.finishLsn)), error.hint)
+          assert.ok(error.hint?.includes(formatLsn(begin)), error.hint)
           return true
         })
       })
     }
-    void third
-    void fifth
   })
 }

@@ -57,6 +57,11 @@ export class MemoryStore implements ObjectStore {
     this.#objects.set(key, { bytes, modified: new Date() })
   }
 
+  /** As if the object had been stored then. */
+  setModified(key: string, modified: Date): void {
+    this.#objects.set(key, { bytes: this.peek(key), modified })
+  }
+
   delete(key: string): void {
     this.heldBytes -= this.#objects.get(key)?.bytes.length ?? 0
     if (this.#objects.delete(key)) this.#sorted = null
