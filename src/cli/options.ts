@@ -604,7 +604,6 @@ export const options = {
     help: 'Restore the tablespace that lay at OLD to NEW; once for each. A = in a path is written \\=.',
     schema: parsed(parseTablespaceMapping, 'OLD=NEW, two absolute paths'),
     value: 'OLD=NEW',
-    fallback: '',
     repeatable: true,
   },
   'keep-archiving': {

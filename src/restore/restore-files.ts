@@ -85,17 +85,20 @@ export async function restoreFiles(
     const isChecked = await unpackAll({ archive, backup, objects, writer, job }, options)
     if (manifest !== null) writer.refuseMissing(manifest.key)
     const control = await refuseIncomplete(folder, backup, writer)
-    const notes = await settle({
-      folder,
-      key: sentinelKey(backup.name),
-      writer,
-      control,
-      stated: backup.tablespaces,
-      tablespaces,
-      manifest: manifest?.content ?? null,
-      standby: job.standby,
-      settings,
-    })
+    const notes = await settle(
+      {
+        folder,
+        key: sentinelKey(backup.name),
+        writer,
+        control,
+        stated: backup.tablespaces,
+        tablespaces,
+        manifest: manifest?.content ?? null,
+        standby: job.standby,
+        settings,
+      },
+      options.signal,
+    )
     await end(folder, mark)
     return {
       folder,
