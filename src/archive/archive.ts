@@ -67,7 +67,9 @@ export class Archive {
    */
   async readObject(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
     refuseUnreadable(key)
-    return decode(key, await this.store.get(key, { signal }), size, this.#secret)
+    // In WAL-G's format, too, JSON is never encrypted.
+    const secret = key.endsWith('.json') ? null : this.#secret
+    return decode(key, await this.store.get(key, { signal }), size, secret)
   }
 
   /** Reads a small object, a history file for instance, into memory. Rejects as `readObject` does. */

@@ -68,8 +68,10 @@ export async function newestSegment(
 }
 
 /**
- * How far a timeline's WAL reaches without a hole but the `gaps` that are known, looking back over the last 64 segments; null if there is none.
- * Beyond that window no hole is looked for: uploads that a killed receiver left out of order are a few.
+ * How far a timeline's WAL reaches without a hole but the `gaps` that are known, looking back over the last 64 segments;
+ * null if there is none. Beyond that window no hole is looked for: uploads that a killed receiver left out of order are a
+ * few. But where the window itself begins with a hole, what lies before that decides: a base backup brings its own WAL
+ * while a receiver is stopped, and that one has to go on from where it was.
  */
 export async function archivedUpTo(
   store: ObjectStore,
@@ -77,7 +79,8 @@ export async function archivedUpTo(
   options: RunOptions,
 ): Promise<ArchivedRun | null> {
   const { segmentBytes } = options
-  const window = await newestWindow(store, timeline, options)
+  const gaps = (options.gaps ?? []).filter((gap) => gap.timeline === timeline)
+  const window = await windowBehindNoHole(store, timeline, gaps, options)
   const whole = window?.whole ?? new Set<number>()
   let segno = window?.from ?? 0
   while (whole.has(segno)) segno++
@@ -89,7 +92,6 @@ export async function archivedUpTo(
   const from = window?.from ?? segno
 
   const newest = Math.max(window?.newest ?? 0, ...tails.keys())
-  const gaps = (options.gaps ?? []).filter((gap) => gap.timeline === timeline)
   let tail: readonly Chunk[] = []
   let tailBytes = 0
   for (; ; segno++) {
@@ -173,12 +175,39 @@ interface Window {
   readonly whole: ReadonlySet<number>
 }
 
-/** The newest segments of a timeline, or null where none is there as one object. */
-async function newestWindow(store: ObjectStore, timeline: number, options: NewestOptions): Promise<Window | null> {
+/** More would cost a start more than it is worth: what lies so far back, no server has any more. */
+const mostWindows = 64
+
+/** The newest segments, down to one window that begins with a segment: a whole one, or one of a gap that is known. */
+async function windowBehindNoHole(
+  store: ObjectStore,
+  timeline: number,
+  gaps: readonly GapName[],
+  options: NewestOptions,
+): Promise<Window | null> {
+  let window = await newestWindow(store, timeline, options)
+  for (let count = 1; window !== null && count < mostWindows; count++) {
+    const { from, newest, whole }: Window = window
+    const start = segmentStart(from, options.segmentBytes)
+    if (whole.has(from) || gaps.some((gap) => gap.from <= start && start < gap.to)) break
+    const before = await newestWindow(store, timeline, { ...options, near: from }, from)
+    if (before === null) break
+    window = { from: before.from, newest, whole: new Set([...before.whole, ...whole]) }
+  }
+  return window
+}
+
+/** The newest segments of a timeline below a number, or null where none is there as one object. */
+async function newestWindow(
+  store: ObjectStore,
+  timeline: number,
+  options: NewestOptions,
+  end = Number.POSITIVE_INFINITY,
+): Promise<Window | null> {
   const first = await firstSegno(store, timeline, -1, options)
   if (first === null) return null
   // The newest object may be a .partial or a .backup: where its window has no segment, what lies before it decides.
-  for (let below = Number.POSITIVE_INFINITY; ; ) {
+  for (let below = end; ; ) {
     const newest = await newestObject(store, timeline, first, below, options)
     if (newest === null) return null
     const from = Math.max(first, newest - holeWindow + 1)

@@ -132,6 +132,12 @@ export function assertSameCluster(store: ObjectStore, archive: ClusterIdentity, 
   }
 }
 
+/** Throws ENCRYPTION_KEY if the archive says that it was begun with another key. */
+export async function refuseOtherKey(archive: Archive, options: CallOptions): Promise<void> {
+  const identity = await readIdentity(archive.store, options)
+  if (identity !== null) assertSameKey(archive, identity)
+}
+
 /** Throws ENCRYPTION_KEY unless the archive was begun with the key that it is opened with, or both have none. */
 export function assertSameKey({ store, keyFingerprint: given }: Archive, { keyFingerprint: begun }: Identity): void {
   if (given === begun) return

@@ -258,7 +258,8 @@ class Run {
   #sentinel(start: BackupStart, end: BackupEnd, about: About, objects: StoredObjects): Sentinel {
     const { label, isPermanent } = this.#options
     const tablespaces = start.parts.flatMap(({ oid, location }) =>
-      oid === null || location === null ? [] : [{ oid, location }],
+      // One that lies in pg_tblspc itself has no other place (allow_in_place_tablespaces).
+      oid === null || location === null || location.startsWith('pg_tblspc/') ? [] : [{ oid, location }],
     )
     return {
       startLsn: start.lsn,

@@ -1,6 +1,8 @@
 /** Shows how far a base backup has come: a line that changes, on a terminal; elsewhere one in the log each 30 s. */
+import { humanBytes } from '../audit/tell-listing.ts'
 import type { Progress } from '../backup/progress.ts'
 import type { Log } from '../kit/log.ts'
+import { progressText } from './progress-text.ts'
 
 const screenMs = 500
 const logMs = 30_000
@@ -43,31 +45,8 @@ export class BackupScreen {
   }
 }
 
-/** `1.5 GiB of 4.0 GiB (37 %), 120.0 MiB/s, 22 s left` */
 export function describeProgress({ phase, bytes, totalBytes }: Progress, elapsedMs: number): string {
   if (phase === 'checkpoint') return 'waiting for the checkpoint of the server'
-  if (phase === 'wal') return `${formatBytes(bytes)} are stored; waiting for their WAL`
-  const percent = totalBytes === 0 ? 0 : Math.floor((bytes / totalBytes) * 100)
-  const rate = elapsedMs === 0 ? 0 : (bytes / elapsedMs) * 1000
-  const left = rate === 0 ? '' : `, ${formatSeconds((totalBytes - bytes) / rate)} left`
-  return `${formatBytes(bytes)} of ${formatBytes(totalBytes)} (${percent} %), ${formatBytes(rate)}/s${left}`
-}
-
-const units = ['KiB', 'MiB', 'GiB', 'TiB']
-
-export function formatBytes(bytes: number): string {
-  let value = bytes / 1024
-  let unit = 0
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024
-    unit++
-  }
-  return `${value.toFixed(1)} ${units[unit]}`
-}
-
-export function formatSeconds(seconds: number): string {
-  const whole = Math.ceil(seconds)
-  if (whole < 60) return `${whole} s`
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`
+  if (phase === 'wal') return `${humanBytes(bytes)} are stored; waiting for their WAL`
+  return progressText(bytes, totalBytes, elapsedMs / 1000)
 }

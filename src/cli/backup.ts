@@ -1,6 +1,7 @@
 /** `walferry backup`: from configuration to one base backup in the archive, and to what is told of it. */
 import type { Archive } from '../archive/archive.ts'
 import { refuseUnwritable } from '../archive/codec-support.ts'
+import { humanBytes } from '../audit/tell-listing.ts'
 import { type BackupResult, takeBackup } from '../backup/backup.ts'
 import { openLog } from '../daemon/log.ts'
 import { WalferryError } from '../kit/errors.ts'
@@ -8,10 +9,11 @@ import { SqlClient } from '../pg/sql-client.ts'
 import type { Target } from '../pg/target.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { backupOptions } from './backup-options.ts'
-import { BackupScreen, formatBytes, formatSeconds } from './backup-screen.ts'
+import { BackupScreen } from './backup-screen.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
 import { openArchive } from './open-store.ts'
+import { formatSeconds } from './progress-text.ts'
 import { report } from './report.ts'
 
 /** Resolves with the exit code once the backup is there, or nothing of it is left. */
@@ -84,7 +86,7 @@ async function switchWal(target: Target, signal: AbortSignal): Promise<void> {
 function tellText(result: BackupResult): string {
   const { name, startLsn, finishLsn, timeline, plainBytes, storedBytes, parts, seconds, openSegment } = result
   const lines = [
-    `${name}: ${formatBytes(plainBytes)} (stored: ${formatBytes(storedBytes)} in ${parts} parts) in ${formatSeconds(seconds)}`,
+    `${name}: ${humanBytes(plainBytes)} (stored: ${humanBytes(storedBytes)}, ${parts === 1 ? '1 part' : `${parts} parts`}) in ${formatSeconds(seconds)}`,
     `from ${formatLsn(startLsn)} to ${formatLsn(finishLsn)} on timeline ${timeline}`,
   ]
   if (openSegment !== null) lines.push(`WAL-G can restore it once segment ${openSegment} is whole; walferry can now`)

@@ -9,6 +9,7 @@ import type { Archive } from '../archive/archive.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { type keyOptions, openArchive, type storeOptions } from './open-store.ts'
 import type { Config } from './options.ts'
+import { fetchCommand } from './restore-command.ts'
 import type { StorePlace } from './store-url.ts'
 
 /** Without a store, the demo has one of its own; a key is for either. */
@@ -16,8 +17,8 @@ export type DemoStore = Config<(typeof storeOptions)[number]> | Config<(typeof k
 
 export interface DemoArchive {
   readonly archive: Archive
-  /** What `fetch` needs to find it, behind its arguments. */
-  readonly fetchArgs: readonly string[]
+  /** The restore_command that reads it. `program`: the absolute path of walferry-fetch. */
+  fetchCommand(program: string): string
   /** What the server has to hand on to `fetch`: credentials do not belong into restore_command. */
   readonly env: Readonly<Record<string, string>>
   /** Removes what the demo has stored. */
@@ -30,16 +31,10 @@ export async function openDemoArchive(folder: string, given: DemoStore): Promise
   const config = { ...given, store: place }
   if (place.kind === 'folder') await mkdir(place.path, { recursive: true })
   const archive = await openArchive(config)
-  const inS3 = place.kind === 's3'
   return {
     archive,
-    fetchArgs: [
-      '--store',
-      inS3 ? `s3://${place.bucket}/${place.prefix}` : place.path,
-      ...(inS3 ? s3Args(config) : []),
-      ...keyArgs(config),
-    ],
-    env: inS3 ? awsVariables() : {},
+    fetchCommand: (program) => fetchCommand(program, config),
+    env: place.kind === 's3' ? awsVariables() : {},
     async remove() {
       if (place.kind === 'folder') await rm(place.path, { recursive: true, force: true })
       else await removeAll(archive.store)
@@ -56,28 +51,7 @@ function placeOf(folder: string, given: DemoStore): StorePlace {
   return { kind: 's3', bucket, prefix: prefix === '' ? own : `${prefix}/${own}` }
 }
 
-function s3Args(config: Partial<Config<(typeof storeOptions)[number]>>): string[] {
-  const args: string[] = []
-  for (const name of ['s3-endpoint', 's3-region', 's3-ca-file'] as const) {
-    const value = config[name]
-    if (value !== undefined) args.push(`--${name}`, name === 's3-ca-file' ? resolve(value) : value)
-  }
-  if (config['s3-path-style'] !== undefined)
-    args.push(config['s3-path-style'] ? '--s3-path-style' : '--no-s3-path-style')
-  return args
-}
-
-/** What variables say of the key reaches `fetch` without our help: the server inherits them. */
-function keyArgs({
-  'encryption-key-file': file,
-  'encryption-key-transform': transform,
-}: Config<(typeof keyOptions)[number]>): string[] {
-  return [
-    ...(file === undefined ? [] : ['--encryption-key-file', resolve(file)]),
-    ...(transform === undefined ? [] : ['--encryption-key-transform', transform]),
-  ]
-}
-
+/** What variables say of a key reaches `fetch` without our help: the server inherits them. */
 function awsVariables(): Record<string, string> {
   const found: Record<string, string> = {}
   for (const [name, value] of Object.entries(process.env)) {

@@ -1,21 +1,26 @@
 /**
  * `walferry demo`: the main job on a throw-away server. A writer commits as fast as it can while walferry receives and
- * ships; the server is killed; a copy of its data directory from before the first commit recovers from the archive; and
- * every row is compared with what was acknowledged.
+ * ships, and takes a base backup; the server is killed, and its data directory deleted; the backup is restored, recovers
+ * from the archive, and every row is compared with what was acknowledged.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { humanBytes } from '../audit/tell-listing.ts'
+import { type BackupResult, takeBackup } from '../backup/backup.ts'
 import { type Binaries, findBinaries } from '../cluster/binaries.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import { query } from '../cluster/query.ts'
 import { RunningClusters } from '../cluster/running-clusters.ts'
+import { giveDataToServer } from '../cluster/server-user.ts'
 import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { sleep } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { parseTarget } from '../pg/target.ts'
+import { planRestore } from '../restore/choose-restore.ts'
+import { restoreFiles } from '../restore/restore-files.ts'
 import { parseHistory, switchPointOf } from '../wal/history.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { type DemoArchive, type DemoStore, openDemoArchive } from './demo-archive.ts'
@@ -23,9 +28,11 @@ import type { Config } from './options.ts'
 import { DemoScreen, type Figure } from './demo-screen.ts'
 import { judge, type Verdict } from './demo-verdict.ts'
 import { DemoWriter, writerClients } from './demo-writer.ts'
+import { cleanupCommand } from './restore-command.ts'
 import { version } from './version.ts'
 
 const writeMs = 12_000
+const backupAfterMs = 3000
 const frameMs = 200
 const walferryFetch = fileURLToPath(new URL('../../../bin/walferry-fetch', import.meta.url))
 
@@ -78,21 +85,21 @@ class Demo {
   }
 
   async run(): Promise<void> {
-    this.#step(`PostgreSQL ${this.#binaries.version}: a new server, and a copy of its data directory for later`)
+    this.#step(`PostgreSQL ${this.#binaries.version}: a new server`)
     const server = await this.#makeServer()
-    const copy = await this.#copyOf(server)
-    await server.start(this.#signal)
 
     this.#step(
       `walferry receives from it, and ships into ${this.#archive.archive.store.url}; 4 clients commit as fast as they can`,
     )
     const { writer, daemon } = await this.#writeAndReceive(server)
-    this.#step('the server is gone (SIGKILL); walferry has shipped what it had received')
+    await rm(server.dataFolder, { recursive: true })
+    this.#step('the server is gone (SIGKILL), and so is its disk; walferry has shipped what it had received')
     const shipped = daemon.positions.shipped
 
-    this.#step('the copy recovers, with nothing but restore_command and the archive')
-    const recoveredTo = await this.#recover(copy)
-    const rows = await this.#rowsOf(copy)
+    this.#step('walferry restores the base backup; a new server recovers from the archive')
+    const recovered = await this.#restore()
+    const recoveredTo = await this.#recover(recovered)
+    const rows = await this.#rowsOf(recovered)
     const verdict = judge(writer.acknowledged, rows, writerClients)
     this.#tell(verdict, formatLsn(shipped), recoveredTo)
   }
@@ -107,20 +114,7 @@ class Demo {
     this.#clusters.add(server)
     await server.start(this.#signal)
     await query(server.connection, 'CREATE TABLE demo (id bigint PRIMARY KEY, payload text NOT NULL)', this.#signal)
-    // Before the copy is taken: from here on the server keeps the WAL that the copy will need.
-    await query(server.connection, "SELECT pg_create_physical_replication_slot('walferry', true)", this.#signal)
-    await server.stop('fast', this.#signal)
     return server
-  }
-
-  async #copyOf(server: Cluster): Promise<Cluster> {
-    const copy = await Cluster.copyOf(server, {
-      folder: join(this.#folder, 'recovered'),
-      env: this.#archive.env,
-      signal: this.#signal,
-    })
-    this.#clusters.add(copy)
-    return copy
   }
 
   async #writeAndReceive(server: Cluster): Promise<{ writer: DemoWriter; daemon: ReceiveDaemon }> {
@@ -131,12 +125,19 @@ class Demo {
     const writer = new DemoWriter(server.connection)
     writer.start()
     try {
-      const untilMs = performance.now() + writeMs
-      while (performance.now() < untilMs) {
+      const show = async (): Promise<void> => {
         // A daemon that ends now has failed.
         await Promise.race([sleep(frameMs, this.#signal), running])
         this.#screen.show(figuresOf(daemon, writer))
       }
+      const untilMs = performance.now() + writeMs
+      while (performance.now() < untilMs - writeMs + backupAfterMs) await show()
+      const taking = this.#takeBackup(server, said)
+      let taken: BackupResult | null = null
+      while (taken === null) taken = await Promise.race([taking, show().then(() => null)])
+      while (performance.now() < untilMs) await show()
+      const { name, plainBytes } = taken
+      this.#step(`meanwhile walferry took the base backup ${name}: ${humanBytes(plainBytes)}`)
       await server.kill(this.#signal)
       await writer.stop()
     } catch (error) {
@@ -178,10 +179,64 @@ class Demo {
     )
   }
 
+  async #takeBackup(server: Cluster, said: string[]): Promise<BackupResult> {
+    const options = {
+      target: parseTarget(server.conninfo, {}),
+      archive: this.#archive.archive,
+      codec: 'lz4',
+      partBytes: 1024 * 1024 * 1024,
+      uploadConcurrency: 4,
+      label: 'walferry demo',
+      fast: true,
+      maxRate: null,
+      verifyChecksums: true,
+      isPermanent: false,
+      withWal: false,
+      waitForWalMs: 60_000,
+      waitWhole: false,
+      switchWal: null,
+      log: openLog('warn', 'text', (line) => said.push(line)),
+      onProgress() {},
+    } as const
+    return await takeBackup(options, this.#signal)
+  }
+
+  async #restore(): Promise<Cluster> {
+    const { archive, env } = this.#archive
+    const signal = this.#signal
+    const cluster = await Cluster.open({ binaries: this.#binaries, folder: join(this.#folder, 'recovered'), env })
+    this.#clusters.add(cluster)
+    const request = {
+      backup: null,
+      target: null,
+      inclusive: true,
+      timeline: 'latest',
+      action: 'promote',
+      standby: false,
+    } as const
+    const plan = await planRestore(archive, request, { signal })
+    const job = {
+      folder: cluster.dataFolder,
+      force: false,
+      tablespaceMapping: new Map(),
+      standby: false,
+      settings: {
+        restoreCommand: this.#archive.fetchCommand(walferryFetch),
+        recoveryEndCommand: cleanupCommand(walferryFetch),
+        primaryConninfo: null,
+        keepArchiving: false,
+        keepSettings: false,
+      },
+      downloadConcurrency: 4,
+      onProgress() {},
+    }
+    await restoreFiles(archive, plan, job, { signal })
+    await giveDataToServer(cluster.dataFolder)
+    return cluster
+  }
+
   /** Returns where the recovery ended. */
   async #recover(copy: Cluster): Promise<string> {
-    const command = `${shellQuoted(walferryFetch)} %f %p ${this.#archive.fetchArgs.map(shellQuoted).join(' ')}`
-    await copy.setRecovery('recovery', { restore_command: command })
     await copy.start(this.#signal)
     await copy.waitForPromotion(this.#signal)
     const history = await readFile(join(copy.dataFolder, 'pg_wal', '00000002.history'))
@@ -233,9 +288,4 @@ function figuresOf(daemon: ReceiveDaemon, writer: DemoWriter): Figure[] {
       value: `${formatLsn(positions.shipped)} (${(lag.bytes / 1024).toFixed(0)} kB, ${lag.seconds.toFixed(1)} s behind)`,
     },
   ]
-}
-
-/** For the shell that runs restore_command. A % would be PostgreSQL's, so it is doubled. */
-function shellQuoted(text: string): string {
-  return `'${text.replaceAll("'", "'\\''").replaceAll('%', '%%')}'`
 }

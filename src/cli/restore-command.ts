@@ -6,14 +6,13 @@ import { resolve } from 'node:path'
 import type { storeOptions } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
 
-type StoreConfig = Config<(typeof storeOptions)[number]>
+type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>
 
 /** `program`: the absolute path of walferry-fetch. */
 export function fetchCommand(program: string, config: StoreConfig): string {
   const store = config.store
   const place = store.kind === 'folder' ? resolve(store.path) : `s3://${store.bucket}/${store.prefix}`
   const isS3 = store.kind === 's3'
-  const absolute = (path: string | undefined): string | undefined => (path === undefined ? path : resolve(path))
   const given: readonly (readonly [OptionName, string | undefined])[] = [
     ['store', place],
     ['s3-endpoint', isS3 ? config['s3-endpoint'] : undefined],
@@ -30,6 +29,10 @@ export function fetchCommand(program: string, config: StoreConfig): string {
 
 export function cleanupCommand(program: string): string {
   return `${shellQuoted(program)} --cleanup`
+}
+
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(path)
 }
 
 /** Variables by which an archive is found and opened; what they say may be a secret, or be no file's for the server. */

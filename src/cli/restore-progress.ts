@@ -1,5 +1,5 @@
 /** How far a restore is, as one line on a terminal that is drawn anew; nothing elsewhere. */
-import { formatBytes, formatSeconds } from './backup-screen.ts'
+import { progressText } from './progress-text.ts'
 
 const frameMs = 200
 
@@ -25,13 +25,4 @@ export class RestoreProgress {
   clear(): void {
     if (this.#live && this.#drawnMs > 0) this.#out.write('\r\x1b[2K')
   }
-}
-
-/** `1.2 GiB of 10.0 GiB (12 %), 210.0 MiB/s, 43 s left`. `total` is what the backup says of itself, 0 if it does not. */
-export function progressText(bytes: number, total: number, seconds: number): string {
-  const rate = seconds > 0 ? bytes / seconds : 0
-  const speed = `${formatBytes(rate)}/s`
-  if (bytes > total) return `${formatBytes(bytes)}, ${speed}`
-  const left = rate > 0 ? `, ${formatSeconds((total - bytes) / rate)} left` : ''
-  return `${formatBytes(bytes)} of ${formatBytes(total)} (${Math.floor((bytes / total) * 100)} %), ${speed}${left}`
 }

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Archive } from '../archive/archive.ts'
+import { refuseOtherKey } from '../archive/identity.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
 import { PatientStore } from '../restore/patient-store.ts'
 import { restoreFiles } from '../restore/restore-files.ts'
@@ -48,6 +49,7 @@ export async function runRestore(args: readonly string[]): Promise<number> {
       onRetry: (error: unknown) => warn(`${describe(error)}; trying again`),
     }
     archive = await openArchive(config, undefined, (store) => new PatientStore(store, patience))
+    await refuseOtherKey(archive, { signal: stop.signal })
     const plan = await planRestore(archive, request, { signal: stop.signal })
     const job = {
       folder,

@@ -1,9 +1,9 @@
 /** What `restore` has done, and the one step that is left. */
 import type { Backup } from '../archive/backups.ts'
+import { humanBytes } from '../audit/tell-listing.ts'
 import { majorOf } from '../restore/refuse-incomplete.ts'
 import type { Restored } from '../restore/restore-files.ts'
 import { formatLsn } from '../wal/lsn.ts'
-import { formatBytes } from './backup-screen.ts'
 
 export interface Told extends Restored {
   readonly backup: Backup
@@ -20,7 +20,7 @@ const vouched = {
 export function tellText(told: Told): string {
   const { backup, folder, files, bytes, tablespaces, checkedBy, notes } = told
   const lines = [
-    `restored ${backup.name} to ${folder}: ${files} files, ${formatBytes(bytes)}; ${vouched[checkedBy]}`,
+    `restored ${backup.name} to ${folder}: ${files} files, ${humanBytes(bytes)}; ${vouched[checkedBy]}`,
     ...tablespaces.map(({ oid, location }) => `tablespace ${oid} is at ${location}`),
     ...notes.map((note) => `note: ${note}`),
     ...beforeStart(told).map((note) => `note: ${note}`),

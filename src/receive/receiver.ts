@@ -7,13 +7,12 @@
  * The first retry comes at once, later ones after at most 5 s. Of several hosts, one whose server turns out to be an old
  * primary, or behind us, is passed over at once for the next one, until all were tried.
  */
-import { reasonOf, sleep, withDeadline } from '../kit/abort.ts'
+import { sleep } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
 import { ReplicationClient, type ServerIdentity, type SlotState, type StreamEnd } from '../pg/replication-client.ts'
-import type { WalListener } from '../pg/stream-messages.ts'
 import { describeHost, type Host, type Target } from '../pg/target.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Spool } from '../spool/spool.ts'
@@ -24,6 +23,7 @@ import { Ack } from './ack.ts'
 import { fetchFromOthers } from './detour.ts'
 import { learnLine } from './learn-line.ts'
 import type { Streamed } from './other-hosts.ts'
+import { ensureSlot, isInvalidated, tryForSlot } from './slot.ts'
 import { type Gap, resumeFrom, type Start } from './start.ts'
 import { streamInto, type StreamOptions } from './stream.ts'
 
@@ -93,11 +93,6 @@ const halting: readonly ErrorCode[] = [
 const backoff: Backoff = { firstMs: 100, maxMs: 5000 }
 /** wal_receiver_timeout's default: a server that says nothing for so long, also when asked, is gone. */
 const silenceMs = 60_000
-const tryForSlotMs = 10_000 // it begins a stream and ends it: two round trips
-/** ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE: the slot was invalidated (18 and later say so, slot.c). */
-const slotInvalidated = '55000'
-/** Hears nothing of a stream. */
-const deaf: WalListener = { walBegins() {}, wal() {}, keepalive() {}, batchEnd() {} }
 
 export class Receiver {
   readonly #options: ReceiverOptions
@@ -189,7 +184,7 @@ export class Receiver {
         }
         this.#options.accept(server)
         if (!this.#slotWasOurs)
-          await this.#tryForSlot(client, server, signal).catch((error) => this.#noteLostSlot(error))
+          await tryForSlot(client, this.#options.slot, server, signal).catch((error) => this.#noteLostSlot(error))
         const end = await this.#streamOnce(client, server, signal)
         if (end.kind === 'stopped') return
         this.#options.log.info(`the timeline ended; the server went on as timeline ${end.timeline}`, {
@@ -279,25 +274,6 @@ export class Receiver {
     return new WalferryError('WAL_REMOVED', error.message, { fields: error.fields, retryable: true })
   }
 
-  /**
-   * Rejects SLOT_IN_USE while another receiver streams from the slot. Where the archive ends is worth asking only once
-   * that one has stopped.
-   */
-  async #tryForSlot(client: ReplicationClient, server: ServerIdentity, signal: AbortSignal): Promise<void> {
-    const { slot } = this.#options
-    const { state } = await client.readSlot(slot, signal)
-    if (state !== 'reserved' && state !== 'unreserved') return
-    const from = { slot, timeline: server.timeline, start: server.flushedUpTo }
-    const late = (): Error =>
-      new WalferryError('PG_CONNECTION_LOST', `no answer to a stream from the slot "${slot}"`, { retryable: true })
-    await withDeadline(tryForSlotMs, signal, late, async (inner) => {
-      const onAbort = (): void => client.cut(reasonOf(inner))
-      inner.addEventListener('abort', onAbort, { once: true })
-      // Nothing is reported, so the slot stays where it is.
-      await client.stream(from, deaf, (hands) => hands.stop())
-    })
-  }
-
   async #findStart(client: ReplicationClient, met: ServerIdentity, here: Here, signal: AbortSignal): Promise<Start> {
     const { log, slot: name } = this.#options
     const { line } = here
@@ -363,32 +339,13 @@ export class Receiver {
     log.error(what, { ...fields, code: 'WAL_REMOVED', hint })
   }
 
-  /** A slot that reserves WAL, made where there is none, before the stream starts: from here on nothing is discarded. */
   async #ensureSlot(client: ReplicationClient, furthest: Place | null, signal: AbortSignal): Promise<SlotState> {
     const { slot: name, log, requireSlot } = this.#options
-    const found = await client.readSlot(name, signal)
-    const removed = this.#removed.at(-1)
-    // A slot that says it reserves what is gone does not keep anything.
-    const isHollow = found.state === 'reserved' && removed !== undefined && found.restartLsn <= removed.lsn
-    if (found.state === 'reserved' && !isHollow && !this.#slotIsLost) return found
-    if (requireSlot && found.state !== 'unreadable') {
-      // With WAL of our own, streaming itself makes a slot reserve from where we are.
-      if (found.state === 'unreserved' && furthest !== null && !this.#slotIsLost) return found
-      const is = found.state === 'missing' ? 'is not there' : 'keeps no WAL'
-      throw new WalferryError('SLOT_MISSING', `the slot "${name}" ${is}, and --require-slot forbids to create it`, {
-        hint: `Create it: SELECT pg_create_physical_replication_slot('${name}', true).`,
-      })
-    }
-    if (found.state === 'unreserved' || found.state === 'reserved') await client.dropSlot(name, signal)
-    try {
-      await client.createSlot(name, signal)
-      log.info('created the slot', { slot: name })
-    } catch (error) {
-      const exists = isError(error, 'PG_REFUSED') && error.fields['sqlstate'] === '42710'
-      if (!exists || found.state !== 'unreadable') throw error
-    }
-    this.#slotIsLost = false
-    return await client.readSlot(name, signal)
+    const removed = this.#removed.at(-1)?.lsn ?? null
+    const options = { name, requireSlot, removed, isLost: this.#slotIsLost, hasWal: furthest !== null, log }
+    const slot = await ensureSlot(client, options, signal)
+    if (slot.isNew) this.#slotIsLost = false
+    return slot.state
   }
 
   async #afterFailure(error: unknown, signal: AbortSignal): Promise<void> {
@@ -445,8 +402,4 @@ export class Receiver {
 /** WAL is lost, and nothing may go on. */
 function isGap(error: WalferryError): boolean {
   return error.code === 'WAL_REMOVED' && !error.retryable
-}
-
-function isInvalidated(error: unknown): error is WalferryError {
-  return isError(error, 'PG_REFUSED') && error.fields['sqlstate'] === slotInvalidated
 }

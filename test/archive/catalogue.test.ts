@@ -9,7 +9,7 @@ import {
   timelinesAbove,
 } from '../../src/archive/catalogue.ts'
 import { chunkKey, historyKey, identityKey, partialKey, segmentKey } from '../../src/archive/keys.ts'
-import { formatLsn } from '../../src/wal/lsn.ts'
+import { formatLsn, plus } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart } from '../../src/wal/segment.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { seededRandom } from '../support/random.ts'
@@ -233,6 +233,18 @@ test('holes are looked for in the last 64 segments only', async () => {
   addSegments(store, [164])
   assert.equal(164 - 100, holeWindow)
   assert.deepEqual(await upTo(store), [lsn(165), 0, null])
+})
+
+test('a hole that is longer than that ends the run before it, be there one or several', async () => {
+  const store = new MemoryStore()
+  addSegments(store, [...numbers(1, 99), ...numbers(500, 502)])
+  addChunk(store, 100, 0, 0x300)
+  assert.deepEqual(await upTo(store), [lsn(100, 0x300), 1, name(100)])
+  addSegments(store, [...numbers(700, 701), 5000])
+  assert.deepEqual(await upTo(store), [lsn(100, 0x300), 1, name(100)])
+  const gap = { timeline: 1, from: plus(segmentStart(100, segmentBytes), 0x300), to: segmentStart(4990, segmentBytes) }
+  const run = await archivedUpTo(store, 1, { ...options, gaps: [gap] })
+  assert.equal(run && formatLsn(run.end), formatLsn(gap.to), 'a gap that is known is passed')
 })
 
 test('where a timeline begins is no hole', async () => {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { primaryConninfo } from '../../src/cli/primary-conninfo.ts'
 import { parseTargetTime, parseTargetTimeline, parseXid } from '../../src/cli/recovery-target.ts'
 import { cleanupCommand, fetchCommand } from '../../src/cli/restore-command.ts'
-import { progressText } from '../../src/cli/restore-progress.ts'
+import { progressText } from '../../src/cli/progress-text.ts'
 import { parseStore } from '../../src/cli/store-url.ts'
 import { parseConninfo } from '../../src/pg/conninfo.ts'
 import { parseTarget } from '../../src/pg/target.ts'
@@ -95,8 +95,8 @@ test('timelines and transactions are numbers', () => {
 test('the progress tells bytes, rate and time left, and no nonsense where the total is not known', () => {
   const gib = 1024 ** 3
   assert.equal(progressText(gib, 4 * gib, 10), '1.0 GiB of 4.0 GiB (25 %), 102.4 MiB/s, 30 s left')
-  assert.equal(progressText(100, 0, 1), '0.1 KiB, 0.1 KiB/s')
-  assert.equal(progressText(0, 100, 0), '0.0 KiB of 0.1 KiB (0 %), 0.0 KiB/s')
+  assert.equal(progressText(100, 0, 1), '100 B, 100 B/s')
+  assert.equal(progressText(0, 100, 0), '0 B of 100 B (0 %), 0 B/s')
 })
 
 const refused: readonly (readonly [args: readonly string[], said: RegExp])[] = [

@@ -91,8 +91,9 @@ test('one that is given up because the process stops is no failure', async () =>
 test('the newest backup of before is told at the start, and a store that is away is no obstacle', async () => {
   const before = new Date('2026-11-20T03:00:00Z')
   const failing = { newest: () => Promise.reject(new WalferryError('STORE_UNREACHABLE', 'away')) }
-  const fail = (): Promise<Taken> => Promise.reject(new Error('not today'))
-  const known = await runUntil(1, fail, { newest: () => Promise.resolve(before) })
+  const known = await runUntil(1, () => Promise.reject(new Error('not today')), {
+    newest: () => Promise.resolve(before),
+  })
   assert.equal(known.metrics.get('walferry_backup_success_time_seconds'), before.getTime() / 1000)
   const unknown = await runUntil(1, () => Promise.resolve(taken), failing)
   assert.match(unknown.lines.join(), /^WARN the newest base backup is not known/)

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type pg from 'pg'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
-import { sleep } from '../../src/kit/abort.ts'
+import type { ObjectStore } from '../../src/store/object-store.ts'
+import { S3Store } from '../../src/store/s3.ts'
+import { setEnvironment } from '../support/environment.ts'
+import { orAbort, sleep } from '../../src/kit/abort.ts'
 import {
   connect,
   copyCluster,
@@ -18,8 +20,9 @@ import {
   type TestVersion,
   testVersions,
 } from '../support/postgres.ts'
+import { startS3Server } from '../support/s3-server.ts'
 import { restoreByHand } from '../support/restored.ts'
-import { serverFolder, tempFolder } from '../support/temp.ts'
+import { serverFolder } from '../support/temp.ts'
 import { type Finished, program, restoreCommand, runProgram, startProgram, urlOf } from '../support/walferry.ts'
 import { allRows, archiveInFolder, flushedUpTo, insert, recover, type Rows, rowsOf } from './scenario.ts'
 
@@ -40,26 +43,77 @@ function writeOn(client: pg.Client): { readonly stop: () => Promise<number> } {
   }
 }
 
+/** Where an archive lies: for the command, and for us. */
+interface Place {
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly store: ObjectStore
+}
+
+function inFolder(folder: string): Place {
+  return { args: ['--store', folder], env: {}, store: new DirectoryStore(folder) }
+}
+
+async function inS3(t: TestContext): Promise<Place> {
+  const s3 = await startS3Server()
+  setEnvironment(s3.environment)
+  const store = new S3Store({ bucket: s3.bucket, prefix: 'cluster/main', endpoint: s3.endpoint })
+  t.after(async () => {
+    store.close()
+    await s3.stop()
+  })
+  return { args: ['--store', store.url, '--s3-endpoint', s3.endpoint], env: s3.environment, store }
+}
+
 interface Taken {
   readonly name: string
   readonly parts: number
   readonly openSegment: string | null
 }
 
-/** The words of the command, for a server and a store. */
-function words(server: Cluster, store: string, args: readonly string[]): string[] {
-  return ['backup', '--url', urlOf(server.connection), '--store', store, '--fast', '--json', ...args]
+/** The words of the command. */
+function words(server: Cluster, { args }: Place, more: readonly string[]): string[] {
+  return ['backup', '--url', urlOf(server.connection), ...args, '--fast', '--json', ...more]
 }
 
-async function backup(server: Cluster, store: string, args: readonly string[] = []): Promise<Taken> {
-  const { code, stdout, stderr } = await run(server, store, args)
-  assert.equal(code, 0, stderr)
+async function backup(server: Cluster, place: Place, more: readonly string[] = []): Promise<Taken & Finished> {
+  const finished = await run(server, place, more)
+  assert.equal(finished.code, 0, finished.stderr)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own command's answer
-  return JSON.parse(stdout) as Taken
+  return { ...finished, ...(JSON.parse(finished.stdout) as Taken) }
 }
 
-async function run(server: Cluster, store: string, args: readonly string[]): Promise<Finished> {
-  return await runProgram(program('walferry'), words(server, store, args), { signal: deadline() })
+async function run(server: Cluster, place: Place, more: readonly string[]): Promise<Finished> {
+  return await runProgram(program('walferry'), words(server, place, more), { signal: deadline(), env: place.env })
+}
+
+/** Begins a backup that would take half a minute, ends it by a signal once its first part is there, and returns what is left. */
+async function endHalfWay(
+  server: Cluster,
+  place: Place,
+  signal: NodeJS.Signals,
+): Promise<Finished & { left: string[] }> {
+  const more = ['--max-rate', '1M', '--part-size', '1MiB']
+  const slow = startProgram(program('walferry'), words(server, place, more), { env: place.env })
+  try {
+    const until = deadline()
+    while ((await keysBelow(place, 'basebackups_005/')).length === 0) {
+      assert.ok(!slow.hasEnded, slow.stderr)
+      await sleep(20, until)
+    }
+    slow.sendToAll(signal)
+    const exit = await orAbort(slow.exit, until)
+    const left = [...(await keysBelow(place, 'basebackups_005/')), ...(await keysBelow(place, 'walferry_001/backups/'))]
+    return { ...exit, stdout: slow.stdout, stderr: slow.stderr, left }
+  } finally {
+    slow.kill()
+  }
+}
+
+async function keysBelow({ store }: Place, prefix: string): Promise<string[]> {
+  const found: string[] = []
+  for await (const { key } of store.list({ prefix, signal: deadline() })) found.push(key)
+  return found
 }
 
 /** A server with rows, which runs, and the client that wrote them. */
@@ -75,27 +129,21 @@ async function serverWithTable(t: TestContext, version: TestVersion) {
   return { server, client }
 }
 
-async function newArchive(t: TestContext): Promise<string> {
-  const archive = join(await tempFolder(t), 'archive')
-  await mkdir(archive)
-  return archive
-}
-
 /** Unpacks a backup, recovers it, and compares the rows. */
 async function assertRestores(
   t: TestContext,
   version: TestVersion,
-  archive: string,
+  { store, args, env }: Place,
   { name }: Taken,
-  rows: Rows,
+  expected: Rows,
   oids: readonly string[] = [],
 ): Promise<void> {
   const folder = await serverFolder(t)
   const tablespaces = Object.fromEntries(oids.map((oid) => [oid, join(folder, `space-${oid}`)]))
-  const restored = await restoreByHand({ version, store: new DirectoryStore(archive), name, folder, tablespaces })
+  const restored = await restoreByHand({ version, store, name, folder, tablespaces })
   t.after(() => discardCluster(restored))
-  await recover(restored, restoreCommand(['--store', archive]))
-  assert.deepEqual(await rowsOf(restored), rows)
+  await recover(restored, restoreCommand(args, env))
+  assert.deepEqual(await rowsOf(restored), expected)
 }
 
 for (const version of await testVersions()) {
@@ -109,7 +157,8 @@ for (const version of await testVersions()) {
     const { receive, archive } = await archiveInFolder(t, server)
 
     const load = writeOn(client)
-    const taken = await backup(server, archive, ['--part-size', '4MiB'])
+    const place = inFolder(archive)
+    const taken = await backup(server, place, ['--part-size', '4MiB'])
     assert.ok((await load.stop()) > 0)
     assert.ok(taken.parts > 3, `${taken.parts} parts`)
     await insert(client, 6000, 6001, 'after')
@@ -120,7 +169,7 @@ for (const version of await testVersions()) {
     await assertRestores(
       t,
       version,
-      archive,
+      place,
       taken,
       rows,
       oids.map(([oid]) => oid ?? ''),
@@ -131,69 +180,49 @@ for (const version of await testVersions()) {
 for (const version of await newestVersion()) {
   const on = `(PostgreSQL ${version.major})`
 
-  test(`with its own WAL a backup needs no receiver, and is in pieces only when it is killed ${on}`, async (t) => {
+  test(`with its own WAL a backup into S3 needs no receiver; a stop leaves nothing, a kill no backup ${on}`, async (t) => {
     const { server, client } = await serverWithTable(t, version)
-    const archive = await newArchive(t)
-    const store = new DirectoryStore(archive)
-    const keys = async (prefix: string): Promise<string[]> => {
-      const found: string[] = []
-      for await (const { key } of store.list({ prefix, signal: deadline() })) found.push(key)
-      return found
-    }
-    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-      const slow = startProgram(
-        program('walferry'),
-        words(server, archive, ['--max-rate', '1M', '--part-size', '1MiB']),
-      )
-      t.after(() => slow.kill())
-      const until = deadline()
-      while ((await keys('basebackups_005/')).length === 0) {
-        assert.ok(!slow.hasEnded, slow.stderr)
-        await sleep(20, until)
-      }
-      slow.sendToAll(signal)
-      const { code } = await slow.exit
-      const left = [...(await keys('basebackups_005/')), ...(await keys('walferry_001/backups/'))]
-      if (signal === 'SIGTERM') {
-        assert.equal(code, 1)
-        assert.match(slow.stderr, /stopped by SIGTERM/)
-        assert.deepEqual(left, [])
-      } else
-        assert.ok(left.some((key) => key.endsWith('claim.json')) && !left.some((key) => key.endsWith('sentinel.json')))
-    }
-    const again = await run(server, archive, ['--with-wal'])
-    assert.equal(again.code, 0, again.stderr)
-    assert.match(again.stderr, /was begun and has no end/)
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own command's answer
-    const taken = JSON.parse(again.stdout) as Taken
+    const place = await inS3(t)
+    const stopped = await endHalfWay(server, place, 'SIGTERM')
+    assert.equal(stopped.code, 1)
+    assert.match(stopped.stderr, /stopped by SIGTERM/)
+    assert.deepEqual(stopped.left, [])
+    const { left } = await endHalfWay(server, place, 'SIGKILL')
+    assert.ok(left.some((key) => key.endsWith('claim.json')) && !left.some((key) => key.endsWith('sentinel.json')))
+
+    const taken = await backup(server, place, ['--with-wal'])
+    assert.match(taken.stderr, /was begun and has no end/)
     assert.equal(taken.openSegment, null, 'a primary ends the segment with the backup')
     const rows = await allRows(client)
     await server.kill(deadline())
-    await assertRestores(t, version, archive, taken, rows)
+    await assertRestores(t, version, place, taken, rows)
   })
 
-  test(`a backup from a standby ends in a tail, and the next one has to wait for a checkpoint ${on}`, async (t) => {
+  test(`a backup from a standby takes over what a killed one left, and ends in a tail ${on}`, async (t) => {
     const { server } = await serverWithTable(t, version)
     await server.stop('fast', deadline())
     const standby = await copyCluster(server)
     t.after(() => discardCluster(standby))
     await server.start(deadline())
-    const sql = await connect(server)
-    t.after(() => sql.end())
+    const client = await connect(server)
+    t.after(() => client.end())
     await standby.setRecovery('standby', { primary_conninfo: server.conninfo, hot_standby: true })
     await standby.start(deadline())
     const { receive, archive } = await archiveInFolder(t, server)
-    await insert(sql, 6000, 6001, 'after')
+    const place = inFolder(archive)
+    await insert(client, 6000, 6001, 'after')
 
-    const taken = await backup(standby, archive)
+    await endHalfWay(standby, place, 'SIGKILL')
+    const taken = await backup(standby, place)
+    assert.match(taken.stderr, /removed what a killed backup of the same name had left/)
     assert.notEqual(taken.openSegment, null)
-    const second = await run(standby, archive, [])
-    assert.equal(second.code, 1)
-    assert.match(second.stderr, /\[BACKUP_TAKEN\]\nhint: .*CHECKPOINT/)
+    const next = await run(standby, place, [])
+    assert.equal(next.code, 1)
+    assert.match(next.stderr, /\[BACKUP_TAKEN\]\nhint: .*CHECKPOINT/)
 
-    const rows = await allRows(sql)
-    await receive.waitForShipped(await flushedUpTo(sql), deadline())
+    const rows = await allRows(client)
+    await receive.waitForShipped(await flushedUpTo(client), deadline())
     await receive.terminate(deadline())
-    await assertRestores(t, version, archive, taken, rows)
+    await assertRestores(t, version, place, taken, rows)
   })
 }

@@ -1,13 +1,14 @@
-/** The main job with a key: nothing readable leaves the machine, and a recovery with the key brings back every row. */
+/** All of it with a key: nothing readable leaves the machine, and backup and WAL bring back every row with the key alone. */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { Cluster } from '../../src/cluster/cluster.ts'
 import { openLikeWalG } from '../archive/encryption/native.ts'
 import { copyCluster, deadline, discardCluster, megabyte, newestVersion } from '../support/postgres.ts'
 import { startS3Server } from '../support/s3-server.ts'
-import { tempFolder } from '../support/temp.ts'
-import { restoreCommand, startReceive } from '../support/walferry.ts'
+import { serverFolder, tempFolder } from '../support/temp.ts'
+import { type Finished, program, restoreCommand, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 import { allRows, flushedUpTo, insert, makeScene, recover, rowsOf, stops } from './scenario.ts'
 
 const raw = Buffer.from('4c0829fdfe7ae1987918edc585b1a90556d901eaea963c7625bb5734576dfb59', 'hex')
@@ -30,8 +31,12 @@ async function filesOf(folder: string): Promise<Map<string, Buffer>> {
   return new Map(await Promise.all(paths.map(async (path) => [path, await readFile(path)] as const)))
 }
 
+async function walferry(...args: string[]): Promise<Finished> {
+  return await runProgram(program('walferry'), args, { signal: deadline() })
+}
+
 for (const version of await newestVersion()) {
-  test(`what is received with a key is recovered with that key alone (PostgreSQL ${version.major})`, async (t) => {
+  test(`what is backed up and received with a key is recovered with that key alone (PostgreSQL ${version.major})`, async (t) => {
     const { server, copy, client } = await makeScene(t, version, megabyte)
     const second = await copyCluster(copy)
     t.after(() => discardCluster(second))
@@ -63,6 +68,9 @@ for (const version of await newestVersion()) {
     for (const receive of receives) await receive.waitForReady(deadline())
     await insert(client, 1, 1000, mark)
     await client.query('SELECT pg_switch_wal()')
+    const backup = ['backup', '--url', urlOf(server.connection), '--store', store, '--fast']
+    const taken = await walferry(...backup, ...keys.right)
+    assert.equal(taken.code, 0, taken.stderr)
     await insert(client, 1001, 3000, mark)
     const committed = await flushedUpTo(client)
     const rows = await allRows(client)
@@ -95,13 +103,23 @@ for (const version of await newestVersion()) {
       assert.match(refused.stderr, said)
       assert.match(refused.stderr, /\[ENCRYPTION_KEY\]/)
     }
+    const data = join(await tempFolder(t), 'data')
+    const withoutKey = await walferry('restore', data, '--store', store)
+    assert.equal(withoutKey.code, 1)
+    assert.match(withoutKey.stderr, /no key was given \[ENCRYPTION_KEY\]/)
     assert.deepEqual(await filesOf(store), before)
 
     const fetch = (...options: string[]): string => restoreCommand(['--store', store, '--retry-for', '0', ...options])
     await stops(copy, fetch(), 205, /is encrypted, and no key was given \[ENCRYPTION_KEY\]/)
     await stops(copy, fetch(...keys.wrong), 205, /is encrypted, and another key was given \[ENCRYPTION_KEY\]/)
-    await recover(copy, fetch(...keys.right))
-    assert.deepEqual(await rowsOf(copy), rows)
+    const restored = await walferry('restore', data, '--store', store, ...keys.right)
+    assert.equal(restored.code, 0, restored.stderr)
+    const folder = await serverFolder(t)
+    const third = await Cluster.open({ binaries: version.binaries, folder, dataFolder: data, tcp: true })
+    t.after(() => discardCluster(third))
+    await third.start(deadline())
+    await third.waitForPromotion(deadline())
+    assert.deepEqual(await rowsOf(third), rows)
     await recover(second, restoreCommand(s3Place, variables))
     assert.deepEqual(await rowsOf(second), rows)
   })

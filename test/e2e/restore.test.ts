@@ -1,6 +1,6 @@
 /** `walferry restore`: what it makes of a backup is a folder in which a server starts and recovers. */
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readlink, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { Cluster } from '../../src/cluster/cluster.ts'
@@ -18,12 +18,37 @@ import {
   type TestVersion,
 } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
+import { startS3Server } from '../support/s3-server.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
-import { program, runProgram, startProgram, urlOf } from '../support/walferry.ts'
-import { allRows, archiveInFolder, flushedUpTo, insert, rowsOf, type Rows } from './scenario.ts'
+import { type Finished, program, runProgram, startProgram, startReceive, urlOf } from '../support/walferry.ts'
+import { allRows, flushedUpTo, insert, rowsOf, type Rows } from './scenario.ts'
+
+/** Where an archive is: what every command needs to find and to read it. */
+interface Place {
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+}
+
+async function inFolder(t: TestContext): Promise<Place> {
+  const store = join(await tempFolder(t), "it's 100%f of $it")
+  await mkdir(store)
+  return { args: ['--store', store], env: {} }
+}
+
+async function encryptedInS3(t: TestContext): Promise<Place> {
+  const s3 = await startS3Server()
+  t.after(() => s3.stop())
+  const key = join(await serverFolder(t), 'key')
+  await writeFile(key, seededRandom(t).bytes(32).toString('hex'), { mode: 0o600 })
+  await giveToServer(key)
+  const keyArgs = ['--encryption-key-file', key, '--encryption-key-transform', 'hex']
+  return {
+    args: ['--store', `s3://${s3.bucket}/main`, '--s3-endpoint', s3.endpoint, ...keyArgs],
+    env: s3.environment,
+  }
+}
 
 interface Taken {
-  readonly archive: string
   readonly name: string
   readonly oids: readonly string[]
   /** Where the tablespaces `one` and `two` lie on the server. */
@@ -32,7 +57,7 @@ interface Taken {
 }
 
 /** A server with two tablespaces, and an archive of it: a backup in the midst of its rows, and all its WAL. */
-async function takeAll(t: TestContext, version: TestVersion): Promise<Taken> {
+async function takeAll(t: TestContext, version: TestVersion, place: Place): Promise<Taken> {
   const settings = { autovacuum: false, archive_mode: 'on', archive_command: 'exit 1' }
   const server = await makeCluster({ version, segmentBytes: megabyte, settings })
   t.after(() => discardCluster(server))
@@ -52,48 +77,38 @@ async function takeAll(t: TestContext, version: TestVersion): Promise<Taken> {
     await client.query('CREATE TABLE t (id int PRIMARY KEY, text text) TABLESPACE one')
     await client.query('CREATE INDEX ON t (text) TABLESPACE two')
     await insert(client, 1, 2000, 'before')
-    const { receive, archive } = await archiveInFolder(t, server)
-    const name = await takeBackup(server, archive)
+    const [, store = '', ...args] = place.args
+    const spool = join(await tempFolder(t), 'spool')
+    const receive = startReceive(t, { server: server.connection, store, spool, args, env: place.env })
+    await receive.waitForReady(deadline())
+    const name = await takeBackup(server, place)
     await insert(client, 2001, 3000, 'after')
     const found = await rows(client, "SELECT oid FROM pg_tablespace WHERE spcname IN ('one', 'two') ORDER BY oid")
     const all = await allRows(client)
     await receive.waitForShipped(await flushedUpTo(client), deadline())
     await server.kill(deadline())
     await receive.terminate(deadline())
-    return { archive, name, oids: found.map(([oid]) => String(oid)), places, rows: all }
+    return { name, oids: found.map(([oid]) => String(oid)), places, rows: all }
   } finally {
     await client.end()
   }
 }
 
-async function takeBackup(server: Cluster, archive: string): Promise<string> {
-  const args = [
-    'backup',
-    '--url',
-    urlOf(server.connection),
-    '--store',
-    archive,
-    '--fast',
-    '--part-size',
-    '8MiB',
-    '--json',
-  ]
-  const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+async function takeBackup(server: Cluster, { args, env }: Place): Promise<string> {
+  const command = ['backup', '--url', urlOf(server.connection), ...args, '--fast', '--part-size', '8MiB', '--json']
+  const { code, stdout, stderr } = await runProgram(program('walferry'), command, { signal: deadline(), env })
   assert.equal(code, 0, stderr)
   return JSON.parse(stdout).name
 }
 
-async function restore(folder: string, args: readonly string[]) {
-  return await runProgram(program('walferry'), ['restore', folder, ...args], { signal: deadline() })
-}
-
 /** The server in a restored folder, with nothing done to it. */
-async function open(t: TestContext, version: TestVersion, dataFolder: string): Promise<Cluster> {
+async function open(t: TestContext, version: TestVersion, dataFolder: string, { env }: Place): Promise<Cluster> {
   const cluster = await Cluster.open({
     binaries: version.binaries,
     folder: await serverFolder(t),
     dataFolder,
     tcp: true,
+    env,
   })
   t.after(() => discardCluster(cluster))
   return cluster
@@ -119,18 +134,23 @@ async function settingsOf(server: Cluster, names: readonly string[]): Promise<(s
 }
 
 for (const version of await testVersions()) {
-  test(`a server comes back with its tablespaces (PostgreSQL ${version.major})`, async (t) => {
-    const taken = await takeAll(t, version)
-    const [place, moved] = taken.places
+  const { name, make } =
+    version.major === 18 ? { name: 'S3, encrypted', make: encryptedInS3 } : { name: 'a folder', make: inFolder }
+  test(`a server comes back with its tablespaces (PostgreSQL ${version.major}, from ${name})`, async (t) => {
+    const place = await make(t)
+    const restore = async (folder: string, args: readonly string[]): Promise<Finished> =>
+      await runProgram(program('walferry'), ['restore', folder, ...args], { signal: deadline(), env: place.env })
+    const taken = await takeAll(t, version, place)
+    const [kept, moved] = taken.places
     // The first one's place is free again; the other one goes elsewhere.
-    await rm(place, { recursive: true })
+    await rm(kept, { recursive: true })
     const folder = await tempFolder(t)
     const [data, elsewhere] = [join(folder, "it's the data"), join(folder, 'two = three')]
     const mapping = `${moved}=${elsewhere.replace('=', '\\=')}`
-    const args = ['--store', taken.archive, '--tablespace-mapping', mapping, '--json']
+    const args = [...place.args, '--tablespace-mapping', mapping, '--json']
 
     await t.test('kill -9 of restore half way leaves a folder that no server starts in', async (t) => {
-      const killed = startProgram(program('walferry'), ['restore', data, ...args])
+      const killed = startProgram(program('walferry'), ['restore', data, ...args], { env: place.env })
       t.after(() => killed.kill())
       const some = seededRandom(t).below(200)
       const isHalfWay = async () => (await readdir(join(data, 'base/1')).catch(() => [])).length > some
@@ -139,7 +159,7 @@ for (const version of await testVersions()) {
       assert.deepEqual(await killed.exit, { code: null, signal: 'SIGKILL' }, killed.stdout)
       await assert.rejects(stat(join(data, 'global/pg_control')))
       await assert.rejects(
-        (await open(t, version, data)).start(deadline()),
+        (await open(t, version, data, place)).start(deadline()),
         /could not (?:find the database|open file)/,
       )
       await rm(join(data, 'postmaster.pid'), { force: true })
@@ -156,8 +176,10 @@ for (const version of await testVersions()) {
       assert.equal(told.backup, taken.name)
       assert.equal(told.checkedBy, 'manifest')
       assert.equal(told.start, `pg_ctl -D '${data.replace("'", "'\\''")}' start`)
-      assert.ok(told.notes.some((note: string) => note.startsWith("archive_mode was 'on', and is off now")))
-      assert.ok(told.notes.some((note: string) => note.startsWith("synchronous_standby_names was 'walferry'")))
+      const notes: string = told.notes.join('\n')
+      assert.match(notes, /^archive_mode was 'on', and is off now/m)
+      assert.match(notes, /^synchronous_standby_names was 'walferry', and is empty now/m)
+      if (place.env['AWS_SECRET_ACCESS_KEY'] !== undefined) assert.match(notes, /environment.* AWS_SECRET_ACCESS_KEY/)
     })
 
     const verify = await verifier(version.major)
@@ -170,12 +192,12 @@ for (const version of await testVersions()) {
     await t.test(
       'a server that is started in it has all rows, and its tablespaces where they were mapped to',
       async (t) => {
-        const server = await open(t, version, data)
+        const server = await open(t, version, data, place)
         await server.start(deadline())
         await server.waitForPromotion(deadline())
         assert.deepEqual(await rowsOf(server), taken.rows)
         const links = await Promise.all(taken.oids.map((oid) => readlink(join(data, 'pg_tblspc', oid))))
-        assert.deepEqual(links, [place, elsewhere])
+        assert.deepEqual(links, [kept, elsewhere])
         assert.deepEqual(await settingsOf(server, ['archive_mode', 'synchronous_standby_names']), ['off', ''])
         const again = await restore(data, [...args, '--force'])
         assert.equal(again.code, 1)

@@ -114,6 +114,13 @@ test('what begins neither as the compression nor as something encrypted is damag
   }
 })
 
+test('JSON is read as it is, with a key, too', async () => {
+  const store = new MemoryStore()
+  store.set('basebackups_005/x_backup_stop_sentinel.json', Buffer.from('{"LSN":1}'))
+  const read = new Archive(store, secret).readSmall('basebackups_005/x_backup_stop_sentinel.json', 100, { signal })
+  assert.equal((await read).toString(), '{"LSN":1}')
+})
+
 test('another key is told with the object that it does not fit', async (t) => {
   const store = await stored('lz4', likeWal(100_000, seededRandom(t)), secret)
   await assert.rejects(new Archive(store, otherSecret).readSmall('x.lz4', 100_000, { signal }), {
