@@ -1,10 +1,10 @@
 /** `walferry delete NAME`: says what that means, asks at a terminal, and deletes. */
 import { createInterface } from 'node:readline/promises'
 import { deleteBackup, planDeletion } from '../audit/delete.ts'
+import { tellDeletion } from '../audit/tell-deletion.ts'
 import { WalferryError } from '../kit/errors.ts'
 import { backupOperand, told, withArchive } from './audit.ts'
 import { deleteOptions } from './audit-options.ts'
-import { tellDeletion } from './tell-deletion.ts'
 
 export async function runDelete(args: readonly string[]): Promise<number> {
   return await told(async (signal) => {

@@ -1,8 +1,8 @@
 /** `walferry list`: a table on a terminal, lines with tabs elsewhere, or JSON. */
 import { listArchive } from '../audit/listing.ts'
+import { tellJson, tellLines, tellTables } from '../audit/tell-listing.ts'
 import { told, withArchive } from './audit.ts'
 import { listOptions } from './audit-options.ts'
-import { tellJson, tellLines, tellTables } from './tell-listing.ts'
 
 export async function runList(args: readonly string[]): Promise<number> {
   return await told((signal) =>

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import { listArchive } from '../../src/audit/listing.ts'
-import { tellJson, tellLines, tellTables } from '../../src/cli/tell-listing.ts'
+import { humanBytes, tellJson, tellLines, tellTables } from '../../src/audit/tell-listing.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { makeBackup, seconds } from '../restore/made-sentinel.ts'
@@ -116,4 +116,9 @@ test('an archive without backups has no windows, and says why', async () => {
     /Base backups in memory:\/\/test\n {2}none\n\nRecovery windows\n {2}none: there is no base backup\n/,
   )
   await assert.rejects(listArchive(new Archive(new MadeArchive().store), options), { code: 'ARCHIVE_FOREIGN' })
+})
+
+test('sizes are told in the unit that fits', () => {
+  const sizes = [0, 1023, 1024, 23_580_160, 2 ** 40]
+  assert.deepEqual(sizes.map(humanBytes), ['0 B', '1023 B', '1.0 KiB', '22.5 MiB', '1.0 TiB'])
 })

@@ -1,13 +1,13 @@
-import type { Deletion, Loss } from '../audit/delete.ts'
 import { formatLsn } from '../wal/lsn.ts'
-import { formatBytes } from './backup-screen.ts'
+import type { Deletion, Loss } from './delete.ts'
+import { humanBytes } from './tell-listing.ts'
 
 /** What a deletion means, as lines for a person. */
 export function tellDeletion({ name, backup, losses, needing }: Deletion): string {
   if (backup === null) return `${name} was being deleted; what is left of it goes now.\n`
   const when = (backup.finishTime ?? backup.modified).toISOString()
   const lines = [
-    `${name}: finished ${when}, ${formatBytes(backup.storedBytes)} stored.`,
+    `${name}: finished ${when}, ${humanBytes(backup.storedBytes)} stored.`,
     ...(losses.length === 0
       ? ['Everything that can be restored now can be restored without it.']
       : losses.map(tellLoss)),

@@ -8,10 +8,9 @@
  *
  * Times are ISO 8601 in UTC; what is not there is `-`.
  */
-import type { Gap, ListedBackup, ListedWindow, Listing } from '../audit/listing.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { formatTimestamp } from '../wal/timestamp.ts'
-import { formatBytes } from './backup-screen.ts'
+import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
 
 export function tellTables({ store, backups, windows, gaps, tree }: Listing): string {
   const parts = [`Base backups in ${store}\n${backups.length === 0 ? '  none\n' : table(backupTable(backups))}`]
@@ -89,7 +88,7 @@ function backupTable(backups: readonly ListedBackup[]): Row[] {
     'usable',
     'label',
   ]
-  return [heads, ...backups.map((one) => backupRow(one, formatBytes))]
+  return [heads, ...backups.map((one) => backupRow(one, humanBytes))]
 }
 
 function backupRow({ backup, isPermanent, standing }: ListedBackup, bytes: (count: number) => string): Row {
@@ -154,4 +153,17 @@ function oneLine(text: string): string {
 
 function timeText(time: Date | null): string {
   return time === null ? '-' : `${time.toISOString().slice(0, 19)}Z`
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+/** Example: 23580160 -> `22.5 MiB`. */
+export function humanBytes(count: number): string {
+  let value = count
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ''}`
 }
