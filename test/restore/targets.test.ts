@@ -3,16 +3,19 @@
  * target, and not to the row just after it.
  */
 import assert from 'node:assert/strict'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import type pg from 'pg'
 import { Archive } from '../../src/archive/archive.ts'
+import { readBackup } from '../../src/archive/backups.ts'
+import { Cluster } from '../../src/cluster/cluster.ts'
 import { planRestore } from '../../src/restore/choose-restore.ts'
 import type { RecoveryTarget, RestorePlan, RestoreRequest } from '../../src/restore/restore-plan.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { formatLsn, type Lsn, parseLsn, plus } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart, segnoBefore, segnoOf } from '../../src/wal/segment.ts'
-import { formatTimestamp, parseTimestamp, asTimestamp } from '../../src/wal/timestamp.ts'
-import { Cluster } from '../../src/cluster/cluster.ts'
-import { readBackup } from '../../src/archive/backups.ts'
+import { asTimestamp, formatTimestamp, parseTimestamp } from '../../src/wal/timestamp.ts'
 import {
   connect,
   copyCluster,
@@ -25,11 +28,8 @@ import {
   value,
   rows,
 } from '../support/postgres.ts'
-import { program, restoreCommand, runFetch, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
-import { join } from 'node:path'
-import { mkdir, rm } from 'node:fs/promises'
-import type pg from 'pg'
+import { program, restoreCommand, runFetch, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 
 /** What was true right after the row was committed. */
 interface Committed {
