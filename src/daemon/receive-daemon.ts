@@ -37,7 +37,7 @@ import { Positions } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
-import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
+import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
 import { setGauges } from './gauges.ts'
@@ -424,6 +424,8 @@ export class ReceiveDaemon {
       late.abort(new Error('drained')),
     )
     const { synced, shipped: upTo } = this.positions
+    // Nothing was ever received, so there is nothing to tell of it.
+    if (done && synced === lsnZero) return
     if (done) this.#log.info('everything is shipped', { upTo: formatLsn(upTo) })
     else {
       this.#log.warn('stopped before everything was shipped: the rest stays in the spool for the next start', {
