@@ -71,7 +71,7 @@ export async function newestSegment(
  * How far a timeline's WAL reaches without a hole but the `gaps` that are known, looking back over the last 64 segments;
  * null if there is none. Beyond that window no hole is looked for: uploads that a killed receiver left out of order are a
  * few. But where the window itself begins with a hole, what lies before that decides: a base backup brings its own WAL
- * while a receiver is stopped, and that one has to go on from where it was.
+ * while a receiver is stopped, and that one has to go on from where it was. So does a tail that never became whole.
  */
 export async function archivedUpTo(
   store: ObjectStore,
@@ -80,18 +80,14 @@ export async function archivedUpTo(
 ): Promise<ArchivedRun | null> {
   const { segmentBytes } = options
   const gaps = (options.gaps ?? []).filter((gap) => gap.timeline === timeline)
-  const window = await windowBehindNoHole(store, timeline, gaps, options)
-  const whole = window?.whole ?? new Set<number>()
-  let segno = window?.from ?? 0
-  while (whole.has(segno)) segno++
-  const tails = await chunksFrom(store, timeline, segno, options)
-  if (window === null) {
-    if (tails.size === 0) return null
-    segno = Math.min(...tails.keys())
-  }
-  const from = window?.from ?? segno
-
+  const [window, tails] = await Promise.all([
+    windowBehindNoHole(store, timeline, gaps, options),
+    chunksOf(store, timeline, options),
+  ])
+  if (window === null && tails.size === 0) return null
+  const { from, whole } = await withOpenTail(store, timeline, window, tails, options)
   const newest = Math.max(window?.newest ?? 0, ...tails.keys())
+  let segno = from
   let tail: readonly Chunk[] = []
   let tailBytes = 0
   for (; ; segno++) {
@@ -197,6 +193,24 @@ async function windowBehindNoHole(
   return window
 }
 
+/** The window, from an older tail on that is not there as a whole segment: that one's receiver has stopped there. */
+async function withOpenTail(
+  store: ObjectStore,
+  timeline: number,
+  window: Window | null,
+  tails: ReadonlyMap<number, unknown>,
+  options: SegmentOptions,
+): Promise<Pick<Window, 'from' | 'whole'>> {
+  const older = [...tails.keys()].filter((segno) => window === null || segno < window.from)
+  if (window === null) return { from: Math.min(...older), whole: new Set() }
+  for (const segno of older.toSorted((a, b) => a - b)) {
+    if ((await wholeSegments(store, timeline, segno, segno, options)).size > 0) continue
+    const between = await wholeSegments(store, timeline, segno, window.from - 1, options)
+    return { from: segno, whole: new Set([...between, ...window.whole]) }
+  }
+  return window
+}
+
 /** The newest segments of a timeline below a number, or null where none is there as one object. */
 async function newestWindow(
   store: ObjectStore,
@@ -290,17 +304,14 @@ async function wholeSegments(
   return found
 }
 
-/** The chunks of all segments from `segno` on, by number. */
-async function chunksFrom(
+/** The chunks of all segments of a timeline, by number: of the open one, and of few others, which a kill has left. */
+async function chunksOf(
   store: ObjectStore,
   timeline: number,
-  segno: number,
   { segmentBytes, signal }: SegmentOptions,
 ): Promise<Map<number, Chunk[]>> {
   const chunks = new Map<number, Chunk[]>()
-  const prefix = tailPrefix(timeline)
-  const after = segno === 0 ? {} : { after: behindTail(segmentName({ timeline, segno: segno - 1 }, segmentBytes)) }
-  for await (const { key } of store.list({ prefix, ...after, signal })) {
+  for await (const { key } of store.list({ prefix: tailPrefix(timeline), signal })) {
     const chunk = parseChunkKey(key)
     if (chunk === null) continue
     const at = segnoOfKey(key, segmentBytes)

@@ -4,7 +4,14 @@
  * not mistaken for a backup that is being written, which has no sentinel yet either.
  */
 import type { Archive } from '../archive/archive.ts'
-import { backupNotes, deletingKey, objectsFolder, parseBackupName, sentinelKey } from '../archive/backup-keys.ts'
+import {
+  backupNotes,
+  claimKey,
+  deletingKey,
+  objectsFolder,
+  parseBackupName,
+  sentinelKey,
+} from '../archive/backup-keys.ts'
 import { type Backup, readBackup } from '../archive/backups.ts'
 import { isPermanent } from '../archive/permanence.ts'
 import { type Survey, surveyArchive, windowsOfAll } from '../archive/survey.ts'
@@ -42,9 +49,7 @@ export async function planDeletion(archive: Archive, name: string, options: Call
   const { store } = archive
   const backup = await readBackup(store, name, options)
   if (backup === null) {
-    const parsed = parseBackupName(name)
-    const isBegun = parsed !== null && (await store.head(deletingKey(parsed.segment), options)) !== null
-    if (!isBegun) throw noBackup(store, name)
+    if (!(await isBegun(store, name, options))) throw noBackup(store, name)
     return { name, backup, losses: [], needing: [] }
   }
   if (backup.deltaFrom !== null) {
@@ -60,6 +65,15 @@ export async function planDeletion(archive: Archive, name: string, options: Call
   }
   const survey = await surveyArchive(archive, options)
   return { name, backup, losses: lossesOf(survey, name), needing: needing(survey.backups, name) }
+}
+
+/** Whether a deletion was begun and not finished. A claim that is younger than its note is that of a new backup. */
+async function isBegun(store: ObjectStore, name: string, options: CallOptions): Promise<boolean> {
+  const parsed = parseBackupName(name)
+  if (parsed === null) return false
+  const note = await store.head(deletingKey(parsed.segment), options)
+  const claim = await store.head(claimKey(parsed.segment), options)
+  return note !== null && (claim === null || claim.modified <= note.modified)
 }
 
 function lossesOf(survey: Survey, name: string): Loss[] {

@@ -181,8 +181,9 @@ export async function listUnfinished(store: ObjectStore, options: CallOptions): 
 function taken(name: string, why: string): WalferryError {
   return new WalferryError('BACKUP_TAKEN', `the base backup ${name} cannot be taken: ${why}`, {
     hint:
-      'The name is that of the segment in which the backup starts. It will be another one after a checkpoint: run ' +
-      'CHECKPOINT on the primary and let the standby come to it, wait, or back up the primary.',
+      'The name is that of the segment in which the backup starts. It will be another one after a checkpoint in a later ' +
+      'segment: run SELECT pg_switch_wal() and CHECKPOINT on the primary and let the standby come to it, wait, or back ' +
+      'up the primary.',
     fields: { name },
   })
 }

@@ -493,7 +493,7 @@ export const options = {
   },
   'retry-for': {
     group: 'Recovery',
-    help: 'How long to try again when the store cannot be reached, or a needed segment is missing. Default: 60s, with --standby 5s.',
+    help: 'How long to try again when the store cannot be reached, or a needed segment is missing. Default: 60s; for fetch with --standby 5s.',
     schema: duration,
     value: 'DURATION',
   },
@@ -604,7 +604,6 @@ export const options = {
     help: 'Restore the tablespace that lay at OLD to NEW; once for each. A = in a path is written \\=.',
     schema: parsed(parseTablespaceMapping, 'OLD=NEW, two absolute paths'),
     value: 'OLD=NEW',
-    fallback: '',
     repeatable: true,
   },
   'keep-archiving': {

@@ -54,7 +54,7 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     const job = {
       folder,
       force: config.force,
-      tablespaceMapping: config['tablespace-mapping'],
+      tablespaceMapping: config['tablespace-mapping'] ?? new Map(),
       standby: request.standby,
       settings: {
         restoreCommand: fetchCommand(walferryFetch, config),
@@ -73,7 +73,9 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     return 0
   } catch (error) {
     progress.clear()
-    report(error, debug)
+    // A person who has stopped it knows where.
+    if (stop.signal.aborted) warn(describe(error))
+    else report(error, debug)
     if (folder !== null && !isError(error, 'BAD_INPUT') && (await isUnfinished(folder).catch(() => false))) {
       warn(`${folder} holds an unfinished restore, in which no server starts; --force replaces it`)
     }

@@ -6,7 +6,7 @@
  */
 import { reasonOf } from '../kit/abort.ts'
 import { Bell } from '../kit/bell.ts'
-import { describe, WalferryError } from '../kit/errors.ts'
+import { WalferryError } from '../kit/errors.ts'
 import { type Lsn, parseLsn } from '../wal/lsn.ts'
 import { type BackupEvent, type BackupPart, PlainCopies, TaggedCopy } from './backup-messages.ts'
 import { need, onlyRow, protocolError, type Row, textOf } from './commands.ts'
@@ -222,21 +222,30 @@ class Reader {
   }
 
   #refusal(): WalferryError {
-    const error = serverError(this.#failure, `take a base backup (${this.#session.host})`)
-    if (error.fields['sqlstate'] !== dataCorrupted) return error
-    const details = { fields: error.fields, cause: error.cause, hint: damagedHint }
-    return new WalferryError(
-      'PG_DAMAGED',
-      [describe(error), ...this.warnings.slice(0, warningsShown)].join('; '),
-      details,
-    )
+    return backupRefusal(this.#failure, this.#session.host, this.warnings)
   }
 }
 
 const dataCorrupted = 'XX001'
+/** Of a slot, elsewhere; here that a standby was promoted meanwhile, or replayed WAL without full pages. */
+const notInPrerequisiteState = '55000'
 const warningsShown = 3
 const damagedHint =
   'Pages of the database are damaged on disk: restore them from an earlier backup. --no-verify-checksums takes a backup all the same.'
+
+/** What it means that a base backup has failed with `error`, after `warnings`. */
+export function backupRefusal(error: unknown, host: string, warnings: readonly string[]): WalferryError {
+  const refusal = serverError(error, `take a base backup (${host})`)
+  const { code, message, fields, cause } = refusal
+  if (fields['sqlstate'] === dataCorrupted) {
+    const text = [message, ...warnings.slice(0, warningsShown)].join('; ')
+    return new WalferryError('PG_DAMAGED', text, { fields, cause, hint: damagedHint })
+  }
+  if (fields['sqlstate'] !== notInPrerequisiteState) return refusal
+  // PostgreSQL's own hint says what to do.
+  const hint = error instanceof Error && 'hint' in error && typeof error.hint === 'string' ? { hint: error.hint } : {}
+  return new WalferryError(code, message, { fields, cause, ...hint })
+}
 
 function silent(): WalferryError {
   const message = `the server has sent nothing of its base backup for ${silenceMs / 1000} s`

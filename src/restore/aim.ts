@@ -83,13 +83,10 @@ async function aimAtEnd(asked: Asked): Promise<Aim> {
   const candidate = asked.candidates.find(({ run }) => !run.beforeHole)
   if (candidate !== undefined) return { candidate, target: null, inclusive: true, notes: [] }
   const { run, backup } = newestOf(asked.candidates)
-  throw await unreachable(
-    asked,
-    `the end of timeline ${asked.line.timeline} cannot be reached from ${backup.name}: WAL is missing from ${formatLsn(run.end)} on`,
-    {
-      hint: `Give up what lies behind with --target-lsn ${formatLsn(run.end)}, or --target immediate for the backup alone.`,
-    },
-  )
+  const end = formatLsn(run.end)
+  const what = `the end of timeline ${asked.line.timeline} cannot be reached from ${backup.name}: WAL is missing from ${end} on`
+  const hint = `Give up what lies behind with --target-lsn ${end}, or --target immediate for the backup alone.`
+  throw await unreachable(asked, what, { hint })
 }
 
 async function aimAtTime(asked: Asked, time: Timestamp): Promise<Aim> {
@@ -134,8 +131,9 @@ async function aimAtLsn(asked: Asked, lsn: Lsn): Promise<Aim> {
   const isBefore = ({ finishLsn }: Backup): boolean => finishLsn <= lsn
   const text = formatLsn(lsn)
   const newest = asked.candidates.find(({ backup }) => isBefore(backup))
-  if (newest === undefined)
+  if (newest === undefined) {
     throw await unreachable(asked, `${text} lies before the end of ${backupsOf(asked)}`, { isBefore })
+  }
   if (lsn > newest.run.end) {
     const why = newest.run.beforeHole ? ', where WAL is missing' : ''
     const what = `${text} lies behind what the archive holds, up to ${formatLsn(newest.run.end)}${why}`
@@ -202,19 +200,16 @@ async function aimAtMark(
       const notes = [`found ${what} at ${formatLsn(found.at)}, of ${dateOf(found.time).toISOString()}`]
       return { candidate, target, inclusive: asked.inclusive, notes }
     }
-    // What cannot be proved is left to PostgreSQL, which stops with an error if it does not find the target.
-    const unproved = !isAll
-      ? `not in the ${searchedBytes / 2 ** 30} GiB that were searched`
-      : isPrepared && target[0] === 'recovery_target_xid'
-        ? 'it may be that of a prepared transaction'
-        : null
-    if (unproved !== null && (candidates.length === 1 || isAll)) {
-      return { candidate, target, inclusive: asked.inclusive, notes: [`did not find ${what} (${unproved})`] }
+    const searched = `not in the ${searchedBytes / 2 ** 30} GiB that were searched`
+    if (!isAll && candidates.length > 1) {
+      const hint = 'Say with --backup which backup to begin with: there may be older WAL that has it.'
+      throw await unreachable(asked, `${what} is ${searched}`, { hint })
     }
-    if (unproved !== null) {
-      throw await unreachable(asked, `${what} was ${unproved}`, {
-        hint: 'Say with --backup which backup to begin with: there may be older WAL that has it.',
-      })
+    // What cannot be proved is left to PostgreSQL, which stops with an error if it does not find the target.
+    const isMaybePrepared = isPrepared && target[0] === 'recovery_target_xid'
+    if (!isAll || isMaybePrepared) {
+      const why = isAll ? 'it may be that of a prepared transaction' : searched
+      return { candidate, target, inclusive: asked.inclusive, notes: [`did not find ${what}: ${why}`] }
     }
   }
   throw await unreachable(asked, `${what} is not in the WAL behind ${backupsOf(asked)}`, {})

@@ -56,11 +56,9 @@ const twice: Readonly<Record<string, string>> = {
 /** Throws ARCHIVE_DAMAGED if something is missing or does not fit; BAD_INPUT for a delta backup of WAL-G. */
 export async function findObjects(archive: Archive, backup: Backup, options: CallOptions): Promise<BackupObjects> {
   refuseDelta(backup)
-  await refuseContradiction(archive, backup, options)
-  return {
-    ...(await listParts(archive, backup, options)),
-    manifest: await readManifest(archive, backup, options),
-  }
+  const manifest = await readManifest(archive, backup, options)
+  await refuseContradiction(archive, backup, manifest !== null, options)
+  return { ...(await listParts(archive, backup, options)), manifest }
 }
 
 function refuseDelta({ name, deltaFrom }: Backup): void {
@@ -72,14 +70,20 @@ function refuseDelta({ name, deltaFrom }: Backup): void {
   })
 }
 
-/** An old WAL-G wrote no metadata.json. */
-async function refuseContradiction(archive: Archive, backup: Backup, options: CallOptions): Promise<void> {
+/** Old versions of WAL-G wrote no metadata.json, or fewer fields into one of the two. We write all of them into both. */
+async function refuseContradiction(
+  archive: Archive,
+  backup: Backup,
+  isOurs: boolean,
+  options: CallOptions,
+): Promise<void> {
   const [ofSentinel, ofMetadata] = [sentinelKey(backup.name), metadataKey(backup.name)]
   if ((await archive.store.head(ofMetadata, options)) === null) return
   const sentinel = await readJson(archive, ofSentinel, options)
   const metadata = await readJson(archive, ofMetadata, options)
   for (const [name, other] of Object.entries(twice)) {
-    if (JSON.stringify(sentinel[name], textOfBig) === JSON.stringify(metadata[other], textOfBig)) continue
+    const [one, two] = [sentinel[name], metadata[other]].map((value) => JSON.stringify(value ?? null, textOfBig))
+    if (one === two || (!isOurs && (one === 'null' || two === 'null'))) continue
     throw damaged(ofSentinel, `and ${ofMetadata} contradict each other: ${name} is not ${other}`)
   }
 }

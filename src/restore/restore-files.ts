@@ -12,12 +12,13 @@ import { sentinelKey } from '../archive/backup-keys.ts'
 import type { Backup } from '../archive/backups.ts'
 import { inOrder } from '../archive/in-order.ts'
 import type { Tablespace } from '../archive/sentinel.ts'
+import { mergeSettings } from '../cluster/settings.ts'
 import { reasonOf } from '../kit/abort.ts'
 import { isError, systemCode } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo } from '../store/object-store.ts'
 import { type BackupObjects, findObjects } from './backup-objects.ts'
 import { FolderWriter, writeFailed } from './folder-writer.ts'
-import type { SettingsAsked } from './recovery-settings.ts'
+import { makeSettings, type SettingsAsked } from './recovery-settings.ts'
 import { refuseIncomplete } from './refuse-incomplete.ts'
 import type { RestorePlan } from './restore-plan.ts'
 import { settle } from './settle.ts'
@@ -73,6 +74,10 @@ export async function restoreFiles(
   for (const place of places) await refuseUsedPlace(place)
   await refuseNoSpace(needsOf(folder, tablespaces, manifest?.list ?? null, backup.plainBytes))
 
+  const settings = { ...job.settings, recovery: plan.settings }
+  // What cannot be written into a file of settings is refused now.
+  mergeSettings('', makeSettings(settings, '', '').settings)
+
   const mark = { id: randomUUID(), backup: backup.name, places }
   const lock = await begin(folder, mark).catch((error: unknown) => Promise.reject(writeFailed(folder, error)))
   try {
@@ -80,22 +85,25 @@ export async function restoreFiles(
     const isChecked = await unpackAll({ archive, backup, objects, writer, job }, options)
     if (manifest !== null) writer.refuseMissing(manifest.key)
     const control = await refuseIncomplete(folder, backup, writer)
-    const notes = await settle({
-      folder,
-      key: sentinelKey(backup.name),
-      writer,
-      control,
-      stated: backup.tablespaces,
-      tablespaces,
-      manifest: manifest?.content ?? null,
-      standby: job.standby,
-      settings: { ...job.settings, recovery: plan.settings },
-    })
+    const notes = await settle(
+      {
+        folder,
+        key: sentinelKey(backup.name),
+        writer,
+        control,
+        stated: backup.tablespaces,
+        tablespaces,
+        manifest: manifest?.content ?? null,
+        standby: job.standby,
+        settings,
+      },
+      options.signal,
+    )
     await end(folder, mark)
     return {
       folder,
       files: writer.files.size,
-      bytes: [...writer.files.values()].reduce((sum, file) => sum + (file?.bytes ?? 0), 0),
+      bytes: [...writer.files.values()].reduce((sum, file) => sum + (file?.bytes ?? 0), control.length),
       tablespaces,
       checkedBy: manifest !== null ? 'manifest' : isChecked ? 'archive' : 'nothing',
       hasConf: writer.files.has('postgresql.conf'),

@@ -35,8 +35,8 @@ const syncsAtOnce = 16 // the thread pool's size as bin/walferry sets it
 const controlAside = `${controlPath}.walferry`
 const mapFile = 'tablespace_map'
 
-/** Returns what of the original's settings was switched off. */
-export async function settle(job: Settling): Promise<readonly string[]> {
+/** Returns what of the original's settings was switched off. An abort leaves it without global/pg_control. */
+export async function settle(job: Settling, signal: AbortSignal): Promise<readonly string[]> {
   const { folder, writer } = job
   const groupMayRead = ((writer.files.get('PG_VERSION')?.mode ?? 0) & 0o040) !== 0
   const put = async (name: string, content: string | Uint8Array): Promise<void> => {
@@ -68,14 +68,18 @@ export async function settle(job: Settling): Promise<readonly string[]> {
   await chmod(folder, groupMayRead ? 0o750 : 0o700)
 
   await put(controlAside, job.control)
-  await syncAll([...[...writer.files.values()].flatMap((file) => file?.at ?? []), ...own, ...writer.folders, links])
+  await syncAll(
+    [...[...writer.files.values()].flatMap((file) => file?.at ?? []), ...own, ...writer.folders, links],
+    signal,
+  )
   await rename(join(folder, controlAside), join(folder, controlPath))
   await syncFolder(join(folder, 'global'))
   return notes
 }
 
-async function syncAll(paths: Iterable<string>): Promise<void> {
+async function syncAll(paths: Iterable<string>, signal: AbortSignal): Promise<void> {
   const synced = inOrder(paths, syncsAtOnce, async (path) => {
+    signal.throwIfAborted()
     // Of a file that was removed again, nothing has to last.
     const file = await open(path, 'r').catch((error: unknown) => {
       if (systemCode(error) === 'ENOENT') return null

@@ -85,6 +85,17 @@ test('a backup that was never there, or is being written, is not deleted', async
   await assert.rejects(planDeletion(archive, first, options), { code: 'BACKUP_MISSING' })
 })
 
+test('nor is one that is being written where a deletion had been interrupted at its very end', async () => {
+  const { archive, store, first } = await archiveWith()
+  store.delete(`basebackups_005/${first}_backup_stop_sentinel.json`)
+  const notes = 'walferry_001/backups/00000001-00000000-00000001'
+  store.set(`${notes}/deleting.json`)
+  store.setModified(`${notes}/claim.json`, new Date(Date.now() + 60_000))
+  await assert.rejects(planDeletion(archive, first, options), { code: 'BACKUP_MISSING' })
+  store.setModified(`${notes}/claim.json`, new Date(Date.now() - 60_000))
+  assert.equal((await planDeletion(archive, first, options)).backup, null)
+})
+
 test('the sentinel goes first, and all that is the backup’s goes, but nothing else', async () => {
   const { store, first } = await archiveWith()
   const isOthers = (key: string): boolean => !key.includes(first) && !key.includes('00000001-00000000-00000001')

@@ -119,11 +119,6 @@ test('an archive without backups has no windows, and says why', async () => {
 })
 
 test('sizes are told in the unit that fits', () => {
-  assert.deepEqual([0, 1023, 1024, 23_580_160, 2 ** 40].map(humanBytes), [
-    '0 B',
-    '1023 B',
-    '1.0 KiB',
-    '22.5 MiB',
-    '1.0 TiB',
-  ])
+  const sizes = [0, 1023, 1024, 23_580_160, 2 ** 40]
+  assert.deepEqual(sizes.map(humanBytes), ['0 B', '1023 B', '1.0 KiB', '22.5 MiB', '1.0 TiB'])
 })

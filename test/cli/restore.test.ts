@@ -1,6 +1,7 @@
 /** The command line of `restore`, and what it writes into a server's settings. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { primaryConninfo } from '../../src/cli/primary-conninfo.ts'
@@ -8,11 +9,12 @@ import { parseTargetTime, parseTargetTimeline, parseXid } from '../../src/cli/re
 import { cleanupCommand, fetchCommand } from '../../src/cli/restore-command.ts'
 import { progressText } from '../../src/cli/progress-text.ts'
 import { parseStore } from '../../src/cli/store-url.ts'
+import { sleep } from '../../src/kit/abort.ts'
 import { parseConninfo } from '../../src/pg/conninfo.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { deadline } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
-import { program, runProgram } from '../support/walferry.ts'
+import { program, runProgram, startProgram } from '../support/walferry.ts'
 
 const fetch = '/opt/walferry/bin/walferry-fetch'
 const nothing = {
@@ -119,3 +121,15 @@ for (const [args, said] of refused) {
     assert.match(stderr, said)
   })
 }
+
+test('a restore that is stopped says so, and what it has left', async (t) => {
+  const data = join(await tempFolder(t), 'data')
+  const archive = join(import.meta.dirname, '../../../test/fixtures/walg')
+  const running = startProgram(program('walferry'), ['restore', data, '--store', archive, '--target', 'immediate'])
+  t.after(() => running.kill())
+  for (const signal = deadline(); !(await readdir(data).catch((): string[] => [])).includes('PG_VERSION'); )
+    await sleep(1, signal)
+  running.send('SIGINT')
+  assert.deepEqual(await running.exit, { code: 1, signal: null })
+  assert.match(running.stderr, /^warning: stopped by SIGINT\nwarning: .* holds an unfinished restore, .*\n$/)
+})

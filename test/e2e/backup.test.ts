@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type pg from 'pg'
 import type { Cluster } from '../../src/cluster/cluster.ts'
+import { formatLsn, type Lsn } from '../../src/wal/lsn.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { S3Store } from '../../src/store/s3.ts'
@@ -19,6 +20,7 @@ import {
   rows as rowsIn,
   type TestVersion,
   testVersions,
+  value,
 } from '../support/postgres.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { restoreByHand } from '../support/restored.ts'
@@ -72,18 +74,19 @@ interface Taken {
 }
 
 /** The words of the command. */
-function words(server: Cluster, { args }: Place, more: readonly string[]): string[] {
-  return ['backup', '--url', urlOf(server.connection), ...args, '--fast', '--json', ...more]
+function words(server: Cluster | string, { args }: Place, more: readonly string[]): string[] {
+  const url = typeof server === 'string' ? server : urlOf(server.connection)
+  return ['backup', '--url', url, ...args, '--fast', '--json', ...more]
 }
 
-async function backup(server: Cluster, place: Place, more: readonly string[] = []): Promise<Taken & Finished> {
+async function backup(server: Cluster | string, place: Place, more: readonly string[] = []): Promise<Taken & Finished> {
   const finished = await run(server, place, more)
   assert.equal(finished.code, 0, finished.stderr)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own command's answer
   return { ...finished, ...(JSON.parse(finished.stdout) as Taken) }
 }
 
-async function run(server: Cluster, place: Place, more: readonly string[]): Promise<Finished> {
+async function run(server: Cluster | string, place: Place, more: readonly string[]): Promise<Finished> {
   return await runProgram(program('walferry'), words(server, place, more), { signal: deadline(), env: place.env })
 }
 
@@ -127,6 +130,17 @@ async function serverWithTable(t: TestContext, version: TestVersion) {
   await client.query('CREATE TABLE t (id int PRIMARY KEY, text text)')
   await insert(client, 1, 5000, 'before')
   return { server, client }
+}
+
+async function waitForReplay(standby: Cluster, lsn: Lsn): Promise<void> {
+  const client = await connect(standby)
+  try {
+    const signal = deadline()
+    const sql = `SELECT pg_last_wal_replay_lsn() >= '${formatLsn(lsn)}'`
+    while ((await value(client, sql)) !== 't') await sleep(20, signal)
+  } finally {
+    await client.end()
+  }
 }
 
 /** Unpacks a backup, recovers it, and compares the rows. */
@@ -198,7 +212,7 @@ for (const version of await newestVersion()) {
     await assertRestores(t, version, place, taken, rows)
   })
 
-  test(`a backup from a standby takes over what a killed one left, and ends in a tail ${on}`, async (t) => {
+  test(`a backup from a standby takes over what a killed one left, and ends in a tail, or in a segment that the primary ends ${on}`, async (t) => {
     const { server } = await serverWithTable(t, version)
     await server.stop('fast', deadline())
     const standby = await copyCluster(server)
@@ -220,6 +234,15 @@ for (const version of await newestVersion()) {
     assert.equal(next.code, 1)
     assert.match(next.stderr, /\[BACKUP_TAKEN\]\nhint: .*CHECKPOINT/)
 
+    await client.query('SELECT pg_switch_wal()')
+    await client.query('CHECKPOINT')
+    await waitForReplay(standby, await flushedUpTo(client))
+    const both = urlOf(standby.connection).replace('/postgres?', `,127.0.0.1:${server.connection.port}/postgres?`)
+    const whole = await backup(`${both}&target_session_attrs=prefer-standby`, place, ['--switch-wal', '--wait-whole'])
+    assert.notEqual(whole.name, taken.name)
+    assert.equal(whole.openSegment, null)
+
+    await insert(client, 7000, 7001, 'later')
     const rows = await allRows(client)
     await receive.waitForShipped(await flushedUpTo(client), deadline())
     await receive.terminate(deadline())

@@ -12,6 +12,7 @@ import {
   discardCluster,
   makeCluster,
   megabyte,
+  newestVersion,
   rows,
   testVersions,
   value,
@@ -204,5 +205,34 @@ for (const version of await testVersions()) {
         assert.match(again.stderr, /a server runs in/)
       },
     )
+  })
+}
+
+for (const version of await newestVersion()) {
+  test(`a standby streams from the server that was named (PostgreSQL ${version.major})`, async (t) => {
+    const server = await makeCluster({ version, segmentBytes: megabyte, settings: { autovacuum: false } })
+    t.after(() => discardCluster(server))
+    await server.start(deadline())
+    const client = await connect(server)
+    t.after(() => client.end())
+    await client.query('CREATE TABLE t (id int PRIMARY KEY, text text)')
+    const place = await inFolder(t)
+    const name = await takeBackup(server, { ...place, args: [...place.args, '--with-wal'] })
+    const data = join(await tempFolder(t), 'data')
+    const args = [...place.args, '--backup', name, '--standby', '--url', urlOf(server.connection)]
+    const { code, stdout, stderr } = await runProgram(program('walferry'), ['restore', data, ...args], {
+      signal: deadline(),
+    })
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^restored base_[0-9A-F]{24} to .*; every file is as the server's manifest lists it$/m)
+
+    const standby = await open(t, version, data, place)
+    await standby.start(deadline())
+    // Not in the archive: nobody receives.
+    await insert(client, 1, 10, 'streamed')
+    const all = await allRows(client)
+    for (const signal = deadline(); (await rowsOf(standby)).length < all.length; ) await sleep(20, signal)
+    assert.deepEqual(await rowsOf(standby), all)
+    assert.deepEqual(await settingsOf(standby, ['transaction_read_only', 'recovery_target_timeline']), ['on', 'latest'])
   })
 }

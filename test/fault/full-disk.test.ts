@@ -1,36 +1,15 @@
-/** The spool on a disk of its own that is full: a real one, in memory, which only root can mount. */
+/** The spool on a disk of its own that is full. */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdtemp, open, rm, unlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
-import { promisify } from 'node:util'
-import { describe, systemCode } from '../../src/kit/errors.ts'
+import { test } from 'node:test'
+import { systemCode } from '../../src/kit/errors.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 import { FaultyStore } from '../ship/shipping.ts'
 import { testVersions, value } from '../support/postgres.ts'
+import { smallDisk } from '../support/small-disk.ts'
 import { Receiving } from './receiving.ts'
 import { assertArchived, clientOf, flushedUpTo, segmentBytes, startServer, write } from './server.ts'
-
-const run = promisify(execFile)
-
-/** A folder that is a disk of so many megabytes, or why there is none. */
-async function smallDisk(t: TestContext, megabytes: number): Promise<{ folder: string } | { reason: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'walferry-disk-'))
-  let isMounted = false
-  t.after(async () => {
-    if (isMounted) await run('umount', ['--lazy', folder])
-    await rm(folder, { recursive: true })
-  })
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder])
-    isMounted = true
-  } catch (error) {
-    return { reason: `a small disk cannot be mounted here: ${describe(error)}` }
-  }
-  return { folder }
-}
 
 /** Takes all room that is left. */
 async function fill(path: string): Promise<void> {

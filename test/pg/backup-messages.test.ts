@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isError } from '../../src/kit/errors.ts'
-import { backupCommand } from '../../src/pg/base-backup.ts'
+import { backupCommand, backupRefusal } from '../../src/pg/base-backup.ts'
 import { type BackupEvent, type BackupPart, PlainCopies, TaggedCopy } from '../../src/pg/backup-messages.ts'
 import type { CopyOut } from '../../src/pg/exchange.ts'
 import { type CopySink, Framer } from '../../src/pg/framing.ts'
@@ -143,4 +143,22 @@ test('the command is written in the grammar of the version', () => {
     backupCommand(18, all),
     `BASE_BACKUP (LABEL 'a', PROGRESS, CHECKPOINT 'fast', WAIT 0, MAX_RATE 32, TABLESPACE_MAP, VERIFY_CHECKSUMS 0, ${last})`,
   )
+})
+
+/** As pg rejects with what a server says. */
+function said(code: string, message: string, hint?: string): Error {
+  return Object.assign(new Error(message), { code, severity: 'ERROR', ...(hint === undefined ? {} : { hint }) })
+}
+
+test('what a server refuses is told with what to do about it', () => {
+  const pages = ['checksum verification failed in file "./base/5/16384", block 1: calculated 9 but expected 2']
+  const damaged = backupRefusal(said('XX001', 'checksum verification failure during base backup'), 'db:5432', pages)
+  assert.equal(damaged.code, 'PG_DAMAGED')
+  assert.match(damaged.message, /db:5432.*verification failure.*base\/5\/16384/)
+  assert.match(damaged.hint ?? '', /--no-verify-checksums/)
+  const hint = 'Enable "full_page_writes" and run CHECKPOINT on the primary.'
+  const standby = backupRefusal(said('55000', 'WAL generated with full_page_writes=off', hint), 'db:5432', [])
+  assert.deepEqual([standby.code, standby.hint], ['PG_REFUSED', hint])
+  assert.equal(backupRefusal(said('55000', 'no hint'), 'db:5432', []).hint, undefined)
+  assert.match(backupRefusal(said('42501', 'permission denied'), 'db:5432', []).hint ?? '', /REPLICATION/)
 })

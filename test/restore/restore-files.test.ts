@@ -1,12 +1,13 @@
 /** What a restore writes, what it refuses, and what an interrupted one leaves. */
 import assert from 'node:assert/strict'
-import { chmod, lstat, mkdir, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { controlKey, manifestKey, metadataKey, partKey, sentinelKey } from '../../src/archive/backup-keys.ts'
 import { isError } from '../../src/kit/errors.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
 import { seededRandom } from '../support/random.ts'
+import { smallDisk } from '../support/small-disk.ts'
 import { tempFolder } from '../support/temp.ts'
 import { flipped } from '../archive/streams.ts'
 import {
@@ -274,6 +275,28 @@ test('a changed byte in the sentinel is an error, but in what says nothing about
   await assertRefused(t, store, /is no JSON/)
 })
 
+test('an old WAL-G left fields out, or all of metadata.json', async (t) => {
+  const top = await tempFolder(t)
+  const store = await makeBackup()
+  const key = sentinelKey(madeName)
+  store.set(key, Buffer.from(Buffer.from(store.peek(key)).toString().replace('"Hostname":"db.example",', '')))
+  await restoreMade(store, jobOf(join(top, 'one')))
+  store.delete(metadataKey(madeName))
+  await restoreMade(store, jobOf(join(top, 'two')))
+  // One that we took has them all.
+  const ours = await makeBackup({ listed: [...files, controlFile()] })
+  ours.set(key, store.peek(key))
+  await assertRefused(t, ours, /contradict each other: Hostname is not hostname/)
+})
+
+test('a command that no file of settings can hold is refused before anything is written', async (t) => {
+  const data = join(await tempFolder(t), 'data')
+  const job = jobOf(data)
+  const settings = { ...job.settings, restoreCommand: 'a\nb' }
+  await assert.rejects(restoreMade(await makeBackup(), { ...job, settings }), /has a line break/)
+  await assert.rejects(stat(data))
+})
+
 test('a delta backup of WAL-G is refused with what to do instead', async (t) => {
   const store = await makeBackup()
   const text = Buffer.from(store.peek(sentinelKey(madeName))).toString()
@@ -371,14 +394,25 @@ test('an abort leaves what the next restore replaces', async (t) => {
   assert.ok(!(await readdir(data)).includes(mark))
 })
 
-test('a folder that cannot be written is told as such', {
-  skip: process.getuid?.() === 0 && 'root may write',
-}, async (t) => {
-  const top = await tempFolder(t)
-  await chmod(top, 0o500)
-  await assertRefusedByDisk(join(top, 'data'))
+test('a disk that is full is told as such, in the midst of it, and leaves what can be replaced', async (t) => {
+  const disk = await smallDisk(t, 1)
+  if ('reason' in disk) return t.skip(disk.reason)
+  const data = join(disk.folder, 'data')
+  // Without a manifest and sizes in the sentinel, nobody can know before.
+  const store = await makeBackup({ parts: [[...needed, file('base/1', Buffer.alloc(2 * 1024 * 1024))]] })
+  const told = /base\/1 could not be written/
+  await assert.rejects(
+    restoreMade(store, jobOf(data)),
+    (error) => isError(error, 'RESTORE_FAILED') && told.test(error.message),
+  )
+  await restoreMade(await makeBackup(), jobOf(data, { force: true }))
 })
 
-async function assertRefusedByDisk(data: string): Promise<void> {
-  await assert.rejects(restoreMade(await makeBackup(), jobOf(data)), (error) => isError(error, 'RESTORE_FAILED'))
-}
+test('a backup that does not fit is refused before anything is written', async (t) => {
+  const disk = await smallDisk(t, 1)
+  if ('reason' in disk) return t.skip(disk.reason)
+  const large = file('base/1', Buffer.alloc(2 * 1024 * 1024))
+  const store = await makeBackup({ parts: [[...needed, large]], listed: [...files, large, controlFile()] })
+  await assert.rejects(restoreMade(store, jobOf(join(disk.folder, 'data'))), /needs \d+ bytes .* are missing/)
+  assert.deepEqual(await tree(disk.folder), [])
+})

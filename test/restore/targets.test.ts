@@ -3,16 +3,19 @@
  * target, and not to the row just after it.
  */
 import assert from 'node:assert/strict'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import type pg from 'pg'
 import { Archive } from '../../src/archive/archive.ts'
+import { readBackup } from '../../src/archive/backups.ts'
+import { Cluster } from '../../src/cluster/cluster.ts'
 import { planRestore } from '../../src/restore/choose-restore.ts'
 import type { RecoveryTarget, RestorePlan, RestoreRequest } from '../../src/restore/restore-plan.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { formatLsn, type Lsn, parseLsn, plus } from '../../src/wal/lsn.ts'
-import { segmentName, segnoBefore, segnoOf } from '../../src/wal/segment.ts'
-import { formatTimestamp, parseTimestamp, asTimestamp } from '../../src/wal/timestamp.ts'
-import { Cluster } from '../../src/cluster/cluster.ts'
-import { readBackup } from '../../src/archive/backups.ts'
+import { segmentName, segmentStart, segnoBefore, segnoOf } from '../../src/wal/segment.ts'
+import { asTimestamp, formatTimestamp, parseTimestamp } from '../../src/wal/timestamp.ts'
 import {
   connect,
   copyCluster,
@@ -25,11 +28,8 @@ import {
   value,
   rows,
 } from '../support/postgres.ts'
-import { program, runFetch, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 import { serverFolder, tempFolder } from '../support/temp.ts'
-import { join } from 'node:path'
-import { mkdir } from 'node:fs/promises'
-import type pg from 'pg'
+import { program, restoreCommand, runFetch, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 
 /** What was true right after the row was committed. */
 interface Committed {
@@ -106,12 +106,11 @@ async function restore(t: TestContext, version: TestVersion, store: string, args
 }
 
 /** Lets a copy recover with the plan's settings, and returns its rows. */
-async function recoveredIds(backups: readonly Taken[], served: string, plan: RestorePlan): Promise<number[]> {
+async function recoveredIds(backups: readonly Taken[], command: string, plan: RestorePlan): Promise<number[]> {
   const source = backups.find(({ name }) => name === plan.backup.name)
   assert.ok(source !== undefined, plan.backup.name)
   const cluster = await copyCluster(source.restored)
   try {
-    const command = `cp '${served}/%f' '%p'`
     // Not synced: the copy is thrown away.
     const settings = { restore_command: command, recovery_end_command: '', fsync: false }
     await cluster.setRecovery('recovery', { ...Object.fromEntries(plan.settings), ...settings })
@@ -275,7 +274,11 @@ for (const version of await testVersions()) {
       await t.test(`${name}${target?.kind === 'xid' ? ' (xid)' : ''}`, async () => {
         const planned = await plan(target, more)
         assert.equal(planned.backup.name, from)
-        assert.deepEqual(await recoveredIds(backups, served, planned), ids, JSON.stringify(planned.settings))
+        assert.deepEqual(
+          await recoveredIds(backups, `cp '${served}/%f' '%p'`, planned),
+          ids,
+          JSON.stringify(planned.settings),
+        )
       })
     }
 
@@ -297,5 +300,17 @@ for (const version of await testVersions()) {
         })
       })
     }
+
+    await t.test('in front of a hole, a server is led up to it', async () => {
+      const segno = segnoOf(fourth.lsn, megabyte)
+      await rm(join(place, 'wal_005', `${segmentName({ timeline: 1, segno }, megabyte)}.lz4`))
+      const planned = await plan({ kind: 'lsn', lsn: segmentStart(segno, megabyte) })
+      assert.equal(planned.backup.name, b)
+      // Asked for what is missing, walferry-fetch makes the server stop: it must not read ahead.
+      const command = restoreCommand(['--store', place, '--retry-for', '0'])
+      assert.deepEqual(await recoveredIds(backups, command, planned), [1, 2, 3], JSON.stringify(planned.settings))
+      await assert.rejects(plan({ kind: 'name', name: 'between' }), { code: 'TARGET_UNREACHABLE' })
+      await assert.rejects(plan(null), { code: 'TARGET_UNREACHABLE' })
+    })
   })
 }

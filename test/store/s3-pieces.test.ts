@@ -39,10 +39,10 @@ test('further pieces are made and sent while one gets no answer, but not without
   const { s3, store } = await s3Setting(t)
   const stop = new AbortController()
   s3.inject({ kind: 'noAnswer', how: 'stall' }, on('UploadPart'))
-  let made = 0
+  const made = { count: 0 }
   async function* counted(): AsyncGenerator<Uint8Array> {
     for await (const piece of bytesOf(200)) {
-      made++
+      made.count++
       yield piece
     }
   }
@@ -50,9 +50,9 @@ test('further pieces are made and sent while one gets no answer, but not without
   const putting = assert.rejects(store.put('a', counted(), { ...put, signal: stop.signal }), /enough/)
   await Promise.all(arrived)
   // Three on their way, one that is full, and the bytes that showed that it is.
-  while (made < 65) await setImmediate()
+  while (made.count < 65) await setImmediate()
   for (let turn = 0; turn < 100; turn++) await setImmediate()
-  assert.equal(made, 65)
+  assert.equal(made.count, 65)
   stop.abort(new Error('enough'))
   await putting
 })

@@ -1,0 +1,67 @@
+/** `list`, `mark` and `delete` as they are called. */
+import assert from 'node:assert/strict'
+import { cp, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { deadline } from '../support/postgres.ts'
+import { tempFolder } from '../support/temp.ts'
+import { type Finished, program, runProgram } from '../support/walferry.ts'
+
+const fixture = join(import.meta.dirname, '../../../test/fixtures/walg')
+const name = 'base_000000010000000000000002'
+
+async function archive(t: TestContext): Promise<string> {
+  const store = join(await tempFolder(t), 'archive')
+  await cp(fixture, store, { recursive: true })
+  return store
+}
+
+async function walferry(...args: readonly string[]): Promise<Finished> {
+  return await runProgram(program('walferry'), args, { signal: deadline() })
+}
+
+async function backupsIn(store: string): Promise<string[]> {
+  return await readdir(join(store, 'basebackups_005'))
+}
+
+test('without a terminal nothing is deleted unless --yes is given; then the backup is gone, and no WAL', async (t) => {
+  const store = await archive(t)
+  const before = await backupsIn(store)
+  const wal = await readdir(join(store, 'wal_005'))
+  const asked = await walferry('delete', name, '--store', store)
+  assert.equal(asked.code, 1)
+  assert.match(
+    asked.stdout,
+    /Not to be restored any more: timeline 2 from 0\/2000100 to 0\/5000000; no other backup leads/,
+  )
+  assert.match(asked.stderr, /no terminal to ask at \[BAD_INPUT\]\nhint: .*--yes/)
+  assert.deepEqual(await backupsIn(store), before)
+  const done = await walferry('delete', name, '--store', store, '--yes')
+  assert.equal(done.code, 0, done.stderr)
+  assert.deepEqual(await readdir(join(store, 'wal_005')), wal)
+  const listed = await walferry('list', '--store', store)
+  assert.equal(listed.stdout, 'gap\t2\t0/5000000\t0/6000000\n')
+})
+
+test('a backup that is marked is listed as permanent, and not deleted', async (t) => {
+  const store = await archive(t)
+  const marked = await walferry('mark', name, '--permanent', '--store', store)
+  assert.equal(marked.code, 0, marked.stderr)
+  assert.match((await walferry('list', '--store', store)).stdout, /^backup\t.*\tyes\tyes\t-\n/)
+  const kept = await walferry('delete', name, '--yes', '--store', store)
+  assert.equal(kept.code, 1)
+  assert.match(kept.stderr, /\[BACKUP_PERMANENT\]\nhint: .*--no-permanent/)
+})
+
+test('a name that is none, or none at all, and a mark without its flag are refused', async (t) => {
+  const store = await archive(t)
+  for (const args of [
+    ['mark', '--permanent'],
+    ['delete', '../elsewhere', '--yes'],
+    ['mark', name],
+  ]) {
+    const { code, stderr } = await walferry(...args, '--store', store)
+    assert.equal(code, 1, args.join(' '))
+    assert.match(stderr, /\[BAD_INPUT\]/)
+  }
+})
