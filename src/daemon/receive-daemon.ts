@@ -371,10 +371,12 @@ export class ReceiveDaemon {
       }
     }
     const place = end === 'spool' ? spool.end : (archived?.place ?? null)
-    if (place === null) return { place, line: null }
+    if (place === null) return { place, line: null, stored: null }
     const kept = spool.histories.get(place.timeline)?.history ?? null
-    const told = archived?.place.timeline === place.timeline ? archived.line : null
-    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept) }
+    const same = archived?.place.timeline === place.timeline ? archived : null
+    const told = same?.line ?? null
+    const stored = same?.hole?.behind ?? null
+    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept), stored }
   }
 
   async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
