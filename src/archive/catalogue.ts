@@ -10,6 +10,7 @@ import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store
 import { type Lsn, plus } from '../wal/lsn.ts'
 import { historyName, parseSegmentName, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 import { type GapName, parseChunkKey, parseWalKey, segmentOfKey, tailFolder, tailPrefix, walFolder } from './keys.ts'
+import type { Run } from './coverage.ts'
 import { type Chunk, planTail } from './tail.ts'
 
 /** How far back a receiver that was killed may have left holes: its uploads in flight, with room to spare. */
@@ -38,7 +39,15 @@ export interface ArchivedRun {
   /** The chunks of the segment that holds `end`, in any order; none where `end` is a segment's. */
   readonly tail: readonly Chunk[]
   /** Set if the archive holds newer WAL behind `end`, which a recovery cannot reach. */
-  readonly hole: { readonly missing: string; readonly newest: string } | null
+  readonly hole: Hole | null
+}
+
+export interface Hole {
+  /** The first segment that is missing, and the newest one that is there. */
+  readonly missing: string
+  readonly newest: string
+  /** What can be read up to the newest one's end. Empty where of that one no beginning is there. */
+  readonly behind: Run
 }
 
 /** What a timeline has in the archive. */
@@ -106,8 +115,25 @@ export async function archivedUpTo(
     from: segmentStart(from, segmentBytes),
     end: plus(segmentStart(segno, segmentBytes), tailBytes),
     tail: tailBytes === 0 ? [] : tail,
-    hole: newest > segno ? { missing: name(segno), newest: name(newest) } : null,
+    hole:
+      newest > segno
+        ? { missing: name(segno), newest: name(newest), behind: runUpTo(newest, whole, tails, segmentBytes) }
+        : null,
   }
+}
+
+/** Back from a segment for as long as nothing is missing. */
+function runUpTo(
+  newest: number,
+  whole: ReadonlySet<number>,
+  tails: ReadonlyMap<number, readonly Chunk[]>,
+  segmentBytes: number,
+): Run {
+  const bytesOf = (segno: number): number =>
+    whole.has(segno) ? segmentBytes : planTail(tails.get(segno) ?? [], segmentBytes).bytes
+  let first = newest
+  while (bytesOf(first - 1) === segmentBytes) first--
+  return { from: segmentStart(first, segmentBytes), end: plus(segmentStart(newest, segmentBytes), bytesOf(newest)) }
 }
 
 /**

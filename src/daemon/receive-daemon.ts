@@ -37,7 +37,7 @@ import { Positions } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
-import { bytesBetween, formatLsn, type Lsn } from '../wal/lsn.ts'
+import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
 import { setGauges } from './gauges.ts'
@@ -371,10 +371,12 @@ export class ReceiveDaemon {
       }
     }
     const place = end === 'spool' ? spool.end : (archived?.place ?? null)
-    if (place === null) return { place, line: null }
+    if (place === null) return { place, line: null, stored: null }
     const kept = spool.histories.get(place.timeline)?.history ?? null
-    const told = archived?.place.timeline === place.timeline ? archived.line : null
-    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept) }
+    const same = archived?.place.timeline === place.timeline ? archived : null
+    const told = same?.line ?? null
+    const stored = same?.hole?.behind ?? null
+    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept), stored }
   }
 
   async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
@@ -424,6 +426,8 @@ export class ReceiveDaemon {
       late.abort(new Error('drained')),
     )
     const { synced, shipped: upTo } = this.positions
+    // Nothing was ever received, so there is nothing to tell of it.
+    if (done && synced === lsnZero) return
     if (done) this.#log.info('everything is shipped', { upTo: formatLsn(upTo) })
     else {
       this.#log.warn('stopped before everything was shipped: the rest stays in the spool for the next start', {

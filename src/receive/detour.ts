@@ -93,7 +93,7 @@ async function streamThere(
   signal: AbortSignal,
 ): Promise<void> {
   const slot = { state: 'missing' } as const
-  const facts = { server, line, inRecovery: null, slot, furthest, furthestLine, slotKeepBytes: null }
+  const facts = { server, line, inRecovery: null, slot, furthest, furthestLine, slotKeepBytes: null, stored: null }
   for (const removed: Place[] = []; ; ) {
     const start = resumeFrom({ ...facts, removed })
     try {

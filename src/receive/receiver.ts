@@ -7,6 +7,7 @@
  * The first retry comes at once, later ones after at most 5 s. Of several hosts, one whose server turns out to be an old
  * primary, or behind us, is passed over at once for the next one, until all were tried.
  */
+import type { Run } from '../archive/coverage.ts'
 import { sleep } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
@@ -72,6 +73,8 @@ export interface Furthest {
   readonly place: Place | null
   /** The history of its timeline, where spool or archive have it. */
   readonly line: TimelineHistory | null
+  /** WAL of its timeline that the archive has behind a hole; null where it has no hole. */
+  readonly stored: Run | null
 }
 
 /** What a start goes by: what is here, and the history of the server's timeline. */
@@ -277,7 +280,7 @@ export class Receiver {
   async #findStart(client: ReplicationClient, met: ServerIdentity, here: Here, signal: AbortSignal): Promise<Start> {
     const { log, slot: name } = this.#options
     const { line } = here
-    const { place: furthest, line: furthestLine } = here.furthest
+    const { place: furthest, line: furthestLine, stored } = here.furthest
     const slot = await this.#ensureSlot(client, furthest, signal)
     const isBehind = (server: ServerIdentity): boolean =>
       furthest !== null && furthest.timeline === server.timeline && furthest.lsn > server.flushedUpTo
@@ -291,6 +294,7 @@ export class Receiver {
       furthest,
       furthestLine,
       slotKeepBytes: await client.slotKeepBytes(signal),
+      stored,
       removed: this.#removed,
     })
     if (start.warning !== null) log.warn(start.warning, { slot: name })

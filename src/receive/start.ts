@@ -19,6 +19,7 @@
  * | old primary | the server's timeline is W's past, or an older one beside it | SERVER_TIMELINE: not this server |
  * | removed | the server said that this start's WAL is gone, and a later timeline begins in its segment | there: its copy holds the bytes |
  * | gap | the same, and no timeline does | the segment from which the slot keeps WAL; what lies between is lost |
+ * | stored | the same, the archive goes on behind a hole, and the slot keeps no WAL before its end | there; what the hole lacks is lost |
  *
  * What is acknowledged, with a slot that is
  * - at or behind W: nothing before W, once the overlap was compared;
@@ -26,9 +27,10 @@
  * - the same, but W is further back than the server keeps WAL for a slot: nothing before the slot's position.
  */
 import { WalferryError } from '../kit/errors.ts'
+import type { Run } from '../archive/coverage.ts'
 import type { ServerIdentity, SlotState } from '../pg/replication-client.ts'
 import { isAncestor, leavesAt, partingOf, type TimelineHistory, timelineAt } from '../wal/history.ts'
-import { bytesBetween, formatLsn, type Lsn, laterOf } from '../wal/lsn.ts'
+import { bytesBetween, earlierOf, formatLsn, type Lsn, laterOf } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 
@@ -45,6 +47,8 @@ export interface StartFacts {
   readonly furthestLine: TimelineHistory | null
   /** max_slot_wal_keep_size; null for no limit. */
   readonly slotKeepBytes: number | null
+  /** WAL of W's timeline that the archive has behind a hole; null where it has no hole. */
+  readonly stored: Run | null
   /** Starts whose WAL the server has said is gone. */
   readonly removed: readonly Place[]
 }
@@ -75,7 +79,7 @@ export function resumeFrom(facts: StartFacts): Start {
   // Promotions in a row can all lie in one segment.
   let start: Start | null = wanted
   while (start !== null && isRemoved(facts, start)) start = startInCopy(facts, start)
-  return start ?? startBehindGap(facts, wanted)
+  return start ?? startBehindStored(facts) ?? startBehindGap(facts, wanted)
 }
 
 function isRemoved(facts: StartFacts, start: Start): boolean {
@@ -145,6 +149,36 @@ function startInCopy(facts: StartFacts, start: Start): Start | null {
   return { ...start, timeline: timelineAt(facts.line, fork) }
 }
 
+/**
+ * Where the archive ends behind a hole: old WAL that somebody kept apart (that of a permanent backup) is not where a
+ * receiver has to go on from. Null where the slot keeps WAL from before that: none of it is passed over.
+ */
+function startBehindStored(facts: StartFacts): Start | null {
+  const { furthest, slot } = facts
+  const stored = storedAhead(facts)
+  if (furthest === null || stored === null) return null
+  const start = startAt(facts, { timeline: furthest.timeline, lsn: stored.end })
+  if (isRemoved(facts, start) || (slot.state === 'reserved' && slot.restartLsn < start.lsn)) return null
+  return { ...start, gap: missing(facts, furthest, stored.end) }
+}
+
+/** What the archive has behind W and a hole, on the server's own timeline. */
+function storedAhead({ server, furthest, stored }: StartFacts): Run | null {
+  if (furthest === null || stored === null || furthest.timeline !== server.timeline) return null
+  const isAhead = stored.from < stored.end && stored.end > furthest.lsn && stored.end <= server.flushedUpTo
+  return isAhead ? stored : null
+}
+
+/** What is neither stored nor to be had on the way to where streaming starts. */
+function missing(facts: StartFacts, from: Place, to: Lsn): Gap | null {
+  const stored = storedAhead(facts)
+  const { timeline, lsn } = from
+  if (stored === null || to <= stored.from) return { timeline, from: lsn, to }
+  // The hole before it was noted when streaming from its end was tried.
+  if (to > stored.end) return { timeline, from: stored.end, to }
+  return lsn < stored.from ? { timeline, from: lsn, to: earlierOf(to, stored.from) } : null
+}
+
 function startBehindGap(facts: StartFacts, start: Start): Start {
   const { slot, line, furthest } = facts
   const lsn = slot.state === 'reserved' ? beginning(facts, slot.restartLsn) : null
@@ -163,8 +197,8 @@ function startBehindGap(facts: StartFacts, start: Start): Start {
     })
   }
   // Without W nothing was promised yet.
-  const gap = furthest === null ? null : { timeline: start.timeline, from: start.fork ?? furthest.lsn, to: lsn }
-  return { ...behind, gap }
+  if (furthest === null) return { ...behind, gap: null }
+  return { ...behind, gap: missing(facts, { timeline: start.timeline, lsn: start.fork ?? furthest.lsn }, lsn) }
 }
 
 function beginning(facts: StartFacts, lsn: Lsn): Lsn {

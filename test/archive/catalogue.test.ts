@@ -242,6 +242,13 @@ test('a hole that is longer than that ends the run before it, be there one or se
   assert.deepEqual(await upTo(store), [lsn(100, 0x300), 1, name(100)])
   addSegments(store, [...numbers(700, 701), 5000])
   assert.deepEqual(await upTo(store), [lsn(100, 0x300), 1, name(100)])
+  addSegments(store, [5001])
+  addChunk(store, 5002, 0, 0x500)
+  const behind = (await archivedUpTo(store, 1, options))?.hole?.behind
+  assert.deepEqual(behind && [formatLsn(behind.from), formatLsn(behind.end)], [
+    formatLsn(segmentStart(5000, segmentBytes)),
+    formatLsn(plus(segmentStart(5002, segmentBytes), 0x500)),
+  ])
   const gap = { timeline: 1, from: plus(segmentStart(100, segmentBytes), 0x300), to: segmentStart(4990, segmentBytes) }
   const run = await archivedUpTo(store, 1, { ...options, gaps: [gap] })
   assert.equal(run && formatLsn(run.end), formatLsn(gap.to), 'a gap that is known is passed')

@@ -31,7 +31,7 @@ const receiver = new Receiver({
   accept: () => {},
   meet: (server) => {
     const opened = (spool ??= new Spool({ folder, segmentBytes: server.segmentBytes, positions }, emptySpool))
-    const furthestFor = (): Promise<Furthest> => Promise.resolve({ place: opened.end, line: null })
+    const furthestFor = (): Promise<Furthest> => Promise.resolve({ place: opened.end, line: null, stored: null })
     return Promise.resolve({ spool: opened, sure: true, furthestFor })
   },
   recordGap: () => Promise.resolve(),

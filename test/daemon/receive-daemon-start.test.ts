@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import type pg from 'pg'
 import type { ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
 import { listGaps } from '../../src/archive/gaps.ts'
+import { segmentKey } from '../../src/archive/keys.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { offsetIn, segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
@@ -213,6 +214,44 @@ for (const version of await testVersions()) {
         }
         assert.equal((await listGaps(at.store, { signal: deadline() })).length, 1)
       })
+
+      await t.test(
+        'without its spool goes on from where the archive ends, also behind WAL that was kept apart',
+        async (t) => {
+          const at = await place(t, cluster, client)
+          await receiveSome(t, at)
+          const furthest = await receiveSome(t, at, 6_300_000)
+          const wholes = (await archivedWal(at.store)).wholes.toSorted((a, b) => a - b)
+          const [first = 0] = wholes
+          const [stays = 0] = wholes.slice(-2)
+          // What a deletion leaves: the WAL of an old backup, and the newest.
+          const between = wholes.filter((segno) => segno > first && segno < stays)
+          const keyOf = (segno: number): string => segmentKey(segmentName({ timeline: 1, segno }, segmentBytes), 'lz4')
+          await at.store.deleteMany(between.map(keyOf), { signal: deadline() })
+          await removeWal(client, segmentStart(first + 1, segmentBytes))
+          // The server has what follows, and a new slot begins later.
+          await write(client, 2_200_000)
+          await client.query('CHECKPOINT')
+          await client.query(`SELECT pg_copy_physical_replication_slot('${at.slot}', 'kept')`)
+          t.after(() => client.query("SELECT pg_drop_replication_slot('kept')"))
+          await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
+          const receiving = receive(t, { ...at, spool: await tempFolder(t) })
+          const end = await write(client, 300_000)
+          await receiving.untilShipped(end)
+          await receiving.stop()
+          const [gap, ...others] = await listGaps(at.store, { signal: deadline() })
+          assert.ok(gap !== undefined && others.length === 0)
+          assert.deepEqual(
+            [gap.from, gap.to].map(Number),
+            [first + 1, stays].map((segno) => segno * segmentBytes),
+          )
+          // The last one: before, it was tried whether the server had what follows the old WAL.
+          const started = [...receiving.lines.join('').matchAll(/streaming .*start=(\S+)/g)].at(-1)?.[1] ?? ''
+          assert.equal(parseLsn(started), segmentStart(segnoOf(furthest, segmentBytes), segmentBytes))
+          const after = (await archivedWal(at.store)).wholes.filter((segno) => segno >= stays)
+          assert.equal(after.length, Math.max(...after) - stays + 1, 'the archive has another hole')
+        },
+      )
 
       await t.test('from an old spool goes on where another receiver came to', async (t) => {
         const at = await place(t, cluster, client)

@@ -29,7 +29,7 @@ interface Place {
 }
 
 function meeting(spool: Spool, furthest: () => WalPlace | null): Meeting {
-  return { spool, sure: true, furthestFor: () => Promise.resolve({ place: furthest(), line: null }) }
+  return { spool, sure: true, furthestFor: () => Promise.resolve({ place: furthest(), line: null, stored: null }) }
 }
 
 /** A receiver without an archive. `meet` may say something else than what the spool does. */

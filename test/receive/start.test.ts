@@ -4,7 +4,7 @@ import { type ErrorCode, isError } from '../../src/kit/errors.ts'
 import type { SlotState } from '../../src/pg/replication-client.ts'
 import { checkIdentity, resumeFrom, type StartFacts } from '../../src/receive/start.ts'
 import type { TimelineHistory } from '../../src/wal/history.ts'
-import { formatLsn, parseLsn } from '../../src/wal/lsn.ts'
+import { formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import type { Place } from '../../src/wal/place.ts'
 
 const megabyte = 1024 * 1024
@@ -25,6 +25,8 @@ interface Case {
   readonly line?: string
   /** That of W's timeline, where it is known. */
   readonly hereLine?: string
+  /** What the archive has behind a hole: `from-end`. */
+  readonly stored?: string
   /** Starts that were removed: `position@timeline`. */
   readonly removed?: readonly string[]
 }
@@ -44,6 +46,7 @@ function factsOf(given: Case): StartFacts {
     furthest: here === undefined ? null : { timeline: Number(hereTimeline), lsn: parseLsn(here) },
     slotKeepBytes: given.keepBytes ?? null,
     line: lineOf(server.timeline, given.line ?? ''),
+    stored: given.stored === undefined ? null : runOf(given.stored),
     furthestLine: given.hereLine === undefined ? null : lineOf(Number(hereTimeline), given.hereLine),
     removed: (given.removed ?? []).map(placeOf),
   }
@@ -58,6 +61,11 @@ function lineOf(timeline: number, text: string): TimelineHistory {
       return { timeline: Number(number), switchPoint: parseLsn(at), reason: '' }
     }),
   }
+}
+
+function runOf(text: string): { from: Lsn; end: Lsn } {
+  const [from = '', end = ''] = text.split('-')
+  return { from: parseLsn(from), end: parseLsn(end) }
 }
 
 function placeOf(text: string): Place {
@@ -411,6 +419,47 @@ const turns: readonly (readonly [
     '0/8000000',
     null,
     '1 0/5000080 0/8000000',
+  ],
+  ...(
+    [
+      ['W is still there', '0/8000100', [], '0/2000000', '0/2000000', null],
+      ['from its end', '0/8000100', ['0/2000000'], '0/6000000', '0/6000000', '1 0/2000080 0/5000000'],
+      ['that is gone, too', '0/8000100', ['0/2000000', '0/6000000'], '0/8000000', '0/8000000', '1 0/6000100 0/8000000'],
+      ['the slot is where it ends', '0/6000100', ['0/2000000'], '0/6000000', '0/6000100', '1 0/2000080 0/5000000'],
+      [
+        'the slot keeps what lies before',
+        '0/4000100',
+        ['0/2000000'],
+        '0/4000000',
+        '0/4000000',
+        '1 0/2000080 0/4000000',
+      ],
+      ['the slot keeps a part of it', '0/5800000', ['0/2000000'], '0/5000000', '0/5000000', '1 0/2000080 0/5000000'],
+    ] as const
+  ).map(
+    ([name, slot, removed, start, ack, gap]) =>
+      [
+        `the archive goes on behind a hole: ${name}`,
+        { flush: '0/9000060', slot: `${slot}@1`, here: '0/2000080', stored: '0/5000000-0/6000100', removed },
+        `${start}@1`,
+        ack,
+        null,
+        gap,
+      ] as const,
+  ),
+  [
+    'the archive goes on behind a hole, beyond what the server has: that is not its WAL',
+    {
+      flush: '0/9000060',
+      slot: '0/8000100@1',
+      here: '0/2000080',
+      stored: '0/9000000-0/9000061',
+      removed: ['0/2000000'],
+    },
+    '0/8000000@1',
+    '0/8000000',
+    null,
+    '1 0/2000080 0/8000000',
   ],
   [
     'the gap reaches over a fork',
