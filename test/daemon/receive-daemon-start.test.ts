@@ -230,8 +230,8 @@ for (const version of await testVersions()) {
           await at.store.deleteMany(between.map(keyOf), { signal: deadline() })
           await removeWal(client, segmentStart(first + 1, segmentBytes))
           // The server has what follows, and a new slot begins later.
-        await write(client, 2_200_000)
-        await client.query('CHECKPOINT')
+          await write(client, 2_200_000)
+          await client.query('CHECKPOINT')
           await client.query(`SELECT pg_copy_physical_replication_slot('${at.slot}', 'kept')`)
           t.after(() => client.query("SELECT pg_drop_replication_slot('kept')"))
           await client.query(`SELECT pg_drop_replication_slot('${at.slot}')`)
