@@ -1,5 +1,5 @@
 /** The base backups of an archive: those that have a sentinel. */
-import { isError } from '../kit/errors.ts'
+import { isError, type WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { backupFolder, parseBackupName, parseSentinelKey, sentinelKey } from './backup-keys.ts'
 import { damaged } from './damaged.ts'
@@ -42,14 +42,29 @@ export async function* listSentinels(
   }
 }
 
-/** All backups, by timeline and position. Rejects ARCHIVE_DAMAGED for a sentinel that cannot be read. */
-export async function listBackups(store: ObjectStore, options: CallOptions): Promise<Backup[]> {
-  const found: Backup[] = []
+/** A backup whose sentinel cannot be read. */
+export interface DamagedBackup {
+  readonly name: string
+  readonly error: WalferryError
+}
+
+/** All backups, by timeline and position. One that is damaged does not hide the others. */
+export async function listBackups(
+  store: ObjectStore,
+  options: CallOptions,
+): Promise<{ readonly backups: Backup[]; readonly damaged: DamagedBackup[] }> {
+  const backups: Backup[] = []
+  const damaged: DamagedBackup[] = []
   for await (const { name, info } of listSentinels(store, options)) {
-    const backup = await readSentinel(store, name, info, options)
-    if (backup !== null) found.push(backup)
+    try {
+      const backup = await readSentinel(store, name, info, options)
+      if (backup !== null) backups.push(backup)
+    } catch (error) {
+      if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
+      damaged.push({ name, error })
+    }
   }
-  return found
+  return { backups, damaged }
 }
 
 /** When the newest backup was completed, by the store's clock; null if there is none. */

@@ -2,7 +2,7 @@
 import { WalferryError } from '../kit/errors.ts'
 import type { CallOptions } from '../store/object-store.ts'
 import type { Archive } from './archive.ts'
-import { type Backup, listBackups } from './backups.ts'
+import { type Backup, type DamagedBackup, listBackups } from './backups.ts'
 import { type Coverage, readCoverage } from './coverage.ts'
 import { type Line, lineOf } from './line.ts'
 import { newestTimelines, storedSinceIn } from './newest-timeline.ts'
@@ -13,6 +13,8 @@ export interface Survey {
   readonly coverage: Coverage
   /** By timeline and position. */
   readonly backups: readonly Backup[]
+  /** Backups that may be anything. */
+  readonly damaged: readonly DamagedBackup[]
   /** The timelines that may be the newest: mostly one, none without WAL. */
   readonly newest: readonly number[]
 }
@@ -30,11 +32,12 @@ export async function surveyArchive(archive: Archive, options: CallOptions): Pro
     })
   }
   const { segmentBytes } = owner
-  const [coverage, backups] = await Promise.all([
+  const [coverage, { backups, damaged }] = await Promise.all([
     readCoverage(archive, { ...options, segmentBytes }),
     listBackups(store, options),
   ])
-  return { coverage, backups, newest: await newestTimelines(coverage, storedSinceIn(store, segmentBytes, options)) }
+  const newest = await newestTimelines(coverage, storedSinceIn(store, segmentBytes, options))
+  return { coverage, backups, damaged, newest }
 }
 
 /** The recovery windows of all timelines that may be the newest, with their lines. */

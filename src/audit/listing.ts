@@ -1,6 +1,6 @@
 /** What an archive holds and can restore, gathered for people and programs. */
 import type { Archive } from '../archive/archive.ts'
-import type { Backup } from '../archive/backups.ts'
+import type { Backup, DamagedBackup } from '../archive/backups.ts'
 import { inOrder } from '../archive/in-order.ts'
 import type { Line } from '../archive/line.ts'
 import { lookBack } from '../archive/look-at-wal.ts'
@@ -8,6 +8,7 @@ import { drawTree } from '../archive/newest-timeline.ts'
 import { isPermanent } from '../archive/permanence.ts'
 import { surveyArchive, windowsOfAll } from '../archive/survey.ts'
 import { standingOf, type RecoveryWindow, type Standing } from '../archive/windows.ts'
+import { isError } from '../kit/errors.ts'
 import type { CallOptions } from '../store/object-store.ts'
 import type { Lsn } from '../wal/lsn.ts'
 import type { Timestamp } from '../wal/timestamp.ts'
@@ -15,6 +16,7 @@ import type { Timestamp } from '../wal/timestamp.ts'
 export interface Listing {
   readonly store: string
   readonly backups: readonly ListedBackup[]
+  readonly damaged: readonly DamagedBackup[]
   readonly windows: readonly ListedWindow[]
   readonly gaps: readonly Gap[]
   /** The timelines with WAL as a tree, if more than one may be the newest; else empty. */
@@ -61,18 +63,25 @@ export async function listArchive(archive: Archive, options: CallOptions): Promi
   const all = windowsOfAll(survey)
   const lines = all.map(({ line }) => line)
   const backups: ListedBackup[] = []
+  const damaged = [...survey.damaged]
   const permanence = inOrder(survey.backups, requestsInFlight, async (backup) => ({
     backup,
-    isPermanent: await isPermanent(store, backup, options),
+    isPermanent: await isPermanent(store, backup, options).catch((error: unknown) => {
+      if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
+      damaged.push({ name: backup.name, error })
+      return null
+    }),
     standing: bestStanding(lines, backup),
   }))
-  for await (const backup of permanence) backups.push(backup)
+  for await (const { isPermanent, ...backup } of permanence) {
+    if (isPermanent !== null) backups.push({ ...backup, isPermanent })
+  }
   const windows: ListedWindow[] = []
   for (const { line, windows: ofLine } of all) {
     for (const window of ofLine) windows.push(await lookAt(archive, line, window, options))
   }
   const tree = survey.newest.length > 1 ? drawTree(survey.coverage) : []
-  return { store: store.url, backups, windows, gaps: lines.flatMap(gapsOf), tree }
+  return { store: store.url, backups, damaged, windows, gaps: lines.flatMap(gapsOf), tree }
 }
 
 async function lookAt(

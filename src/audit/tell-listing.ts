@@ -5,6 +5,7 @@
  *         permanent<TAB>usable<TAB>label
  *     window<TAB>timeline<TAB>from time<TAB>from LSN<TAB>last commit<TAB>covered until<TAB>backups
  *     gap<TAB>timeline<TAB>from<TAB>to
+ *     damaged<TAB>name<TAB>why
  *
  * Times are ISO 8601 in UTC; what is not there is `-`.
  */
@@ -12,8 +13,9 @@ import { formatLsn } from '../wal/lsn.ts'
 import { formatTimestamp } from '../wal/timestamp.ts'
 import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
 
-export function tellTables({ store, backups, windows, gaps, tree }: Listing): string {
+export function tellTables({ store, backups, damaged, windows, gaps, tree }: Listing): string {
   const parts = [`Base backups in ${store}\n${backups.length === 0 ? '  none\n' : table(backupTable(backups))}`]
+  if (damaged.length > 0) parts.push(`Base backups that cannot be read\n${table(damagedTable(damaged))}`)
   const empty = backups.length === 0 ? 'none: there is no base backup' : 'none: no backup has all the WAL that it needs'
   parts.push(`Recovery windows\n${windows.length === 0 ? `  ${empty}\n` : table(windowTable(windows))}`)
   if (gaps.length > 0) parts.push(`WAL that is missing\n${table(gapTable(gaps))}`)
@@ -23,16 +25,17 @@ export function tellTables({ store, backups, windows, gaps, tree }: Listing): st
   return parts.join('\n')
 }
 
-export function tellLines({ backups, windows, gaps }: Listing): string {
+export function tellLines({ backups, damaged, windows, gaps }: Listing): string {
   const lines = [
     ...backups.map((one) => ['backup', ...backupRow(one, String)]),
     ...windows.map((one) => ['window', ...windowRow(one)]),
     ...gaps.map((one) => ['gap', ...gapRow(one)]),
+    ...damaged.map((one) => ['damaged', ...damagedRow(one)]),
   ]
   return lines.map((line) => `${line.map(oneLine).join('\t')}\n`).join('')
 }
 
-export function tellJson({ store, backups, windows, gaps, tree }: Listing): string {
+export function tellJson({ store, backups, damaged, windows, gaps, tree }: Listing): string {
   const told = {
     store,
     backups: backups.map(({ backup, isPermanent, standing }) => ({
@@ -54,6 +57,7 @@ export function tellJson({ store, backups, windows, gaps, tree }: Listing): stri
       host: backup.host,
       tablespaces: backup.tablespaces,
     })),
+    damaged: damaged.map(({ name, error }) => ({ name, message: error.message })),
     windows: windows.map(({ timeline, first, end, lastCommit, beforeGap, backups: names }) => ({
       timeline,
       from: { time: first.finishTime ?? first.modified, lsn: formatLsn(first.finishLsn) },
@@ -128,6 +132,14 @@ function gapTable(gaps: readonly Gap[]): Row[] {
 
 function gapRow({ timeline, from, to }: Gap): Row {
   return [String(timeline), formatLsn(from), to === null ? '-' : formatLsn(to)]
+}
+
+function damagedTable(damaged: Listing['damaged']): Row[] {
+  return [['name', 'why'], ...damaged.map(damagedRow)]
+}
+
+function damagedRow({ name, error }: Listing['damaged'][number]): Row {
+  return [name, error.message]
 }
 
 /** Columns as wide as their widest cell; the first row names them. */

@@ -14,9 +14,9 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { claimArchive } from '../archive/owner.ts'
 import { formatMetadata, formatSentinel, type Sentinel } from '../archive/sentinel.ts'
 import { reasonOf, withDeadline } from '../kit/abort.ts'
-import { isError, WalferryError } from '../kit/errors.ts'
+import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
-import { type Backoff, retry } from '../kit/retry.ts'
+import { type Backoff, retry, type RetryOptions } from '../kit/retry.ts'
 import type { BackupEnd, BackupStart, BaseBackup } from '../pg/base-backup.ts'
 import { ReplicationClient, type ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
@@ -108,13 +108,21 @@ async function prepareArchive(
 ): Promise<void> {
   const { store } = archive
   const mine = { systemIdentifier: String(server.systemIdentifier), segmentBytes: server.segmentBytes }
-  const again = { signal, backoff, forMs: retryForMs }
+  const again = patiently(log, signal)
   await retry(() => claimArchive(archive, mine, { signal, now: new Date() }), again)
   await retry(() => refuseLeftBranch(archive, server.timeline, server.flushedUpTo, { signal }), again)
   for (const { name, claim } of await retry(() => listUnfinished(store, { signal }), again)) {
     const whose = claim === null ? {} : { host: claim.host, begun: claim.time }
     log.warn(`the base backup ${name} was begun and has no end: it is still under way, or was killed`, whose)
   }
+}
+
+/** The first failure of a request is told: what looks like a wait for the server may be a wrong name of the store. */
+function patiently(log: Log, signal: AbortSignal): RetryOptions {
+  const onRetry = (error: WalferryError, n: number): void => {
+    if (n === 0) log.warn(`${describe(error)}; trying again for ${retryForMs / 1000} s`)
+  }
+  return { signal, backoff, forMs: retryForMs, onRetry }
 }
 
 async function reserveWal(options: BackupOptions, target: Target, signal: AbortSignal): Promise<OwnWal> {
@@ -189,7 +197,7 @@ class Run {
     const { archive, log } = this.#options
     const mine = await makeClaim(this.#startTime)
     const claim = () => claimName(archive.store, segment, mine, { signal })
-    const gone = await retry(claim, { signal, backoff, forMs: retryForMs })
+    const gone = await retry(claim, patiently(log, signal))
     if (gone === null) return
     log.warn('removed what a killed backup of the same name had left', { host: gone.host, begun: gone.time })
   }
@@ -224,8 +232,7 @@ class Run {
   async #bringWal(start: BackupStart, end: BackupEnd, isPrimary: boolean, signal: AbortSignal): Promise<boolean> {
     const { archive, switchWal, waitForWalMs, waitWhole, log } = this.#options
     const { segmentBytes } = this.#server
-    const again = { signal, backoff, forMs: retryForMs }
-    await retry(() => refuseLeftBranch(archive, end.timeline, end.lsn, { signal }), again)
+    await retry(() => refuseLeftBranch(archive, end.timeline, end.lsn, { signal }), patiently(log, signal))
     const line = await this.#line(end.timeline, signal)
     await switchWal?.()
     log.info('all files are stored; waiting for their WAL', { end: formatLsn(end.lsn) })

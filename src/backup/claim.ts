@@ -83,10 +83,12 @@ export async function claimName(
   options: CallOptions,
 ): Promise<Claim | null> {
   const name = backupName(segment)
-  if ((await store.head(sentinelKey(name), options)) !== null) throw taken(name, 'it is there, and whole')
+  await refuseWhole(store, name, options)
   const other = await putClaim(store, segment, mine, options)
   if (other !== null) {
     if (!isGone(other, mine)) throw taken(name, `${other.host} began it at ${other.time}, and may still be at it`)
+    // It may have come to its end just now, after the first look: what it has written is a backup then.
+    await refuseWhole(store, name, options)
     await takeOver(store, segment, other, mine, options)
   }
   for await (const { key } of store.list({ prefix: objectsFolder(name), limit: 1, signal: options.signal })) {
@@ -94,6 +96,10 @@ export async function claimName(
     throw taken(name, `${key} lies there, and nobody has claimed it`)
   }
   return other
+}
+
+async function refuseWhole(store: ObjectStore, name: string, options: CallOptions): Promise<void> {
+  if ((await store.head(sentinelKey(name), options)) !== null) throw taken(name, 'it is there, and whole')
 }
 
 /** Null if the claim is ours now, else the one that is there. */

@@ -39,6 +39,8 @@ export function readMember(header: Buffer): Member | null {
   const called = textIn(header, name)
   const parts = called.replace(/\/$/, '').split('/')
   if (parts.some((part) => part === '' || part === '..')) throw strange(`a member named ${JSON.stringify(called)}`)
+  // The server sends what lies in its folder, as it is; but a name that is no text could not be restored.
+  if (called.includes('\uFFFD')) throw notText(called)
   return { name: called, bytes: type === '0' || type === '\0' ? numberIn(header, size) : 0 }
 }
 
@@ -79,6 +81,13 @@ function numberIn(header: Buffer, field: { at: number; bytes: number }): number 
   const digits = /^ *([0-7]+)[ \0]*$/.exec(bytes.toString('latin1'))?.[1]
   if (digits === undefined) throw strange(`the number ${JSON.stringify(bytes.toString('latin1'))}`)
   return Number.parseInt(digits, 8)
+}
+
+function notText(called: string): WalferryError {
+  const message = `the server has a file whose name is not UTF-8: ${JSON.stringify(called)}`
+  return new WalferryError('PG_PROTOCOL', message, {
+    hint: 'PostgreSQL makes no such file: rename it, or move it out of the data folder, and take the backup again.',
+  })
 }
 
 export function strange(what: string): WalferryError {

@@ -30,6 +30,11 @@ try {
   })
 } finally {
   archive.store.close()
-  // If it is another one by now, it is not empty.
-  await rmdir(folder).catch(() => undefined)
+  await removeOwnFolder().catch(() => undefined)
+}
+
+/** Wherever it was moved to: who did that may have been unable to remove it while we wrote there. */
+async function removeOwnFolder(): Promise<void> {
+  process.chdir('.') // else Node.js says where it was
+  await rmdir(process.cwd())
 }

@@ -116,7 +116,7 @@ function textOfBig(_name: string, value: unknown): unknown {
 }
 
 /** Every object in the folder holds a part. */
-async function listParts(archive: Archive, { name }: Backup, { signal }: CallOptions) {
+async function listParts(archive: Archive, { name, storedBytes }: Backup, { signal }: CallOptions) {
   const parts: ObjectInfo[] = []
   const controls: ObjectInfo[] = []
   for await (const info of archive.store.list({ prefix: partsFolder(name), signal })) {
@@ -127,6 +127,11 @@ async function listParts(archive: Archive, { name }: Backup, { signal }: CallOpt
   const [control, another] = controls
   if (control === undefined) throw damaged(`${partsFolder(name)}pg_control.tar`, 'is not there')
   if (another !== undefined) throw damaged(another.key, 'is there under another extension, too')
+  // Nothing else would tell of a part that is gone where there is no manifest.
+  const there = [...parts, control].reduce((sum, info) => sum + info.bytes, 0)
+  if (there < storedBytes) {
+    throw damaged(partsFolder(name), `holds ${there} bytes, and the sentinel says ${storedBytes}: something is missing`)
+  }
   return { parts, control }
 }
 

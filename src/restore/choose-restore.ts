@@ -31,6 +31,7 @@ export async function planRestore(
   options: CallOptions,
 ): Promise<RestorePlan> {
   const survey = await surveyArchive(archive, options)
+  refuseDamaged(request, survey)
   const line = chooseLine(archive, request, survey)
   const windows = windowsOf(line, survey.backups)
   const candidates = windows
@@ -60,6 +61,18 @@ export async function planRestore(
     ],
     notes: [...passedOver(request, line, survey.backups, backup), ...notes, ...aboutHole(line, run)],
   }
+}
+
+/** A damaged backup may be the one that suits best, unless another one is named. */
+function refuseDamaged(request: RestoreRequest, { backups, damaged }: Survey): void {
+  const inTheWay = damaged.find(({ name }) => request.backup === null || request.backup === name)
+  if (inTheWay === undefined) return
+  const others = backups.map(({ name }) => name).join(', ')
+  throw new WalferryError('ARCHIVE_DAMAGED', inTheWay.error.message, {
+    fields: { backup: inTheWay.name },
+    cause: inTheWay.error,
+    hint: others === '' ? 'There is no other backup.' : `Others can be read; name one with --backup: ${others}.`,
+  })
 }
 
 function chooseLine(archive: Archive, request: RestoreRequest, { coverage, newest }: Survey): Line {

@@ -13,7 +13,7 @@ import type { Tablespace } from '../archive/sentinel.ts'
 import { systemCode, WalferryError } from '../kit/errors.ts'
 import { refused } from './member-path.ts'
 import type { Member, TakeMember } from './tar-members.ts'
-import { controlPath } from './unfinished.ts'
+import { controlPath, markName } from './unfinished.ts'
 
 const mostControlBytes = 64 * 1024 // it has 8 kB in all versions
 
@@ -95,6 +95,7 @@ export class FolderWriter {
         if (member.path === controlPath) return await this.#takeControl(key, member, content)
         if (this.#files.has(member.path)) throw refused(key, member.path, 'is there twice')
         this.#files.set(member.path, null)
+        if (member.path === markName && this.#manifest !== null) return await this.#leaveOut(key, member, content)
         await this.#makeFolder(key, dirname(join(base, member.within)))
         await this.#write(key, member, join(base, member.within), content)
     }
@@ -135,6 +136,13 @@ export class FolderWriter {
     await this.#makeFolder(key, join(this.#folder, dirname(controlPath)))
     this.#control = control
     this.#files.set(member.path, null)
+  }
+
+  /** The server was started in a restored folder whose mark a crash had left, and has sent it with its own files. */
+  async #leaveOut(key: string, member: Member, content: AsyncIterable<Uint8Array>): Promise<void> {
+    const check = this.#checkOf(key, member)
+    for await (const piece of content) check.add(piece)
+    check.end()
   }
 
   async #write(key: string, member: Member, at: string, content: AsyncIterable<Uint8Array>): Promise<void> {

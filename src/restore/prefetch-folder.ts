@@ -53,7 +53,7 @@ export async function tellPrefetch(folder: string, key: string, segment: string)
 /** Makes the folder, for a background process that is to be started, after `segment` was served. */
 export async function makePrefetchFolder(folder: string, key: string, segment: string): Promise<void> {
   await removePrefetchFolder(folder)
-  const temporary = `${folder}-${process.pid}`
+  const temporary = `${folder}-${process.pid}-new` // the one that was moved away may still be there
   await mkdir(temporary, { mode: 0o700 })
   for (const [name, text] of [
     [forName, `${key}\n`],
@@ -65,12 +65,18 @@ export async function makePrefetchFolder(folder: string, key: string, segment: s
   await rename(temporary, folder)
 }
 
-/** Takes the folder away, and what crashes have left of such. */
+/**
+ * Takes the folder away, and what crashes have left of such. A process that still writes into one that was moved away may
+ * keep it from being removed now: then that process does it, when it ends, or the next call does.
+ */
 export async function removePrefetchFolder(folder: string): Promise<void> {
   await rename(folder, `${folder}-${process.pid}`).catch((error: unknown) => {
     if (systemCode(error) !== 'ENOENT') throw error
   })
   for (const name of await readdir(dirname(folder))) {
-    if (name.startsWith(`${basename(folder)}-`)) await rm(join(dirname(folder), name), { recursive: true, force: true })
+    if (!name.startsWith(`${basename(folder)}-`)) continue
+    await rm(join(dirname(folder), name), { recursive: true, force: true }).catch((error: unknown) => {
+      if (systemCode(error) !== 'ENOTEMPTY') throw error
+    })
   }
 }

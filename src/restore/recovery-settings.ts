@@ -24,7 +24,10 @@ export interface SettingsMade {
   readonly notes: readonly string[]
 }
 
-/** What a recovery obeys, with the value that means "nothing". */
+/**
+ * What a recovery obeys, with the value that means "nothing". All of it is written, whatever came with the backup: the
+ * server may read more, from files that are included, or from a postgresql.conf that lies elsewhere.
+ */
 const recoveryDefaults: Settings = {
   recovery_target: '',
   recovery_target_time: '',
@@ -58,9 +61,10 @@ export function makeSettings(asked: SettingsAsked, conf: string, autoConf: strin
     silence('synchronous_standby_names', '')
     silence('primary_slot_name', '')
   }
-  const stale = Object.entries(recoveryDefaults).filter(([name]) => before.has(name))
+  const named = new Set(asked.recovery.map(([name]) => name))
   const settings = {
-    ...Object.fromEntries(stale),
+    // The target comes behind those that mean nothing: to a server, what comes behind one is a second one, empty or not.
+    ...Object.fromEntries(Object.entries(recoveryDefaults).filter(([name]) => !named.has(name))),
     ...silenced,
     restore_command: asked.restoreCommand,
     recovery_end_command: asked.recoveryEndCommand,

@@ -78,7 +78,7 @@ test('backups are listed by their sentinels; one without is none, and parts cost
     await put(store, metadataKey(name))
   }
   for (const name of [names[0] ?? '', names[2] ?? '']) await put(store, sentinelKey(name), formatSentinel(sentinel))
-  const found = await listBackups(store, { signal })
+  const { backups: found } = await listBackups(store, { signal })
   assert.deepEqual(
     found.map(({ name, segment, timeline }) => ({ name, segment, timeline })),
     [
@@ -92,6 +92,13 @@ test('backups are listed by their sentinels; one without is none, and parts cost
 
 test('a sentinel that cannot be read is told, and not passed over', async () => {
   const store = new MemoryStore()
-  await put(store, sentinelKey(backupName('000000010000000000000002')), '{}')
-  await assert.rejects(listBackups(store, { signal }), { code: 'ARCHIVE_DAMAGED' })
+  const name = backupName('000000010000000000000002')
+  await put(store, sentinelKey(name), '{}')
+  const { backups, damaged } = await listBackups(store, { signal })
+  assert.deepEqual(backups, [])
+  assert.deepEqual(
+    damaged.map((one) => [one.name, one.error.code]),
+    [[name, 'ARCHIVE_DAMAGED']],
+  )
+  await assert.rejects(readBackup(store, name, { signal }), { code: 'ARCHIVE_DAMAGED' })
 })

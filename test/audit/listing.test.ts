@@ -122,3 +122,21 @@ test('sizes are told in the unit that fits', () => {
   const sizes = [0, 1023, 1024, 23_580_160, 2 ** 40]
   assert.deepEqual(sizes.map(humanBytes), ['0 B', '1023 B', '1.0 KiB', '22.5 MiB', '1.0 TiB'])
 })
+
+test('a backup that cannot be read is told beside the others', async () => {
+  const archive = await made()
+  const name = 'base_000000010000000000000004'
+  const other = 'base_000000010000000000000001'
+  archive.store.set(`basebackups_005/${other}/metadata.json`, Buffer.from('{'))
+  assert.deepEqual(
+    (await listArchive(new Archive(archive.store), options)).damaged.map((one) => one.name),
+    [other],
+  )
+  makeBackup(archive, { from: segmentBytes + 40, to: segmentBytes + 9000, finished: 6 })
+  archive.store.set(`basebackups_005/${name}_backup_stop_sentinel.json`, Buffer.from(''))
+  const listing = await listArchive(new Archive(archive.store), options)
+  assert.equal(listing.backups.length, 1)
+  assert.match(tellLines(listing), new RegExp(`^damaged\t${name}\t.*is no JSON`, 'm'))
+  assert.match(tellTables(listing), new RegExp(`cannot be read\n.*\n  ${name}`))
+  assert.match(tellJson(listing), new RegExp(`"damaged": \\[\\s*{\\s*"name": "${name}"`))
+})

@@ -153,6 +153,17 @@ for (const version of await newestVersion()) {
       })
     }
 
+    await t.test('which is not there at first: that is told, and the backup is taken once it is', async () => {
+      const store = new MemoryStore()
+      let failures = 2
+      store.before = () => {
+        if (failures-- > 0) throw new WalferryError('STORE_UNREACHABLE', 'no such folder', { retryable: true })
+      }
+      const log = new Warnings()
+      await take(server, { store, change: { log } })
+      assert.match(log.lines[0] ?? '', /no such folder.*trying again/)
+    })
+
     await t.test('which stores the sentinel and loses its answer: the backup is there', async () => {
       const store = new ForgetfulStore()
       const { name } = await take(server, { store })

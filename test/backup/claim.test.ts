@@ -6,6 +6,8 @@ import { type Claim, claimName, isGone, listUnfinished, makeClaim } from '../../
 import { isError } from '../../src/kit/errors.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 
+type ParametersBehindKey = Parameters<MemoryStore['put']> extends [string, ...infer Rest] ? Rest : never
+
 const { signal } = new AbortController()
 const segment = '00000001000000000000000A'
 const name = backupName(segment)
@@ -50,6 +52,19 @@ test('a name with a sentinel is never claimed again, whoever wrote it', async ()
     await assert.rejects(claimName(store, segment, await makeClaim(new Date()), { signal }), refused(/whole/))
     assert.deepEqual(store.keys, before)
   }
+})
+
+test('a run that comes to its end between two looks keeps its backup', async () => {
+  class EndingMeanwhile extends MemoryStore {
+    override async put(key: string, ...rest: ParametersBehindKey): Promise<void> {
+      if (this.keys.includes(claimKey(segment))) this.set(sentinelKey(name))
+      await super.put(key, ...rest)
+    }
+  }
+  const store = await claimed(new EndingMeanwhile(), await ofAGoneProcess())
+  store.set(partKey(name, 1, 'lz4'))
+  await assert.rejects(claimName(store, segment, await makeClaim(new Date()), { signal }), refused(/whole/))
+  assert.ok(store.keys.includes(partKey(name, 1, 'lz4')))
 })
 
 test('a name under which another program has put parts stays as it is, and unclaimed', async () => {

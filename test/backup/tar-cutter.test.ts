@@ -203,6 +203,8 @@ const wrongSum = madeHeader({ name: 'a' })
 wrongSum[0] = 0x62
 const inTwoParts = madeHeader({ name: 'a' })
 inTwoParts.write('folder', 345)
+const latin = madeHeader({ name: 'caf?.txt' })
+latin[3] = 0xe9
 const refusals: readonly (readonly [string, Buffer])[] = [
   ['a header with a wrong sum', wrongSum],
   ['a name in two parts', summed(inTwoParts)],
@@ -211,6 +213,7 @@ const refusals: readonly (readonly [string, Buffer])[] = [
   ['an extended header', madeHeader({ name: 'a', type: 'x' })],
   ['an absolute name', madeHeader({ name: '/etc/passwd' })],
   ['a name that leaves its folder', madeHeader({ name: 'base/../../x' })],
+  ['a name that is no text, which no restore could make', summed(latin)],
   ['no name', madeHeader({ name: '' })],
   ['an end in a file', madeTar([{ name: 'a', content: Buffer.alloc(600) }], false).subarray(0, 1100)],
   ['an end in a header', good.subarray(0, 100)],

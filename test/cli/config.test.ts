@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { accept, acceptBoth, readConfig as readSources } from '../../src/cli/config.ts'
-import {
-  type Config,
-  entryOf,
-  type OptionName,
-  optionNames as allNames,
-  parseDurationMs,
-  parseListen,
-  variableOf,
-} from '../../src/cli/options.ts'
+import { type Config, entryOf, type OptionName, optionNames as allNames, variableOf } from '../../src/cli/options.ts'
+import { parseDurationMs, parseListen } from '../../src/cli/option-values.ts'
 import { type Layer, standInsLayer, unknownVariables, type Variables, variablesLayer } from '../../src/cli/values.ts'
 import { isError, type WalferryError } from '../../src/kit/errors.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'

@@ -133,7 +133,7 @@ for (const version of await newestVersion()) {
     await receiving.untilShipped(await write(client, 100_000))
     await receiving.until(() => store.keys.filter((key) => key.endsWith('claim.json')).length === 2)
     await receiving.stop()
-    assert.equal((await listBackups(store, { signal: deadline() })).length, 1)
+    assert.equal((await listBackups(store, { signal: deadline() })).backups.length, 1)
     assert.equal(store.keys.filter((key) => key.endsWith('claim.json')).length, 1)
     assert.equal(receiving.count(/base backup was given up/), 1)
   })

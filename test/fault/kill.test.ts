@@ -10,7 +10,7 @@ import type pg from 'pg'
 import { sleep } from '../../src/kit/abort.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { plus } from '../../src/wal/lsn.ts'
-import { deadline, testVersions } from '../support/postgres.ts'
+import { deadline, newestVersion, testVersions } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { recoverLatest, rowsOf, startWithBase } from './copies.ts'
 import { filesIn } from './receiving.ts'
@@ -99,6 +99,9 @@ for (const version of await testVersions()) {
     assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
     await assertArchived(cluster, new DirectoryStore(archive), end)
   })
+}
+
+for (const version of await newestVersion()) {
   test(`kill -9 with several segments that a slow store has not taken, and of the server, too, loses nothing (PostgreSQL ${version.major})`, async (t) => {
     const random = seededRandom(t)
     const { server, base } = await startWithBase(t, version)

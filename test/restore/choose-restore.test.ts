@@ -325,6 +325,19 @@ test('a backup of which WAL is missing, and a delta, are passed over, and told',
   assert.match((await refusal(plan(archive, { backup: b }))).message, /not all WAL from its start/)
 })
 
+test('a damaged backup stops a restore that would choose, and not one of another backup that is named', async () => {
+  const archive = await archiveWith()
+  const a = backupA(archive)
+  const b = backupB(archive)
+  archive.store.set(`basebackups_005/${b}_backup_stop_sentinel.json`, Buffer.from('{"LSN":'))
+  for (const request of [{}, { backup: b }]) {
+    const refused = await refusal(plan(archive, request))
+    assert.equal(refused.code, 'ARCHIVE_DAMAGED')
+    assert.ok(refused.message.includes(b) && refused.hint?.includes(a), `${refused.message} ${refused.hint}`)
+  }
+  assert.equal((await plan(archive, { backup: a })).backup.name, a)
+})
+
 test('a backup on a branch that was left leads nowhere on the new line', async () => {
   const archive = await archiveWith()
   const a = backupA(archive)

@@ -15,7 +15,19 @@ const asked: SettingsAsked = {
 }
 
 const silent = { archive_mode: 'off', synchronous_standby_names: '', primary_slot_name: '' }
+const nothing = {
+  recovery_target: '',
+  recovery_target_time: '',
+  recovery_target_xid: '',
+  recovery_target_name: '',
+  recovery_target_inclusive: 'on',
+  recovery_target_action: 'pause',
+  recovery_min_apply_delay: '0',
+  archive_cleanup_command: '',
+  primary_conninfo: '',
+}
 const recovery = {
+  ...nothing,
   restore_command: 'walferry-fetch %f %p',
   recovery_end_command: 'walferry-fetch --cleanup',
   recovery_target_lsn: '0/3000000',
@@ -59,14 +71,23 @@ test('a recovery that the original made once does not come back: of two targets,
   const auto =
     "archive_cleanup_command = 'rm %r'\nrecovery_target_timeline = '7'\nprimary_conninfo = 'password=secret'\n"
   const { settings, notes } = makeSettings(asked, conf, auto)
-  const stale = {
-    recovery_target_time: '',
-    recovery_target_inclusive: 'on',
-    archive_cleanup_command: '',
-    primary_conninfo: '',
-  }
-  assert.deepEqual(settings, { ...silent, ...recovery, ...stale })
+  assert.deepEqual(settings, { ...silent, ...recovery })
   assert.deepEqual(notes, [])
+})
+
+test('what stands in files that are not in the backup, or are included, does not act either', () => {
+  const { settings } = makeSettings(asked, "include_dir 'conf.d'\n", '')
+  assert.equal(settings['archive_cleanup_command'], '')
+  assert.equal(settings['recovery_target_time'], '')
+})
+
+test('the target comes last, for a server takes what stands behind it for a second one, empty or not', () => {
+  for (const target of ['recovery_target', 'recovery_target_time', 'recovery_target_lsn']) {
+    const { settings } = makeSettings({ ...asked, recovery: [[target, 'x']] }, '', '')
+    const targets = Object.keys(settings).filter((name) => /^recovery_target(_time|_lsn|_xid|_name)?$/.test(name))
+    assert.equal(targets.length, 5)
+    assert.equal(targets.at(-1), target)
+  }
 })
 
 test('a standby streams from where it was told to', () => {

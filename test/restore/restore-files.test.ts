@@ -408,6 +408,16 @@ test('a disk that is full is told as such, in the midst of it, and leaves what c
   await restoreMade(await makeBackup(), jobOf(data, { force: true }))
 })
 
+test('a backup of a server that runs in a folder with a left mark can be restored', async (t) => {
+  const members = [...needed, file(mark, '{}')]
+  const data = join(await tempFolder(t), 'data')
+  const listed = [...files, file(mark, '{}'), controlFile()]
+  const store = await makeBackup({ parts: [members], listed })
+  await restoreMade(store, jobOf(data))
+  assert.ok(!(await readdir(data)).includes(mark))
+  await stat(join(data, 'global', 'pg_control'))
+})
+
 test('a backup that does not fit is refused before anything is written', async (t) => {
   const disk = await smallDisk(t, 1)
   if ('reason' in disk) return t.skip(disk.reason)

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { Archive } from '../../src/archive/archive.ts'
-import { controlKey, partsFolder } from '../../src/archive/backup-keys.ts'
+import { controlKey, metadataKey, partsFolder, sentinelKey } from '../../src/archive/backup-keys.ts'
 import { readBackup } from '../../src/archive/backups.ts'
 import type { Codec } from '../../src/archive/codec-name.ts'
 import { encodeLz4 } from '../../src/archive/codecs/lz4-encode.ts'
@@ -76,8 +76,12 @@ test('pg_control is read under every extension, and a flipped bit of it is told 
   const store = new DirectoryStore(archive)
   const plain = await new Archive(store).readSmall(zst, 100_000, { signal: deadline() })
   await rm(join(archive, zst))
-  // Without the large part, nothing is missing before pg_control is read.
+  // Without the large part, and what tells of it, nothing is missing before pg_control is read.
   await rm(join(archive, partsFolder(remote.name), 'part_001.tar.zst'))
+  for (const key of [sentinelKey(remote.name), metadataKey(remote.name)]) {
+    const text = await readFile(join(archive, key), 'utf8')
+    await writeFile(join(archive, key), text.replace('1241923', '0'))
+  }
   const forms: readonly (readonly [Codec, Buffer])[] = [
     ['none', plain],
     ['gz', gzipSync(plain)],
@@ -95,6 +99,15 @@ test('pg_control is read under every extension, and a flipped bit of it is told 
     await assert.rejects(refused, (error) => isError(error, 'ARCHIVE_DAMAGED'), `${codec}, byte ${at}`)
     await rm(path)
   }
+})
+
+test('a part that is gone is missed before anything is written: there is no manifest to tell of it later', async (t) => {
+  const top = await tempFolder(t)
+  const archive = join(top, 'archive')
+  await cp(remote.archive, archive, { recursive: true })
+  await rm(join(archive, partsFolder(remote.name), 'part_001.tar.zst'))
+  await assert.rejects(restore(archive, remote.name, join(top, 'data')), /holds 291 bytes.*1241923.*missing/)
+  await assert.rejects(stat(join(top, 'data')))
 })
 
 test('a changed byte of a part is an error', async (t) => {
