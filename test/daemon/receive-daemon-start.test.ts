@@ -230,7 +230,7 @@ for (const version of await testVersions()) {
           const [stays = 0] = wholes.slice(-2)
           // What a deletion leaves: the WAL of an old backup, and the newest.
           const between = wholes.filter((segno) => segno > first && segno < stays)
-            await at.store.deleteMany(between.map(keyOf), { signal: deadline() })
+          await at.store.deleteMany(between.map(keyOf), { signal: deadline() })
           await removeWal(client, segmentStart(first + 1, segmentBytes))
           // The server has what follows, and a new slot begins later.
           await write(client, 2_200_000)
