@@ -13,9 +13,10 @@ import {
   sentinelKey,
 } from '../archive/backup-keys.ts'
 import { type Backup, readBackup } from '../archive/backups.ts'
+import { lineOf } from '../archive/line.ts'
 import { isPermanent } from '../archive/permanence.ts'
 import { type Survey, surveyArchive, windowsOfAll } from '../archive/survey.ts'
-import type { RecoveryWindow } from '../archive/windows.ts'
+import { type RecoveryWindow, standingOf, windowsOf } from '../archive/windows.ts'
 import { WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectStore } from '../store/object-store.ts'
 import type { Lsn } from '../wal/lsn.ts'
@@ -64,7 +65,7 @@ export async function planDeletion(archive: Archive, name: string, options: Call
     })
   }
   const survey = await surveyArchive(archive, options)
-  return { name, backup, losses: lossesOf(survey, name), needing: needing(survey.backups, name) }
+  return { name, backup, losses: lossesOf(survey, backup), needing: needing(survey.backups, name) }
 }
 
 /** Whether a deletion was begun and not finished. A claim that is younger than its note is that of a new backup. */
@@ -76,8 +77,14 @@ async function isBegun(store: ObjectStore, name: string, options: CallOptions): 
   return note !== null && (claim === null || claim.modified <= note.modified)
 }
 
-function lossesOf(survey: Survey, name: string): Loss[] {
-  return windowsOfAll(survey).flatMap(({ windows }) => windows.flatMap((window) => lossOf(window, name) ?? []))
+/** A branch that was left can be restored, too, where somebody names it: with the backups that lead there only. */
+function lossesOf(survey: Survey, backup: Backup): Loss[] {
+  const lines = windowsOfAll(survey).map(({ line }) => line)
+  const isBeside = lines.every((line) => standingOf(line, backup) === 'other line')
+  const branch = isBeside ? lineOf(survey.coverage, backup.stopTimeline ?? backup.timeline) : null
+  return [...lines, ...(branch === null ? [] : [branch])]
+    .flatMap((line) => windowsOf(line, survey.backups))
+    .flatMap((window) => lossOf(window, backup.name) ?? [])
 }
 
 /** A backup with an earlier one in its window only shortens the way. */

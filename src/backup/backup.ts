@@ -11,6 +11,7 @@ import { hostname } from 'node:os'
 import type { Archive } from '../archive/archive.ts'
 import { backupName, metadataKey, sentinelKey } from '../archive/backup-keys.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
+import { newestSegment } from '../archive/catalogue.ts'
 import { claimArchive } from '../archive/owner.ts'
 import { formatMetadata, formatSentinel, type Sentinel } from '../archive/sentinel.ts'
 import { reasonOf, withDeadline } from '../kit/abort.ts'
@@ -83,6 +84,7 @@ export async function takeBackup(options: BackupOptions, signal: AbortSignal): P
   try {
     const server = await client.identify(signal)
     await prepareArchive(options, server, signal)
+    await refuseLostWal(options, client, server, signal)
     const ownWal = options.withWal ? await reserveWal(options, client.target, signal) : null
     // What goes wrong beside the copying ends it.
     const cut = new AbortController()
@@ -115,6 +117,35 @@ async function prepareArchive(
     const whose = claim === null ? {} : { host: claim.host, begun: claim.time }
     log.warn(`the base backup ${name} was begun and has no end: it is still under way, or was killed`, whose)
   }
+}
+
+/**
+ * Refuses a primary that has less WAL than it once sent: it was set back, by a snapshot of its disk perhaps. The archive's
+ * WAL would count for a backup that it does not belong to. Throws SERVER_LOST_WAL.
+ */
+async function refuseLostWal(
+  { archive, log }: BackupOptions,
+  client: ReplicationClient,
+  { timeline, segmentBytes }: ServerIdentity,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await client.isInRecovery(signal)) !== false) return
+  const look = () => newestSegment(archive.store, timeline, { segmentBytes, signal })
+  const newest = await retry(look, patiently(log, signal))
+  // Asked afterwards: meanwhile a receiver ships more.
+  const server = await client.identify(signal)
+  if (newest === null || server.timeline !== timeline) return
+  const begin = segmentStart(newest, segmentBytes)
+  if (begin < server.flushedUpTo) return
+  const name = segmentName({ timeline, segno: newest }, segmentBytes)
+  throw new WalferryError(
+    'SERVER_LOST_WAL',
+    `the server is at ${formatLsn(server.flushedUpTo)}, and the archive has its segment ${name}, which begins at ${formatLsn(begin)}`,
+    {
+      hint: 'It was set back to an earlier state, and goes on otherwise than the archive does: give it an archive of its own.',
+      fields: { timeline },
+    },
+  )
 }
 
 /** The first failure of a request is told: what looks like a wait for the server may be a wrong name of the store. */

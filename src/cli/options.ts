@@ -537,7 +537,7 @@ export const options = {
   },
   'keep-settings': {
     group: 'Restore',
-    help: 'Leave synchronous_standby_names and primary_slot_name as they were.',
+    help: 'Leave synchronous_standby_names, primary_slot_name and subscriptions as they were.',
     schema: boolean,
     fallback: 'false',
     boolean: true,

@@ -3,7 +3,8 @@
  *
  * They go into postgresql.auto.conf, which wins over postgresql.conf. What the backup brought in either file must not
  * act on the copy: a second recovery target is an error to PostgreSQL, an archive_command would write into the archive
- * of the original, a synchronous standby that is not there would hang every commit, and the slot is somebody else's.
+ * of the original, a synchronous standby that is not there would hang every commit, and the slot is somebody else's. A
+ * copy that is promoted would also run the original's subscriptions, and take their slots on the publisher from it.
  */
 import type { Settings } from '../cluster/settings.ts'
 
@@ -16,6 +17,13 @@ export interface SettingsAsked {
   readonly primaryConninfo: string | null
   readonly keepArchiving: boolean
   readonly keepSettings: boolean
+}
+
+/** What is known of the copy. */
+export interface Copy {
+  /** A standby runs no subscriptions; what it runs once it is promoted is the new primary's. */
+  readonly isStandby: boolean
+  readonly hasSubscriptions: boolean
 }
 
 export interface SettingsMade {
@@ -44,7 +52,7 @@ const recoveryDefaults: Settings = {
 }
 
 /** `conf` and `autoConf`: the texts of postgresql.conf and postgresql.auto.conf as they were in the backup. */
-export function makeSettings(asked: SettingsAsked, conf: string, autoConf: string): SettingsMade {
+export function makeSettings(asked: SettingsAsked, copy: Copy, conf: string, autoConf: string): SettingsMade {
   const before = new Map([...settingsIn(conf), ...settingsIn(autoConf)])
   const notes: string[] = []
   const silenced: Record<string, string> = {}
@@ -60,6 +68,10 @@ export function makeSettings(asked: SettingsAsked, conf: string, autoConf: strin
   if (!asked.keepSettings) {
     silence('synchronous_standby_names', '')
     silence('primary_slot_name', '')
+    if (!copy.isStandby) {
+      silenced['max_logical_replication_workers'] = '0'
+      if (copy.hasSubscriptions) notes.push(subscriptionsOff)
+    }
   }
   const named = new Set(asked.recovery.map(([name]) => name))
   const settings = {
@@ -73,6 +85,10 @@ export function makeSettings(asked: SettingsAsked, conf: string, autoConf: strin
   }
   return { settings, notes }
 }
+
+const subscriptionsOff =
+  'max_logical_replication_workers is 0 now, because there are subscriptions, whose slots are used by the original; ' +
+  'ALTER SYSTEM RESET max_logical_replication_workers undoes that, where this server takes its place'
 
 /** The assignments of a settings file, `name = 'value'`, the last of each name; other files that it includes are not read. */
 function settingsIn(text: string): Map<string, string> {

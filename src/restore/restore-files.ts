@@ -76,7 +76,7 @@ export async function restoreFiles(
 
   const settings = { ...job.settings, recovery: plan.settings }
   // What cannot be written into a file of settings is refused now.
-  mergeSettings('', makeSettings(settings, '', '').settings)
+  mergeSettings('', makeSettings(settings, { isStandby: job.standby, hasSubscriptions: false }, '', '').settings)
 
   const mark = { id: randomUUID(), backup: backup.name, places }
   const lock = await begin(folder, mark).catch((error: unknown) => Promise.reject(writeFailed(folder, error)))

@@ -34,6 +34,7 @@ export interface Settling {
 const syncsAtOnce = 16 // the thread pool's size as bin/walferry sets it
 const controlAside = `${controlPath}.walferry`
 const mapFile = 'tablespace_map'
+const subscriptionsFile = 'global/6100' // pg_subscription, in all versions: empty where there are none
 
 /** Returns what of the original's settings was switched off. An abort leaves it without global/pg_control. */
 export async function settle(job: Settling, signal: AbortSignal): Promise<readonly string[]> {
@@ -61,7 +62,8 @@ export async function settle(job: Settling, signal: AbortSignal): Promise<readon
   }
   const auto = await readText(join(folder, 'postgresql.auto.conf'))
   const conf = await readText(join(folder, 'postgresql.conf'))
-  const { settings, notes } = makeSettings(job.settings, conf, auto)
+  const copy = { isStandby: job.standby, hasSubscriptions: (writer.files.get(subscriptionsFile)?.bytes ?? 0) > 0 }
+  const { settings, notes } = makeSettings(job.settings, copy, conf, auto)
   await put('postgresql.auto.conf', mergeSettings(auto, settings))
   for (const name of ['recovery.signal', 'standby.signal']) await rm(join(folder, name), { force: true })
   await put(job.standby ? 'standby.signal' : 'recovery.signal', '')

@@ -58,6 +58,19 @@ test('a later one takes nothing with it, the only one of a window all of it', as
   assert.ok(told.includes(`from ${at(4, 500_040)} to ${at(6)}; no other backup leads there`), told)
 })
 
+test('one on a branch that was left takes the rest of the branch with it', async () => {
+  const cut = await archiveWith([3])
+  await cut.made.segment(wal.fork(2), 3, nameOf(2, 3), 'none')
+  await cut.made.history(2, `1\t${at(3, 8192)}\treason\n`)
+  const lost = tellDeletion(await planDeletion(cut.archive, cut.third, options))
+  assert.ok(lost.includes(`timeline 1 from ${at(4, 500_040)} to ${at(6)}; no other backup leads there`), lost)
+  // With a backup from before the fork, the branch can still be restored.
+  const { archive, made, third } = await archiveWith()
+  await made.segment(wal.fork(2), 3, nameOf(2, 3), 'none')
+  await made.history(2, `1\t${at(3, 8192)}\treason\n`)
+  assert.match(tellDeletion(await planDeletion(archive, third, options)), /can be restored without it/)
+})
+
 test('deltas that rest on it are named, also one that rests on one of those', async () => {
   const { archive, made, first } = await archiveWith()
   const delta = (segno: number, deltaFrom: string): string =>

@@ -185,6 +185,15 @@ for (const version of await newestVersion()) {
       assert.match(second.lines.join('\n'), /was begun and has no end/)
     })
 
+    await t.test('which has WAL of a later time than the server, which was set back: nothing is written', async () => {
+      const store = new MemoryStore()
+      await take(server, { store })
+      store.set('wal_005/0000000100000001000000AA.lz4')
+      const before = store.keys
+      await assert.rejects(take(server, { store }), as('SERVER_LOST_WAL', /archive of its own/))
+      assert.deepEqual(store.keys, before)
+    })
+
     await t.test('which belongs to another cluster: nothing is written', async () => {
       const store = new MemoryStore()
       const other = { systemIdentifier: '1', segmentBytes: megabyte, firstUse: new Date() }

@@ -14,7 +14,13 @@ const asked: SettingsAsked = {
   keepSettings: false,
 }
 
-const silent = { archive_mode: 'off', synchronous_standby_names: '', primary_slot_name: '' }
+const copy = { isStandby: false, hasSubscriptions: false }
+const silent = {
+  archive_mode: 'off',
+  synchronous_standby_names: '',
+  primary_slot_name: '',
+  max_logical_replication_workers: '0',
+}
 const nothing = {
   recovery_target: '',
   recovery_target_time: '',
@@ -35,13 +41,13 @@ const recovery = {
 }
 
 test('a restored server recovers, and neither archives nor waits for standbys of the original', () => {
-  assert.deepEqual(makeSettings(asked, '', ''), { settings: { ...silent, ...recovery }, notes: [] })
+  assert.deepEqual(makeSettings(asked, copy, '', ''), { settings: { ...silent, ...recovery }, notes: [] })
 })
 
 test('what the original had is told, the last value of the last file', () => {
   const conf =
     "archive_mode = on # always\n#primary_slot_name = 'x'\nsynchronous_standby_names 'a'\nSynchronous_Standby_Names='b'\n"
-  const { notes } = makeSettings(asked, conf, "primary_slot_name = 'it''s'\narchive_mode = 'always'\n")
+  const { notes } = makeSettings(asked, copy, conf, "primary_slot_name = 'it''s'\narchive_mode = 'always'\n")
   assert.deepEqual(
     notes.map((note) => note.replace(/;.*/, '')),
     [
@@ -52,14 +58,24 @@ test('what the original had is told, the last value of the last file', () => {
   )
 })
 
+test('a copy runs no subscriptions of the original, and says so where there are any; a standby has none to run', () => {
+  const made = makeSettings(asked, { ...copy, hasSubscriptions: true }, '', '')
+  assert.equal(made.settings['max_logical_replication_workers'], '0')
+  assert.match(made.notes.join(), /subscriptions.*RESET max_logical_replication_workers/)
+  const standby = makeSettings(asked, { isStandby: true, hasSubscriptions: true }, '', '')
+  assert.equal(standby.settings['max_logical_replication_workers'], undefined)
+  assert.deepEqual(standby.notes, [])
+})
+
 test('what means nothing already is not worth a note', () => {
-  const { notes } = makeSettings(asked, "archive_mode = off\nsynchronous_standby_names = ''\n", '')
+  const { notes } = makeSettings(asked, copy, "archive_mode = off\nsynchronous_standby_names = ''\n", '')
   assert.deepEqual(notes, [])
 })
 
 test('both can be kept as they were', () => {
   const { settings, notes } = makeSettings(
     { ...asked, keepArchiving: true, keepSettings: true },
+    copy,
     'archive_mode = on',
     '',
   )
@@ -70,20 +86,20 @@ test('a recovery that the original made once does not come back: of two targets,
   const conf = "recovery_target_time = '2020-01-01'\nrecovery_target_inclusive = off\n"
   const auto =
     "archive_cleanup_command = 'rm %r'\nrecovery_target_timeline = '7'\nprimary_conninfo = 'password=secret'\n"
-  const { settings, notes } = makeSettings(asked, conf, auto)
+  const { settings, notes } = makeSettings(asked, copy, conf, auto)
   assert.deepEqual(settings, { ...silent, ...recovery })
   assert.deepEqual(notes, [])
 })
 
 test('what stands in files that are not in the backup, or are included, does not act either', () => {
-  const { settings } = makeSettings(asked, "include_dir 'conf.d'\n", '')
+  const { settings } = makeSettings(asked, copy, "include_dir 'conf.d'\n", '')
   assert.equal(settings['archive_cleanup_command'], '')
   assert.equal(settings['recovery_target_time'], '')
 })
 
 test('the target comes last, for a server takes what stands behind it for a second one, empty or not', () => {
   for (const target of ['recovery_target', 'recovery_target_time', 'recovery_target_lsn']) {
-    const { settings } = makeSettings({ ...asked, recovery: [[target, 'x']] }, '', '')
+    const { settings } = makeSettings({ ...asked, recovery: [[target, 'x']] }, copy, '', '')
     const targets = Object.keys(settings).filter((name) => /^recovery_target(_time|_lsn|_xid|_name)?$/.test(name))
     assert.equal(targets.length, 5)
     assert.equal(targets.at(-1), target)
@@ -91,6 +107,6 @@ test('the target comes last, for a server takes what stands behind it for a seco
 })
 
 test('a standby streams from where it was told to', () => {
-  const { settings } = makeSettings({ ...asked, primaryConninfo: 'host=db' }, '', "primary_conninfo = 'host=old'")
+  const { settings } = makeSettings({ ...asked, primaryConninfo: 'host=db' }, copy, '', "primary_conninfo = 'host=old'")
   assert.equal(settings['primary_conninfo'], 'host=db')
 })
