@@ -68,6 +68,10 @@ async function receiveSome(t: test.TestContext, at: Place, bytes = 1_300_000): P
   return receiving.positions.synced
 }
 
+function keyOf(segno: number): string {
+  return segmentKey(segmentName({ timeline: 1, segno }, segmentBytes), 'lz4')
+}
+
 /** Goes on, and has everything: from the archive's first segment to what is written now. */
 async function goesOn(t: test.TestContext, at: Place): Promise<Receiving> {
   const receiving = receive(t, at)
@@ -226,7 +230,6 @@ for (const version of await testVersions()) {
           const [stays = 0] = wholes.slice(-2)
           // What a deletion leaves: the WAL of an old backup, and the newest.
           const between = wholes.filter((segno) => segno > first && segno < stays)
-          const keyOf = (segno: number): string => segmentKey(segmentName({ timeline: 1, segno }, segmentBytes), 'lz4')
           await at.store.deleteMany(between.map(keyOf), { signal: deadline() })
           await removeWal(client, segmentStart(first + 1, segmentBytes))
           // The server has what follows, and a new slot begins later.
