@@ -54,7 +54,7 @@ export async function runDemo(config: Config<'pg-bin'>, given: DemoStore): Promi
   } finally {
     await archive?.remove()
     await clusters.disposeAll()
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
     process.off('exit', onExit)
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
@@ -92,7 +92,8 @@ class Demo {
       `walferry receives from it, and ships into ${this.#archive.archive.store.url}; 4 clients commit as fast as they can`,
     )
     const { writer, daemon } = await this.#writeAndReceive(server)
-    await rm(server.dataFolder, { recursive: true })
+    // Tried again while the killed server's other processes are still ending.
+    await rm(server.dataFolder, { recursive: true, maxRetries: 10 })
     this.#step('the server is gone (SIGKILL), and so is its disk; walferry has shipped what it had received')
     const shipped = daemon.positions.shipped
 

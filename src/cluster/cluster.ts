@@ -219,7 +219,8 @@ export class Cluster {
   async dispose(): Promise<void> {
     if (this.isRunning) await this.#process?.end(AbortSignal.timeout(disposeTimeoutMs))
     await this.#freeSharedMemory()
-    await rm(this.folder, { recursive: true, force: true })
+    // Tried again while a process that it ran, such as a restore_command's, is still ending there.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10 })
   }
 
   /** Resolves with how the postmaster ended, once all its processes are gone. */

@@ -281,7 +281,7 @@ test('pg_wal may be a link: pg_control lies beside the link, not beside what it 
     [systemIdentifier + 1n, 203],
   ] as const) {
     const data = await DataFolder.make(t, system)
-    await rm(data.pgWal, { recursive: true })
+    await rm(data.pgWal, { recursive: true, maxRetries: 10 })
     await symlink(disk, data.pgWal)
     assert.equal((await ask(data, whole, store)).code, code)
   }
