@@ -36,7 +36,9 @@ await chmod(folder, 0o755)
 const paths = files.map((name) => relative('.', join(import.meta.dirname, name)))
 // Reading the maps costs each file 0.2 s of CPU time. Without them a stack names the built files, whose lines are nearly those.
 const maps = process.argv.length > 2 ? ['--enable-source-maps'] : []
-const args = [...maps, '--test', `--test-concurrency=${concurrency}`, ...paths]
+// It ends with what failed, so that the end of a log is enough.
+const reporter = '--test-reporter=spec'
+const args = [...maps, '--test', reporter, `--test-concurrency=${concurrency}`, ...paths]
 const runner = spawn(process.execPath, args, { stdio: 'inherit', env: { ...process.env, TMPDIR: folder } })
 const [code] = await once(runner, 'exit')
 let left = await leftovers(folder)
