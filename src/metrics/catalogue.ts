@@ -12,8 +12,20 @@ interface Entry {
 
 export const catalogue = {
   walferry_build_info: { type: 'gauge', help: 'Always 1; the version is a label.', labels: ['version'] },
+  walferry_server_info: {
+    type: 'gauge',
+    help: 'Always 1, once a server was connected; its version (such as 18.1) is a label.',
+    labels: ['version'],
+  },
+  walferry_ready: { type: 'gauge', help: '1 while WAL flows and nothing needs a hand (what /readyz says), else 0.' },
+  walferry_problem: {
+    type: 'gauge',
+    help: '1 for each error code for which /readyz says that it is not ready; one that is over is 0.',
+    labels: ['code'],
+  },
   walferry_connected: { type: 'gauge', help: '1 while WAL is streamed from the server, else 0.' },
   walferry_timeline: { type: 'gauge', help: 'The timeline that is streamed; 0 before the first stream.' },
+  walferry_timeline_switches_total: { type: 'counter', help: 'Times that the stream went on on another timeline.' },
   walferry_reconnects_total: {
     type: 'counter',
     help: 'Streams that ended without our wish, and attempts that failed, by error code.',
@@ -34,36 +46,69 @@ export const catalogue = {
     help: "Age of the oldest byte that has not passed a stage, by the server's send times; 0 when all has.",
     labels: ['stage'],
   },
+  walferry_loss_seconds: {
+    type: 'gauge',
+    help: "What would be lost if the server and the spool were gone now: the age, by the server's clock, of the oldest byte that is not in the store; while no server is connected, the time since the restorable time.",
+  },
   walferry_restorable_time_seconds: {
     type: 'gauge',
     help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database; 0 while unknown.",
+  },
+  walferry_gaps: {
+    type: 'gauge',
+    help: 'Gaps of the archive that nobody has acknowledged: WAL that the server had removed before it was received.',
   },
   walferry_gaps_total: {
     type: 'counter',
     help: 'Times that WAL was lost: the server had removed it before it was received, and nobody else has it.',
   },
+  walferry_conflicts_total: {
+    type: 'counter',
+    help: 'Times that other bytes came than those that are here: in the spool (the server streams another history), or in the archive (somebody else has written there).',
+    labels: ['place'],
+  },
   walferry_received_bytes_total: { type: 'counter', help: 'WAL received, repeated bytes after a reconnect included.' },
+  walferry_synced_bytes_total: { type: 'counter', help: 'WAL that became durable in the spool.' },
   walferry_fsync_duration_seconds: {
     type: 'histogram',
     help: 'Duration of each fdatasync of a spool file.',
     buckets: [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
   },
   walferry_spool_bytes: { type: 'gauge', help: 'Durable WAL that lies in the spool.' },
+  walferry_spool_disk_free_bytes: { type: 'gauge', help: "Room on the spool's disk that our user may still fill." },
+  walferry_spool_disk_size_bytes: { type: 'gauge', help: "Size of the spool's disk." },
   walferry_spool_segments: {
     type: 'gauge',
     help: 'Segments in the spool whose end is not shipped yet, the open one included.',
   },
-  walferry_shipped_objects_total: {
+  walferry_slot_wal_status: {
+    type: 'gauge',
+    help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others; absent while it cannot be asked.",
+    labels: ['status'],
+  },
+  walferry_slot_safe_bytes: {
+    type: 'gauge',
+    help: 'WAL that the server can still write before it may take WAL away from our slot; +Inf without a limit (max_slot_wal_keep_size = -1), absent while it cannot be asked.',
+  },
+  walferry_slot_retained_bytes: {
+    type: 'gauge',
+    help: 'WAL that the server keeps for our slot; absent while it cannot be asked.',
+  },
+  walferry_uploads_total: {
     type: 'counter',
-    help: 'Objects that became durable in the store: whole segments, chunks of a tail, merged chunks, and history files.',
-    labels: ['kind'],
+    help: 'Uploads to the store that ended: segment, tail (a chunk of the open segment), merged (chunks made one), history, backup (a part of a base backup). A failure is tried again.',
+    labels: ['kind', 'result'],
   },
   walferry_shipped_bytes_total: {
     type: 'counter',
-    help: 'WAL in those objects, before compression.',
+    help: 'WAL (or base backup) in the objects that became durable in the store, before compression.',
     labels: ['kind'],
   },
-  walferry_stored_bytes_total: { type: 'counter', help: 'Bytes of those objects as stored.', labels: ['kind'] },
+  walferry_stored_bytes_total: {
+    type: 'counter',
+    help: 'Bytes of those objects as stored, by kind of upload.',
+    labels: ['kind'],
+  },
   walferry_upload_duration_seconds: {
     type: 'histogram',
     help: 'Duration of each upload that succeeded, reading and compression included.',
@@ -80,6 +125,10 @@ export const catalogue = {
   walferry_backup_success_time_seconds: {
     type: 'gauge',
     help: 'Unix time at which the newest base backup was completed, whoever took it before our start; 0 while unknown.',
+  },
+  walferry_backup_age_seconds: {
+    type: 'gauge',
+    help: 'Time since the newest base backup was completed, by whomever; +Inf when the archive has none, absent while that is not known.',
   },
   walferry_backup_failure_time_seconds: {
     type: 'gauge',

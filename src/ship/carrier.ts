@@ -15,7 +15,7 @@ import type { SpoolSegment } from '../spool/inventory.ts'
 import { type Segment, segmentName } from '../wal/segment.ts'
 import type { Record } from './record.ts'
 
-type Kind = 'segment' | 'chunk' | 'merged_chunk' | 'history'
+type Kind = 'segment' | 'tail' | 'merged' | 'history'
 
 /** Where the bytes of segments are read from: the spool, or pg_wal. */
 export interface SegmentSource {
@@ -96,7 +96,7 @@ export class Carrier {
   /** Stores the bytes [from, to) of an open segment as a chunk. */
   async putChunk(segment: Segment, record: Record, from: number, to: number, signal: AbortSignal): Promise<void> {
     const chunk = this.#chunk(segment, from, to)
-    await this.#withFile(segment, (file) => this.#put('chunk', chunk.key, file, from, to, signal))
+    await this.#withFile(segment, (file) => this.#put('tail', chunk.key, file, from, to, signal))
     record.chunks?.push(chunk)
   }
 
@@ -112,7 +112,7 @@ export class Carrier {
   /** Stores one chunk in the place of several, then deletes those. */
   async merge(segment: Segment, record: Record, merge: Merge, signal: AbortSignal): Promise<void> {
     const merged = this.#chunk(segment, merge.from, merge.to)
-    await this.#withFile(segment, (file) => this.#put('merged_chunk', merged.key, file, merge.from, merge.to, signal))
+    await this.#withFile(segment, (file) => this.#put('merged', merged.key, file, merge.from, merge.to, signal))
     // A crash here leaves the merged chunk beside those that it covers: a reader takes the longest, and compares.
     // Chunks may overlap, and one of them may be just what the merge makes.
     const gone = merge.replaces.map((chunk) => chunk.key).filter((key) => key !== merged.key)
@@ -176,7 +176,7 @@ export class Carrier {
       await this.#mustBeSame(key, file, from, to, signal)
     }
     this.#metrics.observe('walferry_upload_duration_seconds', (performance.now() - startedMs) / 1000, { kind })
-    this.#metrics.add('walferry_shipped_objects_total', 1, { kind })
+    this.#metrics.add('walferry_uploads_total', 1, { kind, result: 'success' })
     this.#metrics.add('walferry_shipped_bytes_total', to - from, { kind })
     this.#metrics.add('walferry_stored_bytes_total', counted.bytes, { kind })
   }
