@@ -17,16 +17,18 @@ export function drawArchive(why: string, archive: ArchiveStatus, now: Date, canv
     tone: 'bad',
     more: [{ text: `${archive.store}, ${agoText(archive.at, now)}` }],
   }
-  const worse =
-    'what a server writes now, nobody is seen to receive: start walferry receive, or look why it does not answer'
   return [
     ...drawAnswers([who], canvas),
     '',
     ...drawAnswers(
       [
         lossOf(archive, now),
-        { label: 'Getting worse?', text: 'yes, unless nobody writes', tone: 'warning' },
-        { label: 'Where it hangs', text: worse, tone: 'warning' },
+        {
+          label: 'Getting worse?',
+          text: 'not to be seen from the archive: only a receiver knows the server',
+          tone: 'warning',
+        },
+        holdUpOf(archive),
         restorableOf(archive, now),
       ],
       canvas,
@@ -43,9 +45,17 @@ function lossOf({ restorable }: ArchiveStatus, now: Date): Answer {
   const seconds = secondsBetween(dateOf(restorable.time), now)
   return {
     label,
-    text: `you would lose up to ${durationText(seconds)}: what was committed since then`,
+    text: `you would lose up to ${durationText(seconds)}: all commits since`,
     tone: 'warning',
   }
+}
+
+function holdUpOf({ backlog }: ArchiveStatus): Answer {
+  const label = 'Where it hangs'
+  const hint = { text: 'hint: does walferry receive run? Give its --listen HOST:PORT here if it runs elsewhere.' }
+  const text =
+    backlog.length === 0 ? 'no receiver is in sight' : 'a receiver holds WAL that it has not shipped (Backlog)'
+  return { label, text, tone: backlog.length === 0 ? 'warning' : 'bad', more: [hint] }
 }
 
 function restorableOf({ restorable, backups }: ArchiveStatus, now: Date): Answer {
@@ -56,13 +66,14 @@ function restorableOf({ restorable, backups }: ArchiveStatus, now: Date): Answer
     return { label, text: `no moment: ${none}, and WAL alone restores nothing`, tone: 'bad', more: [{ text: hint }] }
   }
   const { time, isCommit, end, timeline, backup, beforeGap } = restorable
-  const what = isCommit ? 'the last commit' : 'the end of the backup, behind which nothing was committed'
+  const what = isCommit ? 'the last commit' : 'the end of a backup; no commit was found behind it'
   const age = durationText(secondsBetween(completedAt(backup), now))
   const more: Said[] = [
     { text: `${what}; WAL of timeline ${timeline} up to ${formatLsn(end)}` },
     { text: `from ${backup.name}, ${age} old` },
   ]
-  if (beforeGap) more.push({ text: 'newer WAL lies behind a gap, where no backup leads to', tone: 'bad' })
+  if (beforeGap)
+    more.push({ text: 'newer WAL lies behind a gap: to get there takes a backup from behind it', tone: 'bad' })
   return { label, text: `${formatTimestamp(time)}, ${agoText(dateOf(time), now)}`, more }
 }
 
@@ -81,11 +92,11 @@ function backlogOf({ backlog }: ArchiveStatus, now: Date): Answer {
 
 function backupsOf({ backups: { usable, others, newest } }: ArchiveStatus, now: Date): Answer {
   const label = 'Backups'
-  const unusable = others === 0 ? '' : `; ${others} cannot be restored`
+  const unusable = others === 0 ? '' : `, ${others} cannot`
   if (newest === null)
     return { label, text: `none that can be restored${others === 0 ? '' : ` (of ${others})`}`, tone: 'bad' }
   const time = completedAt(newest)
-  const text = `${usable}${unusable}; the newest is of ${timeText(time)}, ${agoText(time, now)}`
+  const text = `${usable} can be restored${unusable}; newest ${timeText(time)}, ${agoText(time, now)}`
   return { label, text, tone: others === 0 ? undefined : 'warning', more: [{ text: newest.name }] }
 }
 

@@ -19,16 +19,22 @@ export class LiveScreen {
     if (this.#isLive) out.write(enter)
   }
 
-  /** Shows lines in the place of those before; what is below the last row is not seen. */
+  /** Shows lines in the place of those before; where there are too many, without those that are empty, then the first. */
   show(draw: (canvas: Canvas) => readonly string[]): void {
     this.#shown = draw(canvasOf(this.#out))
     if (!this.#isLive) {
       this.#out.write(`${this.#shown.join('\n')}\n\n`)
       return
     }
-    const seen = this.#shown.slice(0, this.#out.rows ?? 24)
-    // In one write, and without clearing first: nothing flickers.
-    this.#out.write(`${toTop}${seen.map((line) => line + clearLine).join('\r\n')}${clearBelow}`)
+    const rows = this.#out.rows ?? 24
+    const all = this.#shown.length > rows ? this.#shown.filter((line) => line !== '') : this.#shown
+    // In one write, so that nothing flickers; cleared before, because behind a full line the last character would go.
+    this.#out.write(
+      `${toTop}${all
+        .slice(0, rows)
+        .map((line) => clearLine + line)
+        .join('\r\n')}${clearBelow}`,
+    )
   }
 
   /** Gives the terminal back as it was, and leaves what was shown last. */

@@ -1,8 +1,8 @@
 /**
  * Lines for people: answers behind their labels, wrapped, with colours and bars where a terminal shows them.
  *
- *     Loss now        you would lose 0.8 s (1.2 MiB), were server and spool
- *                     gone now
+ *     Loss now        you would lose 0.8 s (1.2 MiB) if only the
+ *                     store were left
  */
 
 /** What can be shown there. */

@@ -2,7 +2,7 @@
 import { humanBytes, timeText } from '../audit/tell-listing.ts'
 import type { Status } from '../serve/status.ts'
 import { bytesBetween, parseLsn } from '../wal/lsn.ts'
-import { type Answer, bar, type Canvas, labelColumns, paint, type Said, type Tone } from './paint.ts'
+import { type Answer, bar, type Canvas, drawAnswers, labelColumns, paint, type Said, type Tone } from './paint.ts'
 import { agoText, durationText, secondsBetween } from './time-words.ts'
 
 /** When the alerts come. */
@@ -18,9 +18,9 @@ const mostGaps = 3
 const freshSeconds = 60
 
 export function drawStages({ positions, lag }: Status, canvas: Canvas): string[] {
+  if (positions === null) return drawAnswers([{ label: 'Stage', text: 'nothing was received yet' }], canvas)
   const ends = canvas.hasBars ? `0 s${`${badSeconds} s`.padStart(barCells - 3)}` : ''
   const head = stageLine('Stage', 'position', 'behind', 'for', ends)
-  if (positions === null) return [head, stageLine('', 'none: nothing was received yet', '', '', '')]
   const stage = (name: string, position: string, { bytes, seconds }: Status['lag']['ship']): string => {
     const tone = toneOf(seconds)
     const picture = paint(canvas, tone, bar(canvas, seconds / badSeconds, barCells))
@@ -52,7 +52,7 @@ export function slotOf({ slot, at }: Status): Answer {
   if (slot === null) return { label, text: 'not known: the server was not asked yet, or cannot be', tone: 'warning' }
   const { tone = 'warning', means = '' } = slotStates[slot.walStatus] ?? {}
   const parts = [`${slot.name}: ${slot.walStatus}${means}`]
-  if (slot.retainedBytes !== null) parts.push(`the server keeps ${humanBytes(slot.retainedBytes)} for it`)
+  if (slot.retainedBytes !== null) parts.push(`keeps ${humanBytes(slot.retainedBytes)}`)
   if (slot.walStatus === 'reserved' || slot.walStatus === 'extended') {
     parts.push(slot.safeBytes === null ? 'no limit' : `${humanBytes(Math.max(0, slot.safeBytes))} more are safe`)
   }
@@ -63,15 +63,13 @@ export function slotOf({ slot, at }: Status): Answer {
 
 export function spoolOf({ spool }: Status, canvas: Canvas): Answer {
   const { folder, bytes, segments, diskFreeBytes, diskBytes } = spool
-  const held = `${humanBytes(bytes)} in ${counted(segments, 'segment')} not shipped yet`
-  if (diskFreeBytes === null || diskBytes === null || diskBytes === 0) {
-    return { label: 'Spool', text: held, more: [{ text: folder }] }
-  }
+  const held = `${humanBytes(bytes)} in ${counted(segments, 'segment')}`
+  const more = [{ text: folder }]
+  if (diskFreeBytes === null || diskBytes === null || diskBytes === 0) return { label: 'Spool', text: held, more }
   const used = 1 - Math.min(1, diskFreeBytes / diskBytes)
   const tone = used >= diskBadShare ? 'bad' : used >= diskWarningShare ? 'warning' : undefined
-  const picture = bar(canvas, used, diskCells)
-  const disk = `${picture === '' ? '' : `${picture} `}disk ${Math.round(used * 100)} % full, ${humanBytes(diskFreeBytes)} free`
-  return { label: 'Spool', text: held, more: [{ text: disk, tone }, { text: folder }] }
+  const disk = `disk ${Math.round(used * 100)} % full, ${humanBytes(diskFreeBytes)} free`
+  return { label: 'Spool', text: `${held}; ${disk} ${bar(canvas, used, diskCells)}`.trimEnd(), tone, more }
 }
 
 export function storeOf({ store, at }: Status): Answer {
@@ -82,21 +80,17 @@ export function storeOf({ store, at }: Status): Answer {
 }
 
 export function backupOf({ backup, at }: Status): Answer {
-  const { lastSuccessAt, lastFailureAt, schedule, nextAt, running } = backup
+  const { schedule, nextAt, running } = backup
   const now = new Date(at)
-  const parts = [
-    lastSuccessAt === null
-      ? 'none is known'
-      : `the newest is of ${timeText(new Date(lastSuccessAt))}, ${agoText(new Date(lastSuccessAt), now)}`,
-  ]
-  const hasFailed =
-    lastFailureAt !== null && (lastSuccessAt === null || Date.parse(lastFailureAt) > Date.parse(lastSuccessAt))
-  if (hasFailed) parts.push(`the last one FAILED ${agoText(new Date(lastFailureAt), now)}`)
+  const success = backup.lastSuccessAt === null ? null : new Date(backup.lastSuccessAt)
+  const failure = backup.lastFailureAt === null ? null : new Date(backup.lastFailureAt)
+  const hasFailed = failure !== null && (success === null || success < failure)
+  const parts = [success === null ? 'none is known' : `newest ${timeText(success)}, ${agoText(success, now)}`]
+  if (hasFailed) parts.push(`the last one FAILED ${agoText(failure, now)}`)
   if (running) parts.push('one is being taken')
-  else if (nextAt !== null) parts.push(`the next in ${durationText(secondsBetween(now, new Date(nextAt)))}`)
-  const tone = hasFailed || lastSuccessAt === null ? 'bad' : undefined
+  else if (nextAt !== null) parts.push(`next in ${durationText(secondsBetween(now, new Date(nextAt)))}`)
   const more = schedule === null ? [] : [{ text: `schedule ${schedule}` }]
-  return { label: 'Backup', text: parts.join('; '), tone, more }
+  return { label: 'Backup', text: parts.join('; '), tone: hasFailed || success === null ? 'bad' : undefined, more }
 }
 
 export function gapsOf({ gaps }: Status): Answer {

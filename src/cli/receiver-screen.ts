@@ -1,10 +1,10 @@
 /**
  * A receiver's status for a person: the four questions, one line each, and below what the answers come from. Pure.
  *
- *     Loss now        you would lose 0.8 s (1.2 MiB), were server and spool gone now
+ *     Loss now        you would lose 0.8 s (1.2 MiB) if only the store were left
  *     Getting worse?  no: 24.0 MiB/s come in, 24.0 MiB/s are shipped
  *     Where it hangs  nowhere
- *     Restorable to   2026-11-21T11:12:03Z, 0.9 s ago; the newest backup is 3 h 5 min old
+ *     Restorable to   2026-11-21T11:12:03Z, 0.9 s ago; newest backup 3 h 5 min old
  */
 import { humanBytes, timeText } from '../audit/tell-listing.ts'
 import type { Status } from '../serve/status.ts'
@@ -38,21 +38,19 @@ export function drawReceiver(url: string, status: Status, looks: readonly Look[]
   ]
 }
 
-function whoOf(url: string, status: Status): Answer {
-  const { server, state, version, reasons } = status
-  const isReady = reasons.length === 0
-  const from = server === null ? '' : ` from ${server.host}, ${serverText(server)}`
-  const up = durationText(secondsBetween(new Date(status.startedAt), new Date(status.at)))
+function whoOf(url: string, { server, state, version, reasons, startedAt, at }: Status): Answer {
+  const up = durationText(secondsBetween(new Date(startedAt), new Date(at)))
+  const own = { text: `walferry ${version} at ${url}, up ${up}` }
   return {
     label: 'Receiver',
-    text: `${isReady ? 'ready' : 'NOT READY'}: ${state}${from}`,
-    tone: isReady ? 'good' : 'bad',
-    more: [{ text: `walferry ${version} at ${url}, up ${up}` }],
+    text: `${reasons.length === 0 ? 'ready' : 'NOT READY'}: ${state}${server === null ? '' : ` from ${server.host}`}`,
+    tone: reasons.length === 0 ? 'good' : 'bad',
+    more: server === null ? [own] : [{ text: serverText(server) }, own],
   }
 }
 
-function serverText({ version, timeline }: NonNullable<Status['server']>): string {
-  return `${version === null ? '' : `PostgreSQL ${version}, `}timeline ${timeline}`
+function serverText({ version, timeline, systemIdentifier }: NonNullable<Status['server']>): string {
+  return `${version === null ? '' : `PostgreSQL ${version}, `}timeline ${timeline}, system ${systemIdentifier}`
 }
 
 function lossOf({ lossSeconds, lag, state }: Status): Answer {
@@ -67,7 +65,7 @@ function lossOf({ lossSeconds, lag, state }: Status): Answer {
   if (bytes === 0 && lossSeconds === 0) {
     return { label, text: 'you would lose nothing: all that the server has written is in the store', tone }
   }
-  const text = `you would lose ${durationText(lossSeconds)} (${humanBytes(bytes)}), were server and spool gone now`
+  const text = `you would lose ${durationText(lossSeconds)} (${humanBytes(bytes)}) if only the store were left`
   return { label, text, tone }
 }
 
@@ -79,7 +77,7 @@ function restorableOf({ restorableTime, backup, gaps, at }: Status): Answer {
     return { label, text, tone: 'bad', more: [{ text: hint }] }
   }
   const age = durationText(secondsBetween(new Date(backup.lastSuccessAt), new Date(at)))
-  const base = `the newest backup is ${age} old`
+  const base = `newest backup ${age} old`
   if (restorableTime === null) return { label, text: `not known yet; ${base}`, tone: 'warning' }
   const time = new Date(restorableTime)
   const text = `${timeText(time)}, ${agoText(time, new Date(at))}; ${base}`
