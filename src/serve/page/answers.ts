@@ -1,4 +1,5 @@
 /** The four answers, each as a few big words and one line, and the verdict above them. */
+import type { ToldListing, ToldWindow } from '../../audit/told-listing.ts'
 import type { ArchiveAnswer } from '../archive-view.ts'
 import type { History } from '../samples.ts'
 import type { Status } from '../status.ts'
@@ -119,30 +120,41 @@ export function restoreAnswer(status: Status, archive: ArchiveAnswer | null): An
   const now = Date.parse(status.at)
   const listing = archive?.listing ?? null
   if (listing === null) {
-    const { restorableTime } = status
-    const big = restorableTime === null ? 'Not known' : timeText(Date.parse(restorableTime), now)
-    const line = archive?.problem === null ? 'The archive is being looked at.' : 'The archive could not be looked at.'
-    return { level: 'unknown', big, line: archive === null ? 'The archive is being looked at.' : line }
+    const big = status.restorableTime === null ? 'Not known' : timeText(Date.parse(status.restorableTime), now)
+    const hasFailed = archive !== null && archive.problem !== null
+    const line = hasFailed ? 'Whether there is a base backup for it is not known.' : 'The archive is being looked at …'
+    return { level: 'unknown', big, line }
   }
-  const windows = listing.windows.toSorted((a, b) => Date.parse(b.from.time) - Date.parse(a.from.time))
-  const newest = windows.find(({ beforeGap }) => !beforeGap) ?? windows[0]
-  if (newest === undefined) {
-    const line =
-      listing.backups.length === 0
-        ? 'There is no base backup: take one with "walferry backup".'
-        : 'No base backup has all the WAL that it needs: take another one.'
-    return { level: 'bad', big: 'To none', line }
+  const newest = newestWindow(listing)
+  if (newest === null) {
+    const why =
+      listing.backups.length === 0 ? 'There is no base backup' : 'No base backup has all the WAL that it needs'
+    return { level: 'bad', big: 'To none', line: `${why}: take one with "walferry backup".` }
   }
-  const since = `From any moment since ${minuteText(Date.parse(newest.from.time))}`
-  const finished = listing.backups.flatMap(({ finishTime, usable }) =>
+  const fromMs = Date.parse(newest.from.time)
+  const told = newest.beforeGap ? newest.lastCommit : (status.restorableTime ?? newest.lastCommit)
+  const endMs = told === null ? fromMs : Math.max(fromMs, Date.parse(told))
+  const backupMs = newestBackup(listing)
+  const isOld = backupMs === null || now - backupMs > oldBackupDays * 86_400_000
+  const line = [
+    now - endMs < 5000 ? '' : `That is ${agoText(endMs, now)}. `,
+    `Any moment since ${minuteText(fromMs)}`,
+    backupMs === null ? '.' : `; newest base backup ${agoText(backupMs, now)}.`,
+    newest.beforeGap ? ' Behind it WAL is missing: take a base backup.' : '',
+  ].join('')
+  const level = newest.beforeGap ? 'bad' : isOld ? 'warning' : 'good'
+  return { level, big: timeText(endMs, now), line }
+}
+
+/** The one that still grows; else the newest. */
+function newestWindow({ windows }: ToldListing): ToldWindow | null {
+  const sorted = windows.toSorted((a, b) => Date.parse(b.from.time) - Date.parse(a.from.time))
+  return sorted.find(({ beforeGap }) => !beforeGap) ?? sorted[0] ?? null
+}
+
+function newestBackup({ backups }: ToldListing): number | null {
+  const ends = backups.flatMap(({ finishTime, usable }) =>
     usable && finishTime !== null ? [Date.parse(finishTime)] : [],
   )
-  const last = Math.max(...finished)
-  const old = now - last > oldBackupDays * 86_400_000
-  const backups = finished.length === 0 ? '' : `, newest backup ${agoText(last, now)}`
-  const end = newest.beforeGap ? newest.lastCommit : (status.restorableTime ?? newest.lastCommit)
-  const big = end === null ? minuteText(Date.parse(newest.from.time)) : timeText(Date.parse(end), now)
-  if (newest.beforeGap)
-    return { level: 'bad', big, line: `${since}${backups}. WAL is missing behind it: take a base backup.` }
-  return { level: old ? 'warning' : 'good', big, line: `${since}${backups}.` }
+  return ends.length === 0 ? null : Math.max(...ends)
 }

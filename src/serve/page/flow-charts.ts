@@ -1,41 +1,34 @@
 /** The two charts of what flows: what is looked at in them, their legends, and their tables. */
 import type { Column, Thinned } from '../samples.ts'
 import { element, svgElement, table } from './dom.ts'
-import { bytesText, durationText, minuteText } from './format.ts'
+import { durationText, minuteText, rateText } from './format.ts'
 import { type ChartLook, lineChart, type SeriesLook } from './line-chart.ts'
 
-export interface FlowLook extends ChartLook {
-  /** With its unit: an axis has less room. */
-  readonly fullText: (value: number) => string
-}
-
-export const lagLook: FlowLook = {
-  title: 'Lag in seconds',
+export const lagLook: ChartLook = {
+  title: 'Lag: how long WAL has waited',
   series: [
     { name: 'loss', label: 'would be lost', className: 'four' },
     { name: 'receive', label: 'receiving', className: 'one' },
     { name: 'sync', label: 'syncing', className: 'three' },
     { name: 'ship', label: 'shipping', className: 'two' },
   ],
-  valueText: (value) => `${Number(value.toPrecision(3))} s`,
-  fullText: durationText,
-  base: 10,
+  valueText: durationText,
+  unit: 'seconds',
   leastTop: 2,
 }
 
-export const rateLook: FlowLook = {
-  title: 'Throughput in bytes per second',
+export const rateLook: ChartLook = {
+  title: 'Throughput: WAL per second',
   series: [
     { name: 'received', label: 'received', className: 'one' },
     { name: 'shipped', label: 'shipped', className: 'two' },
   ],
-  valueText: (value) => `${bytesText(value)}/s`,
-  fullText: (value) => `${bytesText(value)}/s`,
-  base: 2,
+  valueText: rateText,
+  unit: 'bytes',
   leastTop: 64 * 1024,
 }
 
-export function flowPicture(look: FlowLook, data: Thinned | null, width: number): Element[] {
+export function flowPicture(look: ChartLook, data: Thinned | null, width: number): Element[] {
   if (data === null || data.columns === 0) {
     return [element('p', {}, 'No samples yet: the first one comes ten seconds after the start.')]
   }
@@ -44,13 +37,13 @@ export function flowPicture(look: FlowLook, data: Thinned | null, width: number)
 }
 
 /** `now 0.8 s, at most 12 s`. */
-function columnText({ last, max }: Column, { fullText }: FlowLook): string {
+function columnText({ last, max }: Column, { valueText }: ChartLook): string {
   const now = last.findLast((value) => value !== null)
   if (now === undefined || now === null) return 'not known'
-  return `now ${fullText(now)}, at most ${fullText(Math.max(...max.map((value) => value ?? 0)))}`
+  return `now ${valueText(now)}, at most ${valueText(Math.max(...max.map((value) => value ?? 0)))}`
 }
 
-function legend(look: FlowLook, data: Thinned): HTMLElement {
+function legend(look: ChartLook, data: Thinned): HTMLElement {
   const item = ({ name, label, className }: SeriesLook): HTMLElement => {
     const stroke = svgElement('path', { class: `curve ${className}`, d: 'M1 7H27' })
     const mark = svgElement('svg', { viewBox: '0 0 28 14', 'aria-hidden': 'true' }, stroke)
@@ -60,7 +53,7 @@ function legend(look: FlowLook, data: Thinned): HTMLElement {
 }
 
 /** The newest first. */
-export function flowTables(look: FlowLook, data: Thinned | null): HTMLElement[] {
+export function flowTables(look: ChartLook, data: Thinned | null): HTMLElement[] {
   if (data === null) return []
   const rows: string[][] = []
   for (let nth = data.columns - 1; nth >= 0; nth--) {
@@ -71,10 +64,10 @@ export function flowTables(look: FlowLook, data: Thinned | null): HTMLElement[] 
   return [table(caption, ['Time', ...look.series.map(({ label }) => label)], rows)]
 }
 
-function cellText({ last, max }: Column, nth: number, { fullText }: FlowLook): string {
+function cellText({ last, max }: Column, nth: number, { valueText }: ChartLook): string {
   const [now, most] = [last[nth] ?? null, max[nth] ?? null]
   if (now === null || most === null) return '–'
-  return now === most ? fullText(now) : `${fullText(now)} (at most ${fullText(most)})`
+  return now === most ? valueText(now) : `${valueText(now)} (at most ${valueText(most)})`
 }
 
 function timeOf({ startMs, stepMs }: Thinned, nth: number): string {

@@ -5,7 +5,7 @@
 import type { SeriesName, Thinned } from '../samples.ts'
 import { svgElement } from './dom.ts'
 import { bandPath, linePath } from './paths.ts'
-import { type TimeTick, timeTicks, valueTicks } from './ticks.ts'
+import { type TimeTick, timeTicks, type Unit, valueTicks } from './ticks.ts'
 
 export interface SeriesLook {
   readonly name: SeriesName
@@ -17,7 +17,7 @@ export interface ChartLook {
   readonly title: string
   readonly series: readonly SeriesLook[]
   readonly valueText: (value: number) => string
-  readonly base: 10 | 2
+  readonly unit: Unit
   /** What the axis shows at least: noise is not blown up. */
   readonly leastTop: number
 }
@@ -31,7 +31,7 @@ interface Frame {
 
 const height = 200
 const valueSteps = 4
-const tickWidth = 80
+const tickWidth = 60
 
 /** @param width in pixels, so that text keeps its size on a phone. */
 export function lineChart(look: ChartLook, data: Thinned, width: number, summary: string): SVGSVGElement {
@@ -40,12 +40,12 @@ export function lineChart(look: ChartLook, data: Thinned, width: number, summary
     look.leastTop,
     ...look.series.flatMap(({ name }) => data.series[name].max.map((one) => one ?? 0)),
   )
-  const ticks = valueTicks(greatest, valueSteps, look.base)
+  const ticks = valueTicks(greatest, valueSteps, look.unit)
   const top = ticks.at(-1) ?? 1
   const labels = ticks.map(look.valueText)
   const frame: Frame = {
     left: 12 + 7 * Math.max(...labels.map(({ length }) => length)),
-    right: width - 8,
+    right: width - 18,
     top: 10,
     bottom: height - 24,
   }

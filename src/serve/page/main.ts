@@ -7,11 +7,12 @@ import { archiveChart } from './archive-chart.ts'
 import { archiveLegend, archiveTables } from './archive-words.ts'
 import { byId, element, setText, update } from './dom.ts'
 import { Figure } from './figure.ts'
-import { type FlowLook, flowPicture, flowTables, lagLook, rateLook } from './flow-charts.ts'
+import { flowPicture, flowTables, lagLook, rateLook } from './flow-charts.ts'
 import { agoText, countText, durationText, minuteText } from './format.ts'
+import type { ChartLook } from './line-chart.ts'
 import { poll } from './poll.ts'
 import { timeLine } from './time-line.ts'
-import { factsOf, problemsOf, stagesOf } from './way.ts'
+import { backupFacts, factList, problemsOf, stagesOf } from './way.ts'
 
 const statusEveryMs = 2000
 const historyEveryMs = 10_000
@@ -31,7 +32,7 @@ const lagFigure = flowFigure('lag-chart', lagLook)
 const rateFigure = flowFigure('rate-chart', rateLook)
 const archiveFigure = new Figure('archive-chart', { picture: archivePicture, tables: archiveFigureTables })
 
-function flowFigure(id: string, look: FlowLook): Figure {
+function flowFigure(id: string, look: ChartLook): Figure {
   return new Figure(id, {
     picture: (width) => flowPicture(look, chosenHistory(), width),
     tables: () => flowTables(look, chosenHistory()),
@@ -89,7 +90,7 @@ function showStatus(told: Status): void {
   byId('problems-section').hidden = told.reasons.length === 0
   update(byId('problems'), problemsOf(told))
   update(byId('way'), stagesOf(told))
-  update(byId('facts'), factsOf(told))
+  update(byId('backups'), [factList(backupFacts(told))])
   const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
   setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
 }
