@@ -157,6 +157,16 @@ export type Labels = Readonly<Record<string, string>>
 /** What a room needs to tell numbers. A name says by its type which of the three it takes. */
 export interface Metrics {
   set(name: GaugeName, value: number, labels?: Labels): void
+  /** Nothing is told of it, under whatever labels, until it is set again. */
+  clear(name: GaugeName): void
   add(name: CounterName, value: number, labels?: Labels): void
   observe(name: HistogramName, value: number, labels?: Labels): void
+}
+
+/** For a command whose numbers nobody asks for. */
+export const noMetrics: Metrics = {
+  set: () => undefined,
+  clear: () => undefined,
+  add: () => undefined,
+  observe: () => undefined,
 }

@@ -5,6 +5,7 @@
  *     /healthz       the process answers
  *     /readyz        WAL flows and nothing needs a hand: 200, else 503 with the reasons as JSON
  *     /status.json   all that is known at this moment: see status.ts
+ *     /              the status page, with what it asks for: see page-routes.ts
  */
 import type { ArchiveAnswer } from './archive-view.ts'
 import { pageRoutes } from './page-routes.ts'
@@ -55,7 +56,8 @@ export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
 
 /** For a path that is not there. */
 export function noSuchPath(): Answer {
-  const known = [...routes.keys()]
+  // What the page is made of is its own affair.
+  const known = [...routes.keys()].filter((path) => !path.startsWith('/page/'))
   const body = `There are ${known.slice(0, -1).join(', ')} and ${known.at(-1)}.\n`
   return { status: 404, type: 'text/plain', body }
 }

@@ -45,10 +45,7 @@ async function upTo(
 }
 
 function lsn(segno: number, bytes = 0): string {
-  return formatLsn(segmentStart(segno, segmentBytes)).replace(
-    /0{6}$/,
-    bytes.toString(16).toUpperCase().padStart(6, '0'),
-  )
+  return formatLsn(plus(segmentStart(segno, segmentBytes), bytes))
 }
 
 test('an empty archive has nothing', async () => {
