@@ -52,8 +52,7 @@ test('whoever waits for a service to be healthy waits for one that can tell', ()
 })
 
 test('ports are published on loopback alone', () => {
-  for (const [name, { ports }] of services)
-    for (const port of ports) assert.match(port, /^127\.0\.0\.1:\d+:\d+$/, name)
+  for (const [name, { ports }] of services) for (const port of ports) assert.match(port, /^127\.0\.0\.1:\d+:\d+$/, name)
 })
 
 test('every image has a version, every user a number', () => {
@@ -77,7 +76,8 @@ test('what is mounted is there', () => {
 test('no password and no key stands in a variable or a command line', () => {
   for (const [name, { environment, command }] of services) {
     for (const [key, value] of Object.entries(environment)) {
-      if (/PASSWORD|SECRET|_KEY|PGPASSFILE|CREDENTIALS/.test(key)) assert.match(value, /^\/secrets\//, `${name}: ${key}`)
+      if (/PASSWORD|SECRET|_KEY|PGPASSFILE|CREDENTIALS/.test(key))
+        assert.match(value, /^\/secrets\//, `${name}: ${key}`)
     }
     assert.doesNotMatch(command.join(' '), /password|secret/i, name)
   }
@@ -125,10 +125,12 @@ describe('setup.sh', () => {
     writeFileSync(script, readDocker('compose/setup.sh').replaceAll(/\/(?=secrets|archive)/g, `${folder}/`))
     execFileSync('sh', [script])
     const file = (name: string): string => join(folder, 'secrets', name)
-    const modes = ['postgres/password', 'postgres/pgpass', 'postgres/walferry', 'walferry/pgpass', 's3/root'].map((name) => {
-      const { mode, uid } = statSync(file(name))
-      return [name.split('/')[0], mode & 0o777, uid]
-    })
+    const modes = ['postgres/password', 'postgres/pgpass', 'postgres/walferry', 'walferry/pgpass', 's3/root'].map(
+      (name) => {
+        const { mode, uid } = statSync(file(name))
+        return [name.split('/')[0], mode & 0o777, uid]
+      },
+    )
     const expected = { postgres: 999, walferry: 10_001, s3: 10_002 }
     for (const [user, mode, uid] of modes) {
       assert.equal(mode, 0o600)
@@ -154,5 +156,8 @@ describe('setup.sh', () => {
 test('the image’s spool lies in the volume that is mounted', () => {
   const spool = /WALFERRY_SPOOL=(\S+)/.exec(readDocker('Dockerfile'))?.[1] ?? options.spool.value
   const mounts = walferry.volumes.map((mount) => mount.split(':')[1])
-  assert.ok(mounts.some((mount) => spool.startsWith(`${mount}/`)), spool)
+  assert.ok(
+    mounts.some((mount) => spool.startsWith(`${mount}/`)),
+    spool,
+  )
 })
