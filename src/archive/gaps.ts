@@ -39,6 +39,11 @@ export async function putGap(store: ObjectStore, gap: GapNote, { signal }: CallO
   }
 }
 
+/** How a gap is named to people: by its timeline and where it begins, `1/0/2A000000`. */
+export function gapPlace({ timeline, from }: GapName): string {
+  return `${timeline}/${formatLsn(from)}`
+}
+
 /** All gaps that were noticed, by timeline and position. */
 export async function listGaps(store: ObjectStore, { signal }: CallOptions): Promise<GapName[]> {
   const found: GapName[] = []

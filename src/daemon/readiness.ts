@@ -6,6 +6,7 @@
  * end before it), a slot for which the server does not keep WAL any more, or is about to stop. A base backup of the
  * schedule that failed is none: WAL flows without it, and metrics of its own tell of it.
  */
+import { gapPlace } from '../archive/gaps.ts'
 import type { GapName } from '../archive/keys.ts'
 import type { WalferryError } from '../kit/errors.ts'
 import type { ReceiverState } from '../receive/receiver.ts'
@@ -49,7 +50,7 @@ function againstGaps([first, ...others]: readonly GapName[]): Reason[] {
   if (first === undefined) return []
   const { timeline, from, to } = first
   const more = others.length === 0 ? '' : `, and ${others.length} more`
-  const which = others.length === 0 ? `${timeline}/${formatLsn(from)}` : '--all'
+  const which = others.length === 0 ? gapPlace(first) : '--all'
   return [
     {
       code: 'GAP_UNACKNOWLEDGED',
