@@ -97,7 +97,7 @@ const losses: readonly (readonly [string, Partial<Status>, RegExp])[] = [
     /^you would lose 3 min 20 s \(4\.0 KiB\) /,
   ],
   ['no server', { state: 'waiting', lossSeconds: 42, lag: lagOf(0, 0, 0, 0) }, /^you would lose up to 42 s: no server/],
-  ['no server yet', { state: 'connecting', lossSeconds: null }, /^not known yet$/],
+  ['no server yet', { state: 'connecting', lossSeconds: null }, /^not known: no server has answered/],
 ]
 for (const [name, changes, expected] of losses) {
   test(`how much would be lost: ${name}`, () => assert.match(answer('Loss now', changes), expected))
