@@ -64,7 +64,7 @@ function lossOf({ lossSeconds, lag, state }: Status): Answer {
     return { label, text, tone }
   }
   if (bytes === 0 && lossSeconds === 0) {
-    return { label, text: 'you would lose nothing: all that the server has written is in the store', tone }
+    return { label, text: 'you would lose nothing: the store has all that was written', tone }
   }
   const text = `you would lose ${durationText(lossSeconds)} (${humanBytes(bytes)}) if only the store were left`
   return { label, text, tone }
@@ -73,8 +73,8 @@ function lossOf({ lossSeconds, lag, state }: Status): Answer {
 function restorableOf({ restorableTime, backup, gaps, at }: Status): Answer {
   const label = 'Restorable to'
   if (backup.lastSuccessAt === null) {
-    const text = 'no moment that is known: WAL alone restores nothing, and no base backup is known'
-    const hint = 'hint: walferry backup takes one; walferry list shows those that are there.'
+    const text = 'none: no base backup is known, and WAL alone restores nothing'
+    const hint = 'hint: walferry backup takes one, walferry list shows which exist'
     return { label, text, tone: 'bad', more: [{ text: hint }] }
   }
   const age = durationText(secondsBetween(new Date(backup.lastSuccessAt), new Date(at)))

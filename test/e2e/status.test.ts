@@ -49,7 +49,7 @@ for (const version of await newestVersion()) {
       /^Receiver {8}ready: streaming from 127\.0\.0\.1:\d+\n {16}PostgreSQL \d+\.\d+, timeline 1, system \d+\n/,
     )
     assert.match(well, /^Where it hangs {2}nowhere$/m)
-    assert.match(well, /^Restorable to {3}no moment that is known: WAL alone restores nothing/m)
+    assert.match(well, /^Restorable to {3}none: no base backup is known, and WAL alone restores nothing/m)
     const told: unknown = JSON.parse(await status('--json'))
     const { positions, reasons } = v.parse(v.object({ from: v.literal('receiver'), ...statusSchema.entries }), told)
     assert.deepEqual([positions?.shipped, reasons], [positions?.server, []])
