@@ -15,6 +15,9 @@ import { newestBackup } from '../archive/backups.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
 import { claimArchive } from '../archive/owner.ts'
+import { listArchive } from '../audit/listing.ts'
+import { tellValue } from '../audit/tell-listing.ts'
+import type { ToldListing } from '../audit/told-listing.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
@@ -29,7 +32,9 @@ import { OtherHosts } from '../receive/other-hosts.ts'
 import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
+import { ArchiveView } from '../serve/archive-view.ts'
 import { type Listener, listen } from '../serve/listener.ts'
+import { Sampler } from '../serve/sampler.ts'
 import type { Reason } from '../serve/routes.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
@@ -104,6 +109,8 @@ export class ReceiveDaemon {
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
+  readonly #sampler = new Sampler(async () => tellStatus(this.#know()), systemClock)
+  readonly #archiveView = new ArchiveView((signal) => this.#listArchive(signal), systemClock, this.#cut.signal)
   /** Aborts, with the error, when the archive turns out not to be ours. */
   readonly #refused = new AbortController()
   #scan: SpoolScan = emptySpool
@@ -167,6 +174,7 @@ export class ReceiveDaemon {
       this.#log.error(`set aside a file of the spool: ${name} ${fault}`, { as, hint })
     }
     const listener = await this.#listen()
+    const sampling = listener === null ? null : this.#sampler.run(this.#cut.signal)
     const lookingAfter = this.#lookAfterOtherHosts()
     const backingUp = this.#backUp(stop)
     try {
@@ -185,6 +193,8 @@ export class ReceiveDaemon {
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
       await listener?.close()
+      await sampling
+      await this.#archiveView.settled()
       await this.#pipeline?.spool.close()
     }
   }
@@ -210,9 +220,15 @@ export class ReceiveDaemon {
       metrics: () => this.#metrics.text(),
       reasons: () => this.reasons(),
       status: async () => tellStatus(this.#know()),
+      history: () => this.#sampler.history(),
+      archive: () => this.#archiveView.answer(),
     })
     this.#log.info('listening', { url: listener.url })
     return listener
+  }
+
+  async #listArchive(signal: AbortSignal): Promise<ToldListing> {
+    return tellValue(await listArchive(this.#archive, { signal }))
   }
 
   async #lookAfterOtherHosts(): Promise<void> {

@@ -40,7 +40,11 @@ export function finalOnes(stages: readonly Stage[], word: string): string[] {
 
 /** What ENV says in the last stage. */
 export function imageEnvironment(stages: readonly Stage[]): Record<string, string> {
-  const pairs = finalOnes(stages, 'ENV').flatMap((line) => [...line.matchAll(/(\w+)=(\S+)/g)])
+  const pairs = [
+    ...finalOnes(stages, 'ENV')
+      .join(' ')
+      .matchAll(/(\w+)=(\S+)/g),
+  ]
   return Object.fromEntries(pairs.map((pair) => [pair[1] ?? '', pair[2] ?? '']))
 }
 
