@@ -97,7 +97,7 @@ function scheduledBackups(text: string, config: ReceiveConfig, target: Target, a
       },
       signal,
     )
-  return { schedule: parseSchedule(text), take }
+  return { text, schedule: parseSchedule(text), take }
 }
 
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {

@@ -29,7 +29,8 @@ import { OtherHosts } from '../receive/other-hosts.ts'
 import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
-import { type Listener, listen, type Reason } from '../serve/listener.ts'
+import { type Listener, listen } from '../serve/listener.ts'
+import type { Reason } from '../serve/routes.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
@@ -40,8 +41,10 @@ import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
-import { setGauges } from './gauges.ts'
+import { ProblemGauge, setGauges } from './gauges.ts'
+import type { Known } from './known.ts'
 import { StoreAsker } from './store-asker.ts'
+import { reasonOf, tellStatus } from './tell-status.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -63,7 +66,10 @@ export interface ReceiveConfig {
 }
 
 /** Base backups by a schedule. */
-export type Backups = Pick<ScheduledOptions, 'schedule' | 'take'>
+export type Backups = Pick<ScheduledOptions, 'schedule' | 'take'> & {
+  /** The schedule, as given. */
+  readonly text: string
+}
 
 type ClusterOfSpool = NonNullable<SpoolScan['identity']>
 
@@ -92,6 +98,8 @@ export class ReceiveDaemon {
   readonly #log: Log
   readonly #backups: Backups | null
   readonly #metrics: MetricsRegistry
+  readonly #problems = new ProblemGauge()
+  readonly #startedAt = new Date(systemClock.nowMs())
   readonly #store: StoreAsker
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
@@ -131,6 +139,7 @@ export class ReceiveDaemon {
       requireSlot: config.requireSlot,
       onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
       onReconnect: (reason) => this.#metrics.add('walferry_reconnects_total', 1, { reason }),
+      onTimelineSwitch: () => this.#metrics.add('walferry_timeline_switches_total', 1),
     })
   }
 
@@ -185,9 +194,7 @@ export class ReceiveDaemon {
     const reasons: Reason[] = []
     const problems = [this.#receiver.problem, this.#store.problem, this.#pipeline?.shipper.problem ?? null]
     for (const problem of problems) {
-      if (problem === null) continue
-      const hint = problem.hint === undefined ? {} : { hint: problem.hint }
-      reasons.push({ code: problem.code, message: describe(problem), ...hint })
+      if (problem !== null) reasons.push(reasonOf(problem))
     }
     if (reasons.length === 0 && this.#receiver.state !== 'streaming') {
       reasons.push({ code: 'NOT_STREAMING', message: `the receiver is ${this.#receiver.state}` })
@@ -202,6 +209,7 @@ export class ReceiveDaemon {
       contentType: this.#metrics.contentType,
       metrics: () => this.#metrics.text(),
       reasons: () => this.reasons(),
+      status: async () => tellStatus(this.#know()),
     })
     this.#log.info('listening', { url: listener.url })
     return listener
@@ -439,13 +447,43 @@ export class ReceiveDaemon {
   }
 
   #refresh(metrics: Metrics): void {
-    setGauges(metrics, {
+    const known = this.#know()
+    setGauges(metrics, known)
+    this.#problems.set(metrics, known)
+  }
+
+  #know(): Known {
+    const pipeline = this.#pipeline
+    const lastUploadMs = pipeline?.shipper.lastUploadMs ?? null
+    const now = new Date(systemClock.nowMs())
+    return {
+      version: this.#config.version,
+      now,
+      startedAt: this.#startedAt,
+      state: this.#receiver.state,
+      reasons: this.reasons(),
+      server: this.#receiver.met,
       positions: this.positions,
-      timeline: this.#receiver.timeline,
-      isStreaming: this.#receiver.state === 'streaming',
-      segments: this.#pipeline?.spool.segments() ?? [],
-      segmentBytes: this.#pipeline?.cluster.segmentBytes ?? null,
-    })
+      rate: { receivedBytesPerSecond: 0, shippedBytesPerSecond: 0 },
+      spoolFolder: this.#config.spoolFolder,
+      segments: pipeline?.spool.segments() ?? [],
+      segmentBytes: pipeline?.cluster.segmentBytes ?? null,
+      disk: null,
+      storeUrl: this.#archive.store.url,
+      storeProblem: this.#store.problem ?? pipeline?.shipper.problem ?? null,
+      uploadsInFlight: pipeline?.shipper.inFlight ?? 0,
+      lastUpload: lastUploadMs === null ? null : new Date(lastUploadMs),
+      slotName: this.#config.slot,
+      slot: null,
+      backups: {
+        running: false,
+        lastSuccess: null,
+        lastFailure: null,
+        schedule: this.#backups?.text ?? null,
+        next: this.#backups?.schedule(now) ?? null,
+      },
+      gaps: null,
+    }
   }
 }
 

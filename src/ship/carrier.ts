@@ -40,12 +40,18 @@ export class Carrier {
   readonly #archive: Archive
   readonly #codec: WritableCodec
   readonly #metrics: Metrics
+  #lastStoredMs: number | null = null
 
   constructor(options: CarrierOptions) {
     this.#source = options.source
     this.#archive = options.archive
     this.#codec = options.codec
     this.#metrics = options.metrics
+  }
+
+  /** When something was last stored; null for never. */
+  get lastStoredMs(): number | null {
+    return this.#lastStoredMs
   }
 
   /** Stores a whole segment, unless the archive has it already, under whichever extension. Returns one of its keys. */
@@ -175,6 +181,7 @@ export class Carrier {
       // Ours, where an answer was lost or a crash came in between; or somebody else's.
       await this.#mustBeSame(key, file, from, to, signal)
     }
+    this.#lastStoredMs = Date.now()
     this.#metrics.observe('walferry_upload_duration_seconds', (performance.now() - startedMs) / 1000, { kind })
     this.#metrics.add('walferry_uploads_total', 1, { kind, result: 'success' })
     this.#metrics.add('walferry_shipped_bytes_total', to - from, { kind })

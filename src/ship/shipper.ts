@@ -79,6 +79,16 @@ export class Shipper {
     this.#wake = options.positions.bell
   }
 
+  /** Uploads under way. */
+  get inFlight(): number {
+    return this.#tasks.size
+  }
+
+  /** When something was last stored; null for never. */
+  get lastUploadMs(): number | null {
+    return this.#carrier.lastStoredMs
+  }
+
   /** Why nothing can be shipped at the moment, or null. */
   get problem(): WalferryError | null {
     return this.#problem

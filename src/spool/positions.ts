@@ -150,9 +150,18 @@ export class Positions {
     }[stage]
     if (from >= to) return { bytes: 0, seconds: 0 }
     const since = (stage === 'receive' ? this.#existed : this.#sent).timeOf(from) ?? this.#firstHeardMs
-    const serverNowMs = this.#serverNowMs()
+    const serverNowMs = this.serverNowMs()
     const seconds = since === null || serverNowMs === null ? 0 : Math.max(0, (serverNowMs - since) / 1000)
     return { bytes: bytesBetween(from, to), seconds }
+  }
+
+  /**
+   * Since when, by the server's clock, the oldest byte exists that is not in the store; null when the store has all. What
+   * the server had before it first spoke to us is at least as old as that.
+   */
+  unshippedSinceMs(): number | null {
+    if (this.#shipped >= this.#server) return null
+    return this.#existed.timeOf(this.#shipped) ?? this.#sent.timeOf(this.#shipped) ?? this.#firstHeardMs
   }
 
   /**
@@ -165,7 +174,8 @@ export class Positions {
     return this.#shipped === lsnZero ? null : this.#said.timeOf(this.#shipped)
   }
 
-  #serverNowMs(): number | null {
+  /** The server's clock at this moment; null before it first spoke. */
+  serverNowMs(): number | null {
     if (this.#heard === null) return null
     return this.#heard.serverMs + (this.#clock.monotonicMs() - this.#heard.hereMs)
   }

@@ -5,7 +5,7 @@ import { listBackups } from '../../src/archive/backups.ts'
 import { parseSchedule, runSchedule, type ScheduledOptions, type Taken } from '../../src/daemon/backup-schedule.ts'
 import { systemClock } from '../../src/kit/clock.ts'
 import { isError, WalferryError } from '../../src/kit/errors.ts'
-import type { Metrics } from '../../src/metrics/catalogue.ts'
+import { type Metrics, noMetrics } from '../../src/metrics/catalogue.ts'
 import { take } from '../backup/taking.ts'
 import { Receiving } from '../fault/receiving.ts'
 import { clientOf, startServer, write } from '../fault/server.ts'
@@ -26,7 +26,7 @@ async function runUntil(
   const set = (name: string, value: number, labels?: Readonly<Record<string, string>>): void =>
     void values.set(labels === undefined ? name : `${name} ${labels['kind']}`, value)
   const add = (name: string, value: number): void => void values.set(name, (values.get(name) ?? 0) + value)
-  const metrics: Metrics = { set, add, observe: () => undefined }
+  const metrics: Metrics = { ...noMetrics, set, add }
   const said = (level: string) => (message: string) => void lines.push(`${level} ${message}`)
   const log = { error: said('ERROR'), warn: said('WARN'), info: () => undefined, debug: () => undefined }
   const end = new AbortController()
@@ -118,6 +118,7 @@ for (const version of await newestVersion()) {
     const store = new MemoryStore()
     let begun = 0
     const backups = {
+      text: 'each moment',
       schedule: (from: Date) => new Date(from.getTime() + 50),
       take: (signal: AbortSignal) => {
         begun++
