@@ -9,6 +9,7 @@
  *
  * Times are ISO 8601 in UTC; what is not there is `-`.
  */
+import { oneLine } from '../kit/one-line.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { formatTimestamp } from '../wal/timestamp.ts'
 import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
@@ -64,6 +65,7 @@ export function tellValue({ store, backups, damaged, windows, gaps, tree }: List
       tablespaces: backup.tablespaces,
     })),
     damaged: damaged.map(({ name, error }) => ({ name, message: error.message })),
+<<<<<<< HEAD
     windows: windows.map(({ timeline, first, end, lastCommit, beforeGap, backups: names }) => ({
       timeline,
       from: { time: (first.finishTime ?? first.modified).toISOString(), lsn: formatLsn(first.finishLsn) },
@@ -77,8 +79,29 @@ export function tellValue({ store, backups, damaged, windows, gaps, tree }: List
       from: formatLsn(from),
       to: to === null ? null : formatLsn(to),
     })),
+=======
+    windows: windows.map(windowFields),
+    gaps: gaps.map(gapFields),
+>>>>>>> main
     timelines: tree.map((line) => line.trim()),
   }
+}
+
+/** A window for a program. */
+export function windowFields({ timeline, first, end, lastCommit, beforeGap, backups }: ListedWindow) {
+  return {
+    timeline,
+    from: { time: first.finishTime ?? first.modified, lsn: formatLsn(first.finishLsn) },
+    lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
+    coveredUntil: formatLsn(end),
+    beforeGap,
+    backups: backups.map(({ name }) => name),
+  }
+}
+
+/** A gap for a program. */
+export function gapFields({ timeline, from, to }: Gap) {
+  return { timeline, from: formatLsn(from), to: to === null ? null : formatLsn(to) }
 }
 
 type Row = readonly string[]
@@ -162,13 +185,8 @@ function table(rows: readonly Row[]): string {
     .join('')
 }
 
-/** A label is what somebody wrote: it may hold anything, and must not move the cursor or begin a line. */
-function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are meant
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
-}
-
-function timeText(time: Date | null): string {
+/** Example: `2026-11-20T10:42:23Z`, which `restore --target-time` takes. */
+export function timeText(time: Date | null): string {
   return time === null ? '-' : `${time.toISOString().slice(0, 19)}Z`
 }
 

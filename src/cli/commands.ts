@@ -11,6 +11,7 @@ import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
 import { restoreOptions } from './restore-options.ts'
+import { statusOptions } from './status-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -18,6 +19,8 @@ export interface Command {
   /** What has to follow the name, before the options. */
   readonly operands: readonly string[]
   readonly summary: string
+  /** What else its help has to say. */
+  readonly remark?: string
   readonly options: readonly OptionName[]
   /** Those that other commands require, and this one does not. */
   readonly optional?: readonly OptionName[]
@@ -67,6 +70,17 @@ export const commands: readonly Command[] = [
     summary: 'Look at a whole set-up: connection, server, slot, spool, store',
     options: checkOptions,
     run: async (args) => (await import('./check.ts')).runCheck(args),
+  },
+  {
+    name: 'status',
+    operands: [],
+    summary: 'Tell how much would be lost now, whether it gets worse, where it hangs, what can be restored',
+    remark:
+      'Asks the receiver that listens on --listen; where none answers, the archive of --store. Exits with 0 if one of them has ' +
+      'answered, whatever it said, and with 1 if none has. What is to be judged by a program, /readyz and the metrics tell.',
+    options: statusOptions,
+    optional: ['store'],
+    run: async (args) => (await import('./status.ts')).runStatus(args),
   },
   {
     name: 'list',

@@ -81,6 +81,10 @@ export const catalogue = {
     type: 'gauge',
     help: 'Segments in the spool whose end is not shipped yet, the open one included.',
   },
+  walferry_spool_set_aside_files: {
+    type: 'gauge',
+    help: "Files of the spool that have a segment's name and are none of its cluster: set aside, and never shipped, until somebody removes them.",
+  },
   walferry_slot_wal_status: {
     type: 'gauge',
     help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others; absent while it cannot be asked.",
