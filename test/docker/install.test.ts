@@ -127,7 +127,7 @@ describe('what is installed', { concurrency: 2 }, () => {
     )
     assert.ok(tarball)
     const paths = tarball.files.map(({ path }) => path)
-    const beside = paths.filter((path) => !/^(?:bin|dist\/src)\//.test(path))
+    const beside = paths.filter((path) => !/^(?:bin|dist\/bundle)\//.test(path))
     assert.deepEqual(
       beside.toSorted((a, b) => (a < b ? -1 : 1)),
       ['LICENSE', 'README.md', 'package.json'],
