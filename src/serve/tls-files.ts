@@ -27,9 +27,13 @@ export async function readTlsFiles(files: TlsFiles): Promise<TlsPair> {
   // A group may be needed to share it with others; everybody is never meant.
   if (process.platform !== 'win32' && (key.mode & 0o007) !== 0) {
     const hint = `Let its owner alone: chmod 600 ${files.key}`
-    throw new WalferryError('BAD_INPUT', `--listen-tls-key: ${files.key}: every user of the machine may access the file`, {
-      hint,
-    })
+    throw new WalferryError(
+      'BAD_INPUT',
+      `--listen-tls-key: ${files.key}: every user of the machine may access the file`,
+      {
+        hint,
+      },
+    )
   }
   // Each by itself first, to say which of them it is.
   mustLoad('--listen-tls-cert', files.cert, { cert: cert.content })
