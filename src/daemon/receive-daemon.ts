@@ -147,7 +147,13 @@ export class ReceiveDaemon {
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
     beginCounters(this.#metrics)
     this.#disk = new DiskWatch(() => diskSpaceOf(config.spoolFolder))
-    this.#slot = new SlotWatch({ slot: config.slot, server: () => this.#receiver.met, clock: systemClock, log })
+    this.#slot = new SlotWatch({
+      slot: config.slot,
+      server: () => this.#receiver.met,
+      isStreaming: () => this.#receiver.state === 'streaming',
+      clock: systemClock,
+      log,
+    })
     this.#gaps = new GapWatch(archive.store, log)
     this.#record = new BackupRecord({
       newest: (signal) => newestBackup(archive.store, { signal }),
