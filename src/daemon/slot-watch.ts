@@ -102,8 +102,7 @@ export class SlotWatch {
 
   async #ask({ target }: MetServer, signal: AbortSignal): Promise<SlotSeen | null> {
     const { slot, clock } = this.#options
-    const late = (): Error => new WalferryError('PG_CONNECTION_LOST', 'the server does not answer', { retryable: true })
-    return await withDeadline(patienceMs, signal, late, async (inner) => {
+    return await withDeadline(patienceMs, signal, noAnswer, async (inner) => {
       const client = await SqlClient.connect(target, inner)
       try {
         const [row] = await client.rows(question(slot), `read the slot "${slot}"`, inner)
@@ -113,6 +112,10 @@ export class SlotWatch {
       }
     })
   }
+}
+
+function noAnswer(): Error {
+  return new WalferryError('PG_CONNECTION_LOST', 'the server does not answer', { retryable: true })
 }
 
 /** A standby keeps what it has received, and at least what it has replayed. */

@@ -41,7 +41,10 @@ const limits: ServerOptions = {
   keepAliveTimeout: headTimeoutMs,
 }
 
-/** Nothing here is for other sites, for a cache, or to be taken for something else. A route may allow what it needs. */
+/**
+ * Nothing here is for other sites, to be taken for something else, or for a cache: after an update of walferry no script of
+ * before meets the answers of now. A route may allow what it needs.
+ */
 const headers: Readonly<Record<string, string>> = {
   'Cache-Control': 'no-store',
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",

@@ -3,69 +3,18 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
-import * as v from 'valibot'
+import { test } from 'node:test'
+import { segmentKey } from '../../src/archive/keys.ts'
 import { catalogue, type Metrics } from '../../src/metrics/catalogue.ts'
-import { type Status, statusSchema } from '../../src/serve/status.ts'
+import { segmentName, segnoOf } from '../../src/wal/segment.ts'
 import { take } from '../backup/taking.ts'
 import { follow, startWithBase } from '../fault/copies.ts'
-import { Receiving, type ReceivingOptions } from '../fault/receiving.ts'
-import { clientOf, write } from '../fault/server.ts'
+import { clientOf, flushedUpTo, segmentBytes, write } from '../fault/server.ts'
 import { without } from '../grafana/prometheus-tools.ts'
 import { FaultyStore, unreachable } from '../ship/shipping.ts'
 import { deadline, testVersions, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
-
-/** One scrape: series by their name and labels, as they are written. */
-type Scrape = ReadonlyMap<string, number>
-
-class Observed extends Receiving {
-  constructor(t: TestContext, options: ReceivingOptions) {
-    super(t, { ...options, config: { listen: { host: '127.0.0.1', port: 0, tls: null }, ...options.config } })
-  }
-
-  async ask(path: string): Promise<string> {
-    const url = /listening url=(\S+)/.exec(this.lines.join(''))?.[1] ?? assert.fail('it does not listen yet')
-    const response = await fetch(url + path, { signal: deadline() })
-    return await response.text()
-  }
-
-  async scrape(): Promise<Scrape> {
-    const lines = (await this.ask('/metrics')).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
-    return new Map(
-      lines.map((line) => {
-        const [, series = '', text = ''] = /^(\S+(?:\{.*\})?) (\S+)$/.exec(line) ?? assert.fail(line)
-        return [series, text === '+Inf' ? Infinity : Number(text)]
-      }),
-    )
-  }
-
-  /** A scrape on which all of these are so. */
-  async untilTold(wanted: Readonly<Record<string, number | ((value: number) => boolean)>>): Promise<Scrape> {
-    let scrape: Scrape = new Map()
-    const isTold = ([series, want]: [string, number | ((value: number) => boolean)]): boolean => {
-      const told = scrape.get(series)
-      return told !== undefined && (typeof want === 'number' ? told === want : want(told))
-    }
-    try {
-      await this.until(async () => {
-        scrape = await this.scrape()
-        return Object.entries(wanted).every(isTold)
-      })
-    } catch (cause) {
-      const lacking = Object.entries(wanted).filter((one) => !isTold(one))
-      const told = lacking.map(([series]) => `${series} ${scrape.get(series)}`).join(', ')
-      throw new Error(`not told in time: ${told}`, { cause })
-    }
-    return scrape
-  }
-
-  async status(): Promise<Status> {
-    return v.parse(statusSchema, JSON.parse(await this.ask('/status.json')))
-  }
-}
-
-const atLeast = (least: number) => (told: number) => told >= least
+import { atLeast, Observed } from './observing.ts'
 
 for (const version of await testVersions()) {
   test(`what is told is right (PostgreSQL ${version.major})`, async (t) => {
@@ -203,9 +152,23 @@ for (const version of await testVersions()) {
       })
       assert.equal(back.get('walferry_timeline_switches_total'), 0)
     })
-    await observed.stop()
 
     const writer = await clientOf(t, server)
+    await t.test('while somebody else has written into the archive', async () => {
+      const segno = segnoOf(await flushedUpTo(writer), segmentBytes) + 1
+      store.set(segmentKey(segmentName({ timeline: 1, segno }, segmentBytes), 'none'), Buffer.alloc(segmentBytes))
+      await write(writer, 2_500_000)
+      await observed.untilTold({
+        walferry_ready: 0,
+        walferry_connected: 1,
+        'walferry_problem{code="ARCHIVE_CONFLICT"}': 1,
+        'walferry_conflicts_total{place="archive"}': 1,
+        'walferry_conflicts_total{place="spool"}': 0,
+      })
+    })
+    observed.askToStop()
+    await assert.rejects(observed.ended, { code: 'ARCHIVE_CONFLICT' })
+
     await t.test(
       'where the server allows no ordinary connection, the slot is not told, and that is said once',
       async (t) => {
@@ -217,7 +180,11 @@ for (const version of await testVersions()) {
         })
         writeFileSync(hba, 'host replication all 127.0.0.1/32 trust\n')
         await writer.query('SELECT pg_reload_conf()')
-        const blind = new Observed(t, { server: server.connection, store, spool: await tempFolder(t) })
+        const blind = new Observed(t, {
+          server: server.connection,
+          store: new FaultyStore(),
+          spool: await tempFolder(t),
+        })
         await blind.untilReady()
         await blind.until(() => blind.count(/INFO {2}the slot is not watched: .*pg_hba\.conf/) === 1)
         await blind.untilShipped(await write(writer, 1000))
@@ -226,7 +193,7 @@ for (const version of await testVersions()) {
           [...scrape.keys()].filter((series) => series.startsWith('walferry_slot_')),
           [],
         )
-        assert.equal(blind.count(/ERROR|WARN/), 0, blind.lines.join(''))
+        assert.equal(blind.count(/ERROR/), 0, blind.lines.join(''))
         await blind.stop()
       },
     )
