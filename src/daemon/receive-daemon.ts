@@ -36,6 +36,7 @@ import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
 import { Positions } from '../spool/positions.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
+import { countSetAside } from '../spool/set-aside.ts'
 import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
@@ -446,7 +447,9 @@ export class ReceiveDaemon {
     }
   }
 
-  #refresh(metrics: Metrics): void {
+  async #refresh(metrics: Metrics): Promise<void> {
+    const aside = await countSetAside(this.#config.spoolFolder)
+    if (aside !== null) metrics.set('walferry_spool_set_aside_files', aside)
     const known = this.#know()
     setGauges(metrics, known)
     this.#problems.set(metrics, known)

@@ -289,8 +289,9 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
       when: 'a file has the name of a segment and the size of none',
       series: receiver({ walferry_spool_set_aside_files: always(1) }),
       after: 1,
-      summary: 'The spool of a:9868 has files that are none of its cluster',
-      description: '1 with the name of a segment but a wrong size or a foreign header: set aside, and never shipped.',
+      summary: 'The spool of a:9868 has files that cannot be its own',
+      description:
+        '1 with a wrong size, a foreign header or a content that cannot be read: set aside, and never shipped.',
     },
     doesNot: {
       when: 'somebody has looked, and removed it',

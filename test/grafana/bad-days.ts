@@ -42,7 +42,7 @@ export const badDays: readonly BadDay[] = [
   },
   {
     failure: 'the server has removed WAL before it was received',
-    series: receiver({ walferry_gaps: always(1), walferry_gaps_total: always(1) }),
+    series: receiver({ ...problem('GAP_UNACKNOWLEDGED'), walferry_gaps: always(1), walferry_gaps_total: always(1) }),
     alerts: ['WalferryGap'],
   },
   {
@@ -125,6 +125,7 @@ export const badDays: readonly BadDay[] = [
   {
     failure: 'the slot is lost',
     series: receiver({
+      ...problem('SLOT_LOST'),
       'walferry_slot_wal_status{status="reserved"}': always(0),
       'walferry_slot_wal_status{status="lost"}': always(1),
     }),

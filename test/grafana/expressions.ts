@@ -5,9 +5,11 @@ import { type Matcher, readExpression, type Selector } from './promql.ts'
 
 /** Those that a scrape gives; `cluster` comes from its configuration. */
 const targetLabels = ['job', 'instance', 'cluster']
-/** Of labels with a known set of values: a matcher has to match one of them. NOT_STREAMING is no error: it connects. */
+/** What keeps a receiver from being ready without being an error. */
+const reasons = ['GAP_UNACKNOWLEDGED', 'NOT_STREAMING', 'SLOT_LOST', 'SLOT_UNRESERVED']
+/** Of labels with a known set of values: a matcher has to match one of them. */
 const values: Readonly<Record<string, readonly string[]>> = {
-  code: [...Object.keys(errorCodes), 'NOT_STREAMING'],
+  code: [...Object.keys(errorCodes), ...reasons],
   reason: [...Object.keys(errorCodes), 'OTHER'],
   stage: ['receive', 'sync', 'ship'],
   position: ['server', 'received', 'written', 'synced', 'shipped'],
