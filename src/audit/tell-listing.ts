@@ -13,6 +13,7 @@ import { oneLine } from '../kit/one-line.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { formatTimestamp } from '../wal/timestamp.ts'
 import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
+import type { ToldListing } from './told-listing.ts'
 
 export function tellTables({ store, backups, damaged, windows, gaps, tree }: Listing): string {
   const parts = [`Base backups in ${store}\n${backups.length === 0 ? '  none\n' : table(backupTable(backups))}`]
@@ -36,13 +37,18 @@ export function tellLines({ backups, damaged, windows, gaps }: Listing): string 
   return lines.map((line) => `${line.map(oneLine).join('\t')}\n`).join('')
 }
 
-export function tellJson({ store, backups, damaged, windows, gaps, tree }: Listing): string {
-  const told = {
+export function tellJson(listing: Listing): string {
+  return `${JSON.stringify(tellValue(listing), null, 2)}\n`
+}
+
+/** What becomes JSON. */
+export function tellValue({ store, backups, damaged, windows, gaps, tree }: Listing): ToldListing {
+  return {
     store,
     backups: backups.map(({ backup, isPermanent, standing }) => ({
       name: backup.name,
-      startTime: backup.startTime,
-      finishTime: backup.finishTime,
+      startTime: backup.startTime?.toISOString() ?? null,
+      finishTime: backup.finishTime?.toISOString() ?? null,
       bytes: backup.plainBytes,
       storedBytes: backup.storedBytes,
       timeline: backup.timeline,
@@ -63,14 +69,13 @@ export function tellJson({ store, backups, damaged, windows, gaps, tree }: Listi
     gaps: gaps.map(gapFields),
     timelines: tree.map((line) => line.trim()),
   }
-  return `${JSON.stringify(told, null, 2)}\n`
 }
 
 /** A window for a program. */
 export function windowFields({ timeline, first, end, lastCommit, beforeGap, backups }: ListedWindow) {
   return {
     timeline,
-    from: { time: first.finishTime ?? first.modified, lsn: formatLsn(first.finishLsn) },
+    from: { time: (first.finishTime ?? first.modified).toISOString(), lsn: formatLsn(first.finishLsn) },
     lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
     coveredUntil: formatLsn(end),
     beforeGap,

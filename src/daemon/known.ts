@@ -25,6 +25,8 @@ export interface DiskSpace {
   /** What our user may still fill. */
   readonly freeBytes: number
   readonly bytes: number
+  /** Files of the spool that nobody ships. */
+  readonly setAsideFiles: number
 }
 
 export interface Rate {
@@ -83,7 +85,7 @@ export function spoolBytes({ segments }: Known): number {
 }
 
 /** What would be lost now, in seconds; null while it is not known. */
-export function lossOf({ positions, state }: Known): number | null {
+export function lossOf({ positions, state }: Pick<Known, 'positions' | 'state'>): number | null {
   return lossSeconds({
     isStreaming: state === 'streaming',
     serverNowMs: positions.serverNowMs(),

@@ -5,7 +5,11 @@
  *     /healthz       the process answers
  *     /readyz        WAL flows and nothing needs a hand: 200, else 503 with the reasons as JSON
  *     /status.json   all that is known at this moment: see status.ts
+ *     /              the status page, with what it asks for: see page-routes.ts
  */
+import type { ArchiveAnswer } from './archive-view.ts'
+import { pageRoutes } from './page-routes.ts'
+import type { History } from './samples.ts'
 import type { Status } from './status.ts'
 
 export interface Reason {
@@ -21,6 +25,10 @@ export interface Served {
   /** Why it is not ready; empty when it is. */
   reasons(): readonly Reason[]
   status(): Promise<Status>
+  /** How lag and throughput went. */
+  history(): History
+  /** What is known of the archive; begins to look at it if that is old. */
+  archive(): ArchiveAnswer
 }
 
 export interface Answer {
@@ -43,11 +51,13 @@ export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
     },
   ],
   ['/status.json', async (served) => json(200, await served.status())],
+  ...pageRoutes,
 ])
 
 /** For a path that is not there. */
 export function noSuchPath(): Answer {
-  const known = [...routes.keys()]
+  // What the page is made of is its own affair.
+  const known = [...routes.keys()].filter((path) => !path.startsWith('/page/'))
   const body = `There are ${known.slice(0, -1).join(', ')} and ${known.at(-1)}.\n`
   return { status: 404, type: 'text/plain', body }
 }

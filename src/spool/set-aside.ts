@@ -19,10 +19,9 @@ export async function setAside(folder: string, name: string): Promise<string> {
   return as
 }
 
-/** How many lie there, from whichever start; null where the folder cannot be read. */
-export async function countSetAside(folder: string): Promise<number | null> {
-  const names = await readdir(folder).catch(() => null)
-  return names?.filter((name) => name.includes(ending)).length ?? null
+/** How many lie there, from whichever start. */
+export async function countSetAside(folder: string): Promise<number> {
+  return (await readdir(folder)).filter((name) => name.includes(ending)).length
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -16,6 +16,8 @@ const quiet: Served = {
   metrics: async () => 'up 1\n',
   reasons: () => [],
   status: async () => emptyStatus,
+  history: () => assert.fail('not asked for'),
+  archive: () => assert.fail('not asked for'),
 }
 
 async function open(t: TestContext, served: Partial<Served> = {}): Promise<Listener> {
@@ -113,7 +115,7 @@ for (const path of ['/metrics', '/healthz', '/readyz', '/status.json']) {
   })
 }
 
-for (const path of ['/', '/metrics/', '/Metrics', '/healthz/x', '/..%2fmetrics', '/favicon.ico']) {
+for (const path of ['/page/', '/metrics/', '/Metrics', '/healthz/x', '/..%2fmetrics', '/favicon.ico']) {
   test(`${path} is not there, and the answer says what is`, async (t) => {
     const answer = await ask(await open(t), path)
     assert.equal(answer.status, 404)

@@ -23,7 +23,3 @@ test('files of one name are kept beside each other, and counted while they lie t
   await rm(join(folder, `${name}.set-aside`))
   assert.equal(await countSetAside(folder), 2)
 })
-
-test('of a folder that cannot be read nothing is known', async (t) => {
-  assert.equal(await countSetAside(join(await tempFolder(t), 'absent')), null)
-})
