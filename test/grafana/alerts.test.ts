@@ -13,6 +13,7 @@ import { without } from './prometheus-tools.ts'
 import { always, here, partner, receiver, sampleSeconds, type Series } from './receiver-series.ts'
 
 const alerts = readAlerts()
+const interval = `${sampleSeconds}s`
 const severities = new Map(alerts.map((one) => [one.alert, one.labels.severity]))
 
 interface Case {
@@ -32,32 +33,32 @@ async function promtool(folder: string, ...args: readonly string[]): Promise<voi
 async function holdTests(t: TestContext, tests: readonly object[]): Promise<void> {
   const folder = await tempFolder(t)
   const file = join(folder, 'alerts.test.json') // every JSON is YAML
-  const interval = `${sampleSeconds}s`
   await writeFile(file, JSON.stringify({ rule_files: [alertsFile], evaluation_interval: interval, tests }))
   await promtool(folder, 'test', 'rules', file)
 }
 
-function given(series: Series): { readonly interval: string; readonly input_series: readonly object[] } {
+function inputOf(series: Series): object[] {
   const known = Object.entries(series).filter(([, values]) => values !== null)
-  return {
-    interval: `${sampleSeconds}s`,
-    input_series: known.map(([one, values]) => ({ series: one, values })),
-  }
+  return known.map(([one, values]) => ({ series: one, values }))
 }
 
 /** Side by side in one Prometheus, as jobs of their own: no alert looks beyond its job. */
 async function holdCases(t: TestContext, cases: readonly Case[]): Promise<void> {
   const series: Record<string, string | null> = {}
   const questions = cases.map(({ name, series: own, after, firing }, at) => {
-    // It cannot be told from the others by a label only.
-    for (const [one, values] of Object.entries(own))
-      series[one.replace('job="walferry"', `job="walferry-${at}"`)] = values
-    const labels = `name="${name.replaceAll('"', "'")}"`
-    const expr = `label_replace(group by (alertname) (ALERTS{alertstate="firing", job="walferry-${at}"}), "name", "${name.replaceAll('"', "'")}", "", "")`
-    const exp_samples = firing.map((alertname) => ({ labels: `{alertname="${alertname}", ${labels}}`, value: 1 }))
+    const job = `walferry-${at}`
+    for (const [one, values] of Object.entries(own)) series[one.replace('job="walferry"', `job="${job}"`)] = values
+    // The label is for the reader of a failure.
+    const label = name.replaceAll('"', "'")
+    const alerting = `group by (alertname) (ALERTS{alertstate="firing", job="${job}"})`
+    const expr = `label_replace(${alerting}, "case", "${label}", "", "")`
+    const exp_samples = firing.map((alertname) => ({
+      labels: `{alertname="${alertname}", case="${label}"}`,
+      value: 1,
+    }))
     return { expr, eval_time: `${after}m`, exp_samples }
   })
-  await holdTests(t, [{ ...given(series), promql_expr_test: questions }])
+  await holdTests(t, [{ interval, input_series: inputOf(series), promql_expr_test: questions }])
 }
 
 describe('alerts', () => {
@@ -78,7 +79,7 @@ describe('alerts', () => {
       const exp_alerts = [{ exp_labels: { ...labels, severity: severities.get(alertname) }, exp_annotations }]
       const { when, series, after } = fires
       const alert_rule_test = [{ eval_time: `${after}m`, alertname, exp_alerts }]
-      return { name: `${alertname}: ${when}`, ...given(series), alert_rule_test }
+      return { name: `${alertname}: ${when}`, interval, input_series: inputOf(series), alert_rule_test }
     })
     await holdTests(t, tests)
   })
@@ -117,7 +118,7 @@ describe('alerts', () => {
   test('a Prometheus that scrapes no receiver at all says so', { skip }, async (t) => {
     const expr = 'group by (alertname) (ALERTS{alertstate="firing"})'
     const exp_samples = [{ labels: '{alertname="WalferryReceiverAbsent"}', value: 1 }]
-    const others = { 'up{job="node",instance="a:9100"}': always(1) }
-    await holdTests(t, [{ ...given(others), promql_expr_test: [{ expr, eval_time: '5m', exp_samples }] }])
+    const input_series = inputOf({ 'up{job="node",instance="a:9100"}': always(1) })
+    await holdTests(t, [{ interval, input_series, promql_expr_test: [{ expr, eval_time: '5m', exp_samples }] }])
   })
 })

@@ -61,7 +61,10 @@ async function receiveHere(
   options: ReceivingOptions,
 ): Promise<Scraped & { receiving: Receiving }> {
   const listen = { host: '127.0.0.1', port: await freePort() }
-  const receiving = new Receiving(t, { ...options, config: { slot: cluster, ...options.config, listen } })
+  const receiving = new Receiving(t, {
+    ...options,
+    config: { slot: cluster, drainTimeoutMs: 0, ...options.config, listen },
+  })
   return { receiving, target: `${listen.host}:${listen.port}`, labels: { cluster } }
 }
 
