@@ -367,16 +367,16 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
   },
   WalferryNoBackup: {
     fires: {
-      when: 'the archive has had no base backup for an hour',
+      when: 'the archive has had no base backup for an hour and a half',
       series: receiver({ walferry_backup_age_seconds: infinite }),
-      after: 61,
+      after: 91,
       summary: 'The archive of a:9868 has no base backup',
       description: 'Without one its WAL cannot be restored to anything.',
     },
     doesNot: {
-      when: 'the first one of a new archive is under way',
-      series: receiver({ walferry_backup_age_seconds: '1e308+1e308x100 60x100' }),
-      after: 60,
+      when: 'the first one of a new archive was taken by somebody else, and seen an hour later',
+      series: receiver({ walferry_backup_age_seconds: '1e308+1e308x160 60x100' }),
+      after: 90,
     },
   },
   WalferryBackupTooOld: {

@@ -99,7 +99,7 @@ describe('alerts', () => {
     await holdCases(t, cases)
   })
 
-  test('no alert fires for a long hour of an idle receiver, nor where no label tells the cluster', {
+  test('no alert fires for an hour and a half of an idle receiver, nor where no label tells the cluster', {
     skip,
   }, async (t) => {
     const waiting = {
@@ -109,9 +109,9 @@ describe('alerts', () => {
     }
     const unlabelled = receiver({}, { job: 'walferry', instance: 'a:9868' })
     await holdCases(t, [
-      { name: 'one receiver', series: receiver(), after: 65, firing: [] },
-      { name: 'one without the label cluster', series: unlabelled, after: 65, firing: [] },
-      { name: 'a pair', series: { ...receiver(), ...receiver(waiting, partner) }, after: 65, firing: [] },
+      { name: 'one receiver', series: receiver(), after: 95, firing: [] },
+      { name: 'one without the label cluster', series: unlabelled, after: 95, firing: [] },
+      { name: 'a pair', series: { ...receiver(), ...receiver(waiting, partner) }, after: 95, firing: [] },
     ])
   })
 

@@ -1,13 +1,18 @@
 /** grafana/README.md has a runbook for each alert, the table of what fires which, and no command that there is not. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { commands } from '../../src/cli/commands.ts'
 import { isOptionName } from '../../src/cli/options.ts'
 import { errorCodes } from '../../src/kit/errors.ts'
+import { deadline } from '../support/postgres.ts'
+import { tempFolder } from '../support/temp.ts'
+import { runProgram } from '../support/walferry.ts'
 import { grafanaFolder, readAlerts } from './alerts-file.ts'
 import { type BadDay, badDays } from './bad-days.ts'
+import { without } from './prometheus-tools.ts'
 
 const readme = readFileSync(resolve(grafanaFolder, 'README.md'), 'utf8')
 const alerts = readAlerts()
@@ -51,6 +56,20 @@ test('every alert that is named is one, and every link leads somewhere', () => {
   for (const [name] of readme.matchAll(/\bWalferry[A-Z]\w*/g)) assert.ok(names.includes(name), name)
   for (const [, text = '', anchor = ''] of readme.matchAll(/\[(\w+)\]\(#(\w+)\)/g)) {
     assert.equal(anchor, text.toLowerCase())
+  }
+})
+
+test('the examples for Prometheus are configurations of it', { skip: without('promtool') }, async (t) => {
+  const examples = [...readme.matchAll(/(?:^ {4}.*\n|^\n)+/gm)].map(([block]) => block.replaceAll(/^ {4}/gm, ''))
+  const configurations = examples.filter((block) => block.includes('scrape_configs:'))
+  assert.equal(configurations.length, 2)
+  const file = join(await tempFolder(t), 'prometheus.yml')
+  for (const one of configurations) {
+    // Debian builds it without Kubernetes.
+    await writeFile(file, one.replace(/kubernetes_sd_configs:.*/, 'static_configs: []'))
+    const check = ['check', 'config', '--syntax-only', file]
+    const { code, stdout, stderr } = await runProgram('promtool', check, { signal: deadline() })
+    assert.equal(code, 0, stdout + stderr)
   }
 })
 
