@@ -3,33 +3,16 @@
  * alerts that say so fire, and none does for the receiver that is well, until its server is killed.
  */
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
-import { segmentKey } from '../../src/archive/keys.ts'
-import { freePort } from '../../src/cluster/free-port.ts'
-import { WalferryError } from '../../src/kit/errors.ts'
-import { parseTarget } from '../../src/pg/target.ts'
-import { segmentName, segnoOf } from '../../src/wal/segment.ts'
-import { Receiving, type ReceivingOptions } from '../fault/receiving.ts'
-import { clientOf, flushedUpTo, segmentBytes, startServer, write } from '../fault/server.ts'
-import { FaultyStore } from '../ship/shipping.ts'
+import type { Cluster } from '../../src/cluster/cluster.ts'
+import { clientOf, startServer } from '../fault/server.ts'
 import { deadline, newestVersion } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { program, runProgram, startReceive, urlOf } from '../support/walferry.ts'
 import { readAlerts } from './alerts-file.ts'
 import { type DashboardQuery, queriesOf, readDashboard } from './dashboard-file.ts'
 import { Prometheus, type Scraped, without } from './prometheus-tools.ts'
-
-/** What fires for the receiver of that cluster. What would be lost grows as well, where it waits long enough. */
-const expected: Readonly<Record<string, readonly string[]>> = {
-  conflict: ['WalferryConflict'],
-  denied: ['WalferryStoreFailing'],
-  dead: ['WalferryReceiverAbsent'],
-  refused: ['WalferryNotConnected', 'WalferryNotReady'],
-  aside: ['WalferrySpoolSetAside'],
-  stranger: ['WalferrySlotInUse'],
-}
+import { receiveHere, startUnwell } from './unwell.ts'
 
 /** Queries that only an event gives data, which does not come to pass here. */
 const withoutData: Readonly<Record<string, string>> = {
@@ -54,18 +37,16 @@ function substituted({ expr }: DashboardQuery, cluster: string): string {
   return Object.entries(values).reduce((text, [name, value]) => text.replaceAll(name, value), expr)
 }
 
-/** A receiver in our own process, with a listener of its own. */
-async function receiveHere(
-  t: TestContext,
-  cluster: string,
-  options: ReceivingOptions,
-): Promise<Scraped & { receiving: Receiving }> {
-  const listen = { host: '127.0.0.1', port: await freePort() }
-  const receiving = new Receiving(t, {
-    ...options,
-    config: { slot: cluster, drainTimeoutMs: 0, ...options.config, listen },
-  })
-  return { receiving, target: `${listen.host}:${listen.port}`, labels: { cluster } }
+/** A receiver as a process of its own, in whose archive lies a base backup; and its partner, which waits for the slot. */
+async function startPair(t: TestContext, server: Cluster): Promise<Scraped[]> {
+  const store = await tempFolder(t)
+  const backup = ['backup', '--url', urlOf(server.connection), '--store', store, '--fast', '--with-wal']
+  const taken = await runProgram(program('walferry'), backup, { signal: deadline() })
+  assert.equal(taken.code, 0, taken.stderr)
+  const streaming = startReceive(t, { server: server.connection, store, spool: await tempFolder(t) })
+  await streaming.waitForReady(deadline())
+  const waiting = await receiveHere(t, 'well', { server: server.connection, config: { slot: 'walferry' } })
+  return [{ target: new URL(await streaming.url(deadline())).host, labels: { cluster: 'well' } }, waiting]
 }
 
 for (const version of await newestVersion()) {
@@ -73,76 +54,16 @@ for (const version of await newestVersion()) {
     test('queries give data, and alerts fire for those that are not well', async (t) => {
       const server = await startServer(t, version)
       const client = await clientOf(t, server)
-      await client.query('CREATE ROLE powerless LOGIN')
-
-      // The one that is well, as a process of its own, with a base backup; and its partner, which waits for the slot.
-      const store = await tempFolder(t)
-      const backup = ['backup', '--url', urlOf(server.connection), '--store', store, '--fast', '--with-wal']
-      const taken = await runProgram(program('walferry'), backup, { signal: deadline() })
-      assert.equal(taken.code, 0, taken.stderr)
-      const well = startReceive(t, { server: server.connection, store, spool: await tempFolder(t) })
-      await well.waitForReady(deadline())
-      const scraped: Scraped[] = [{ target: new URL(await well.url(deadline())).host, labels: { cluster: 'well' } }]
-      const slot = { config: { slot: 'walferry' } }
-      const common = { server: server.connection }
-
-      const partner = await receiveHere(t, 'well', {
-        ...common,
-        ...slot,
-        store: new FaultyStore(),
-        spool: await tempFolder(t),
-      })
-      const stranger = await receiveHere(t, 'stranger', {
-        ...common,
-        ...slot,
-        store: new FaultyStore(),
-        spool: await tempFolder(t),
-      })
-      const target = parseTarget(`host=127.0.0.1 port=${server.connection.port} user=powerless sslmode=disable`, {})
-      const refused = await receiveHere(t, 'refused', {
-        ...common,
-        store: new FaultyStore(),
-        spool: await tempFolder(t),
-        config: { target },
-      })
-
-      const spool = await tempFolder(t)
-      await mkdir(spool, { recursive: true })
-      await writeFile(join(spool, '000000010000000000000003'), 'no segment')
-      const aside = await receiveHere(t, 'aside', { ...common, store: new FaultyStore(), spool })
-
-      const deniedStore = new FaultyStore()
-      const denied = await receiveHere(t, 'denied', { ...common, store: deniedStore, spool: await tempFolder(t) })
-      await denied.receiving.untilReady()
-      deniedStore.before = () => {
-        throw new WalferryError('STORE_DENIED', 'injected', { hint: 'Look at the store.' })
-      }
-
-      const conflictStore = new FaultyStore()
-      const conflict = await receiveHere(t, 'conflict', { ...common, store: conflictStore, spool: await tempFolder(t) })
-      await conflict.receiving.untilReady()
-      const segno = segnoOf(await flushedUpTo(client), segmentBytes) + 1
-      conflictStore.set(
-        segmentKey(segmentName({ timeline: 1, segno }, segmentBytes), 'none'),
-        Buffer.alloc(segmentBytes),
-      )
-      await write(client, 2 * segmentBytes)
-
-      const dead = { target: `127.0.0.1:${await freePort()}`, labels: { cluster: 'dead' } }
-      scraped.push(partner, stranger, refused, aside, denied, conflict, dead)
-      const prometheus = await Prometheus.start(
-        t,
-        scraped.map(({ target: at, labels }) => ({ target: at, labels })),
-        impatientRules(),
-      )
+      const pair = await startPair(t, server)
+      const unwell = await startUnwell(t, server, client)
+      const scraped = [...pair, ...unwell].map(({ target, labels }) => ({ target, labels }))
+      const prometheus = await Prometheus.start(t, scraped, impatientRules())
 
       await t.test('every failure fires the alert that says so', async () => {
         const signal = deadline()
         await prometheus.until(signal, async () => {
           const firing = await firingAlerts(prometheus, signal)
-          const wanted = Object.entries(expected).flatMap(([cluster, alerts]) =>
-            alerts.map((name) => `${cluster} ${name}`),
-          )
+          const wanted = unwell.flatMap(({ labels, alerts }) => alerts.map((name) => `${labels['cluster']} ${name}`))
           return wanted.filter((one) => !firing.includes(one))
         })
       })
