@@ -65,24 +65,8 @@ export function tellValue({ store, backups, damaged, windows, gaps, tree }: List
       tablespaces: backup.tablespaces,
     })),
     damaged: damaged.map(({ name, error }) => ({ name, message: error.message })),
-<<<<<<< HEAD
-    windows: windows.map(({ timeline, first, end, lastCommit, beforeGap, backups: names }) => ({
-      timeline,
-      from: { time: (first.finishTime ?? first.modified).toISOString(), lsn: formatLsn(first.finishLsn) },
-      lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
-      coveredUntil: formatLsn(end),
-      beforeGap,
-      backups: names.map(({ name }) => name),
-    })),
-    gaps: gaps.map(({ timeline, from, to }) => ({
-      timeline,
-      from: formatLsn(from),
-      to: to === null ? null : formatLsn(to),
-    })),
-=======
     windows: windows.map(windowFields),
     gaps: gaps.map(gapFields),
->>>>>>> main
     timelines: tree.map((line) => line.trim()),
   }
 }
@@ -91,7 +75,7 @@ export function tellValue({ store, backups, damaged, windows, gaps, tree }: List
 export function windowFields({ timeline, first, end, lastCommit, beforeGap, backups }: ListedWindow) {
   return {
     timeline,
-    from: { time: first.finishTime ?? first.modified, lsn: formatLsn(first.finishLsn) },
+    from: { time: (first.finishTime ?? first.modified).toISOString(), lsn: formatLsn(first.finishLsn) },
     lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
     coveredUntil: formatLsn(end),
     beforeGap,
