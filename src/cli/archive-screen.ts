@@ -25,7 +25,7 @@ export function drawArchive(why: string, archive: ArchiveStatus, now: Date, canv
         lossOf(archive, now),
         {
           label: 'Getting worse?',
-          text: 'not to be seen from the archive: only a receiver knows the server',
+          text: 'not known: only a receiver sees the server',
           tone: 'warning',
         },
         holdUpOf(archive),
@@ -62,8 +62,8 @@ function restorableOf({ restorable, backups }: ArchiveStatus, now: Date): Answer
   const label = 'Restorable to'
   if (restorable === null) {
     const none = backups.others === 0 ? 'there is no base backup' : 'no base backup has all the WAL that it needs'
-    const hint = 'hint: walferry backup takes one; walferry list shows those that are there.'
-    return { label, text: `no moment: ${none}, and WAL alone restores nothing`, tone: 'bad', more: [{ text: hint }] }
+    const hint = 'hint: walferry backup takes one, walferry list shows which exist'
+    return { label, text: `none: ${none}, and WAL alone restores nothing`, tone: 'bad', more: [{ text: hint }] }
   }
   const { time, isCommit, end, timeline, backup, beforeGap } = restorable
   const what = isCommit ? 'the last commit' : 'the end of a backup; no commit was found behind it'

@@ -3,7 +3,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
-import { deleteOptions, listOptions, markOptions } from './audit-options.ts'
+import { acknowledgeOptions, deleteOptions, listOptions, markOptions } from './audit-options.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { keyOptions, storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
@@ -95,6 +95,13 @@ export const commands: readonly Command[] = [
     summary: 'Keep a base backup for good (--permanent), or no longer (--no-permanent)',
     options: markOptions,
     run: async (args) => (await import('./mark.ts')).runMark(args),
+  },
+  {
+    name: 'acknowledge',
+    operands: ['[GAP]...'],
+    summary: 'Show the gaps that nobody has acknowledged; say of those that are named, or --all, that they are known',
+    options: acknowledgeOptions,
+    run: async (args) => (await import('./acknowledge.ts')).runAcknowledge(args),
   },
   {
     name: 'delete',

@@ -563,6 +563,13 @@ export const options = {
     value: 'COUNT',
     fallback: '4',
   },
+  all: {
+    group: 'Archive',
+    help: 'All gaps that nobody has acknowledged.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
   yes: {
     group: 'Archive',
     help: 'Do not ask.',

@@ -56,14 +56,15 @@ function serverText({ version, timeline, systemIdentifier }: NonNullable<Status[
 function lossOf({ lossSeconds, lag, state }: Status): Answer {
   const label = 'Loss now'
   const bytes = lag.receive.bytes + lag.sync.bytes + lag.ship.bytes
-  if (lossSeconds === null) return { label, text: 'not known yet', tone: 'warning' }
+  if (lossSeconds === null)
+    return { label, text: 'not known: no server has answered since the receiver started', tone: 'warning' }
   const tone = toneOf(lossSeconds)
   if (state !== 'streaming') {
     const text = `you would lose up to ${durationText(lossSeconds)}: no server is connected, and what it has written since is not known`
     return { label, text, tone }
   }
   if (bytes === 0 && lossSeconds === 0) {
-    return { label, text: 'you would lose nothing: all that the server has written is in the store', tone }
+    return { label, text: 'you would lose nothing: the store has all that was written', tone }
   }
   const text = `you would lose ${durationText(lossSeconds)} (${humanBytes(bytes)}) if only the store were left`
   return { label, text, tone }
@@ -72,8 +73,8 @@ function lossOf({ lossSeconds, lag, state }: Status): Answer {
 function restorableOf({ restorableTime, backup, gaps, at }: Status): Answer {
   const label = 'Restorable to'
   if (backup.lastSuccessAt === null) {
-    const text = 'no moment that is known: WAL alone restores nothing, and no base backup is known'
-    const hint = 'hint: walferry backup takes one; walferry list shows those that are there.'
+    const text = 'none: no base backup is known, and WAL alone restores nothing'
+    const hint = 'hint: walferry backup takes one, walferry list shows which exist'
     return { label, text, tone: 'bad', more: [{ text: hint }] }
   }
   const age = durationText(secondsBetween(new Date(backup.lastSuccessAt), new Date(at)))

@@ -47,19 +47,23 @@ async function tellOnce(source: StatusSource, json: boolean, signal: AbortSignal
   process.stdout.write(`${text}\n`)
 }
 
-/** Until the signal aborts. An error is shown, and is no end: a receiver that was started anew answers again. */
+/** Until the signal aborts, or nobody reads any more. An error is shown, and is no end: a receiver may be started anew. */
 async function watch(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {
+  const end = new AbortController()
+  const onEnd = (): void => end.abort()
+  signal.addEventListener('abort', onEnd, { once: true })
+  process.stdout.on('error', onEnd)
   const screen = json ? null : new LiveScreen(process.stdout)
   try {
-    while (!signal.aborted) {
+    while (!end.signal.aborted) {
       const startMs = systemClock.monotonicMs()
-      const told = await orError(source.ask(signal))
+      const told = await orError(source.ask(end.signal))
       if (screen !== null) screen.show((canvas) => draw(told, canvas))
       else process.stdout.write(`${JSON.stringify(fieldsOf(told))}\n`)
-      await sleep(Math.max(0, watchMs - (systemClock.monotonicMs() - startMs)), signal)
+      await sleep(Math.max(0, watchMs - (systemClock.monotonicMs() - startMs)), end.signal)
     }
   } catch (error) {
-    if (!signal.aborted) throw error
+    if (!end.signal.aborted) throw error
   } finally {
     screen?.close()
   }

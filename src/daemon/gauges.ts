@@ -1,7 +1,14 @@
 /** The metrics that are looked up when somebody asks, and not counted as things happen. */
-import type { Metrics } from '../metrics/catalogue.ts'
+import type { GaugeName, Metrics } from '../metrics/catalogue.ts'
+import { beginUploads } from '../metrics/uploads.ts'
 import { stages } from '../spool/positions.ts'
-import { type Known, lossOf, spoolBytes, unshippedSegments } from './known.ts'
+import { type Known, lossOf, type SlotSeen, slotStatuses, spoolBytes, unshippedSegments } from './known.ts'
+
+/** So that the first of its kind is seen as an increase. */
+export function beginCounters(metrics: Metrics): void {
+  for (const place of ['archive', 'spool']) metrics.add('walferry_conflicts_total', 0, { place })
+  beginUploads(metrics)
+}
 
 export function setGauges(metrics: Metrics, known: Known): void {
   const { positions, server, state, reasons } = known
@@ -21,12 +28,39 @@ export function setGauges(metrics: Metrics, known: Known): void {
     metrics.set('walferry_lag_bytes', lag.bytes, { stage })
     metrics.set('walferry_lag_seconds', lag.seconds, { stage })
   }
-  const loss = lossOf(known)
-  if (loss === null) metrics.clear('walferry_loss_seconds')
-  else metrics.set('walferry_loss_seconds', loss)
+  setOrClear(metrics, 'walferry_loss_seconds', lossOf(known))
   metrics.set('walferry_restorable_time_seconds', (positions.restorableTimeMs() ?? 0) / 1000)
   metrics.set('walferry_spool_bytes', spoolBytes(known))
   metrics.set('walferry_spool_segments', unshippedSegments(known))
+  setOrClear(metrics, 'walferry_spool_disk_free_bytes', known.disk?.freeBytes ?? null)
+  setOrClear(metrics, 'walferry_spool_disk_size_bytes', known.disk?.bytes ?? null)
+  setOrClear(metrics, 'walferry_gaps', known.gaps?.length ?? null)
+  setOrClear(metrics, 'walferry_backup_age_seconds', backupAge(known))
+  setSlot(metrics, known.slot)
+}
+
+function setSlot(metrics: Metrics, slot: SlotSeen | null): void {
+  if (slot === null) metrics.clear('walferry_slot_wal_status')
+  else {
+    for (const status of slotStatuses) {
+      metrics.set('walferry_slot_wal_status', status === slot.walStatus ? 1 : 0, { status })
+    }
+  }
+  // Of a slot that is not there nothing can be measured.
+  const isThere = slot !== null && slot.walStatus !== 'missing'
+  setOrClear(metrics, 'walferry_slot_safe_bytes', isThere ? slot.safeBytes : null)
+  setOrClear(metrics, 'walferry_slot_retained_bytes', isThere ? slot.retainedBytes : null)
+}
+
+function backupAge({ backups: { lastSuccess }, now }: Known): number | null {
+  if (lastSuccess === null) return null
+  return lastSuccess === 'none' ? Infinity : Math.max(0, (now.getTime() - lastSuccess.getTime()) / 1000)
+}
+
+/** What is not known is not told: 0 would be wrong. */
+function setOrClear(metrics: Metrics, name: GaugeName, value: number | null): void {
+  if (value === null) metrics.clear(name)
+  else metrics.set(name, value)
 }
 
 /** Each code that was ever a reason: 1 while it is one, and 0 once it is over. */

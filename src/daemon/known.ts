@@ -83,7 +83,7 @@ export function spoolBytes({ segments }: Known): number {
 }
 
 /** What would be lost now, in seconds; null while it is not known. */
-export function lossOf({ positions, state }: Known): number | null {
+export function lossOf({ positions, state }: Pick<Known, 'positions' | 'state'>): number | null {
   return lossSeconds({
     isStreaming: state === 'streaming',
     serverNowMs: positions.serverNowMs(),

@@ -2,6 +2,7 @@
 import { describe, type WalferryError } from '../kit/errors.ts'
 import type { Reason } from '../serve/routes.ts'
 import type { Status } from '../serve/status.ts'
+import type { Positions } from '../spool/positions.ts'
 import { formatLsn, lsnZero } from '../wal/lsn.ts'
 import { type Known, lossOf, spoolBytes, unshippedSegments } from './known.ts'
 
@@ -24,11 +25,9 @@ export function tellStatus(known: Known): Status {
             systemIdentifier: String(server.systemIdentifier),
             timeline: server.timeline,
           },
-    positions: tellPositions(known),
-    lag: { receive: positions.lag('receive'), sync: positions.lag('sync'), ship: positions.lag('ship') },
+    ...tellFlow(known),
     rate: known.rate,
     restorableTime: restorableMs === null ? null : new Date(restorableMs).toISOString(),
-    lossSeconds: lossOf(known),
     slot: tellSlot(known),
     spool: {
       folder: known.spoolFolder,
@@ -48,12 +47,24 @@ export function tellStatus(known: Known): Status {
   }
 }
 
+/** How WAL comes and goes. Costs next to nothing, so it may be asked every second. */
+export function tellFlow({
+  positions,
+  state,
+}: Pick<Known, 'positions' | 'state'>): Pick<Status, 'positions' | 'lag' | 'lossSeconds'> {
+  return {
+    positions: tellPositions(positions),
+    lag: { receive: positions.lag('receive'), sync: positions.lag('sync'), ship: positions.lag('ship') },
+    lossSeconds: lossOf({ positions, state }),
+  }
+}
+
 export function reasonOf(error: WalferryError): Reason {
   const hint = error.hint === undefined ? {} : { hint: error.hint }
   return { code: error.code, message: describe(error), ...hint }
 }
 
-function tellPositions({ positions }: Known): Status['positions'] {
+function tellPositions(positions: Positions): Status['positions'] {
   if (positions.received === lsnZero) return null
   const { server, received, written, synced, shipped } = positions
   return {

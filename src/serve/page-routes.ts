@@ -38,30 +38,11 @@ const types = {
   svg: 'image/svg+xml',
 } as const
 
-/** Its modules load each other, by their names here. */
-const scripts = [
-  'answers',
-  'archive-chart',
-  'archive-words',
-  'dom',
-  'figure',
-  'flow-charts',
-  'format',
-  'line-chart',
-  'main',
-  'paths',
-  'poll',
-  'ticks',
-  'time-line',
-  'trend',
-  'way',
-]
-
 export const pageRoutes: readonly (readonly [path: string, route: Route])[] = [
   ['/', () => file('index.html', types.html)],
   ['/page/page.css', () => file('page.css', types.css)],
   ['/page/icon.svg', () => file('icon.svg', types.svg)],
-  ...scripts.map((name) => [`/page/${name}.js`, () => file(`${name}.js`, types.js)] as const),
+  ['/page/main.js', () => file('main.js', types.js)],
   ['/history.json', (served) => json(served.history())],
   ['/archive.json', (served) => json(served.archive())],
 ]

@@ -305,6 +305,7 @@ export class Shipper {
           hint: 'This is a fault of walferry: please report it.',
         })
     metrics.add('walferry_store_failures_total', 1, { code: known.code })
+    if (known.code === 'ARCHIVE_CONFLICT') metrics.add('walferry_conflicts_total', 1, { place: 'archive' })
     if (this.#halted !== null) return
     if (halting.includes(known.code)) {
       log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })

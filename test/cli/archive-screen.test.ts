@@ -36,7 +36,7 @@ test('all is said, and that it is the archive which says it', async () => {
     '                memory://test, 0 s ago',
     '',
     'Loss now        you would lose up to 3 min 5 s: all commits since',
-    'Getting worse?  not to be seen from the archive: only a receiver knows the server',
+    'Getting worse?  not known: only a receiver sees the server',
     'Where it hangs  no receiver is in sight',
     '                hint: does walferry receive run? Give its --listen HOST:PORT here if it runs elsewhere.',
     'Restorable to   2000-01-01T00:00:07.250000Z, 3 min 5 s ago',
@@ -74,7 +74,7 @@ test('WAL without a backup: it says that WAL alone restores nothing', async () =
   const text = (await draw(await made(1, 2))).join('\n')
   for (const part of [
     'Loss now        you would lose all: no backup can be restored',
-    'Restorable to   no moment: there is no base backup, and WAL alone restores nothing\n                hint: walferry backup',
+    'Restorable to   none: there is no base backup, and WAL alone restores nothing\n                hint: walferry backup',
     'Backups         none that can be restored\n',
     'Windows         none\n',
   ]) {

@@ -147,3 +147,10 @@ test('--watch without a terminal prints one picture behind the other', async (t)
   assert.deepEqual(await running.exit, { code: 0, signal: null })
   assert.ok(!running.stdout.includes('\u001b'))
 })
+
+test('--watch ends, and without complaint, when nobody reads any more', async (t) => {
+  const { address } = await serve(t, madeStatus())
+  const shell = `'${program('walferry')}' status --watch --json --listen ${address} | head -c 1`
+  const { code, stdout, stderr } = await runProgram('bash', ['-o', 'pipefail', '-c', shell], { signal: deadline() })
+  assert.deepEqual([code, stdout, stderr], [0, '{', ''])
+})

@@ -35,7 +35,9 @@ export async function configured(line: readonly string[], env: Variables): Promi
   const config = readConfig(command.options, sources)
   // What stands in the file or in a variable for another command is looked at as well.
   readConfig(
-    optionNames.filter((option) => !command.options.includes(option) && sources.layers.some((layer) => layer.has(option))),
+    optionNames.filter(
+      (option) => !command.options.includes(option) && sources.layers.some((layer) => layer.has(option)),
+    ),
     sources,
   )
   return config

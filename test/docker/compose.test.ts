@@ -5,11 +5,11 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import * as v from 'valibot'
-import { options } from '../../src/cli/options.ts'
 import { parseDurationMs } from '../../src/cli/option-values.ts'
 import { findPassword } from '../../src/pg/password-file.ts'
 import { tempFolder } from '../support/temp.ts'
 import { configured, documents, readDocker, root } from './command-line.ts'
+import { imageEnvironment, parseDockerfile } from './dockerfile.ts'
 
 const texts = v.optional(v.array(v.string()), [])
 const service = v.object({
@@ -34,7 +34,13 @@ const walferry = compose.services['walferry']
 assert.ok(walferry)
 
 test('walferry takes its command line and its variables', async () => {
-  const config = await configured(walferry.command, walferry.environment)
+  const ofImage = imageEnvironment(parseDockerfile(readDocker('Dockerfile')))
+  const config = await configured(walferry.command, { ...ofImage, ...walferry.environment })
+  const mounts = walferry.volumes.map((mount) => mount.split(':')[1])
+  assert.ok(
+    mounts.some((mount) => config.spool.startsWith(`${mount}/`)),
+    `${config.spool} is in no volume`,
+  )
   assert.deepEqual(config.listen, { host: '0.0.0.0', port: 9868 })
   const grace = parseDurationMs(walferry.stop_grace_period ?? '0')
   assert.ok(grace > config['drain-timeout'], `killed after ${grace} ms, while it drains`)
@@ -52,8 +58,7 @@ test('whoever waits for a service to be healthy waits for one that can tell', ()
 })
 
 test('ports are published on loopback alone', () => {
-  for (const [name, { ports }] of services)
-    for (const port of ports) assert.match(port, /^127\.0\.0\.1:\d+:\d+$/, name)
+  for (const [name, { ports }] of services) for (const port of ports) assert.match(port, /^127\.0\.0\.1:\d+:\d+$/, name)
 })
 
 test('every image has a version, every user a number', () => {
@@ -77,7 +82,8 @@ test('what is mounted is there', () => {
 test('no password and no key stands in a variable or a command line', () => {
   for (const [name, { environment, command }] of services) {
     for (const [key, value] of Object.entries(environment)) {
-      if (/PASSWORD|SECRET|_KEY|PGPASSFILE|CREDENTIALS/.test(key)) assert.match(value, /^\/secrets\//, `${name}: ${key}`)
+      if (/PASSWORD|SECRET|_KEY|PGPASSFILE|CREDENTIALS/.test(key))
+        assert.match(value, /^\/secrets\//, `${name}: ${key}`)
     }
     assert.doesNotMatch(command.join(' '), /password|secret/i, name)
   }
@@ -119,20 +125,23 @@ describe('setup.sh', () => {
   const skip = process.getuid?.() === 0 ? false : 'it gives files to other users, which takes root'
 
   test('makes up secrets that only their users can read, and keeps them', { skip }, async (t) => {
+    const [postgres, s3] = [999, 10_002]
     const folder = await tempFolder(t)
     for (const name of ['secrets', 'archive']) mkdirSync(join(folder, name))
     const script = join(folder, 'setup.sh')
     writeFileSync(script, readDocker('compose/setup.sh').replaceAll(/\/(?=secrets|archive)/g, `${folder}/`))
     execFileSync('sh', [script])
     const file = (name: string): string => join(folder, 'secrets', name)
-    const modes = ['postgres/password', 'postgres/pgpass', 'postgres/walferry', 'walferry/pgpass', 's3/root'].map((name) => {
+    for (const [name, expected] of [
+      ['postgres/password', postgres],
+      ['postgres/pgpass', postgres],
+      ['postgres/walferry', postgres],
+      ['walferry/pgpass', 10_001],
+      ['walferry/s3', 10_001],
+      ['s3/root', s3],
+    ] as const) {
       const { mode, uid } = statSync(file(name))
-      return [name.split('/')[0], mode & 0o777, uid]
-    })
-    const expected = { postgres: 999, walferry: 10_001, s3: 10_002 }
-    for (const [user, mode, uid] of modes) {
-      assert.equal(mode, 0o600)
-      assert.equal(uid, expected[user as keyof typeof expected])
+      assert.deepEqual([name, mode & 0o777, uid], [name, 0o600, expected])
     }
     const pgpass = readFileSync(file('walferry/pgpass'), 'utf8')
     const password = readFileSync(file('postgres/walferry'), 'utf8').trim()
@@ -144,15 +153,9 @@ describe('setup.sh', () => {
     const key = /ROOT_SECRET_KEY=(\w{48})$/m.exec(readFileSync(file('s3/root'), 'utf8'))?.[1]
     assert.match(readFileSync(file('walferry/s3'), 'utf8'), new RegExp(`^aws_secret_access_key = ${key}$`, 'm'))
     const bucket = new URL(walferry.environment['WALFERRY_STORE'] ?? '').host
-    assert.equal(statSync(join(folder, 'archive', bucket)).uid, expected.s3)
+    assert.equal(statSync(join(folder, 'archive', bucket)).uid, s3)
 
     execFileSync('sh', [script])
     assert.equal(readFileSync(file('walferry/pgpass'), 'utf8'), pgpass)
   })
-})
-
-test('the image’s spool lies in the volume that is mounted', () => {
-  const spool = /WALFERRY_SPOOL=(\S+)/.exec(readDocker('Dockerfile'))?.[1] ?? options.spool.value
-  const mounts = walferry.volumes.map((mount) => mount.split(':')[1])
-  assert.ok(mounts.some((mount) => spool.startsWith(`${mount}/`)), spool)
 })
