@@ -298,7 +298,7 @@ for (const version of await newestVersion()) {
       page.on('request', (request) => asked.push(new URL(request.url()).pathname))
       await until(page, has('#verdict', 'Ready'))
       await page.evaluate(hide(true))
-      await page.waitForNetworkIdle({ idleTime: 4000, timeout: stepTimeoutMs })
+      await page.waitForNetworkIdle({ idleTime: 3000, timeout: stepTimeoutMs })
       asked.length = 0
       await page.evaluate(hide(false))
       await until(page, '!document.hidden')
