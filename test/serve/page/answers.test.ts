@@ -241,10 +241,10 @@ test('each timeline has a line of its own, and a backup lies on the one to which
     now,
   )
   assert.deepEqual(
-    line?.rows.map(({ timeline, backups }) => [timeline, ...backups.map(({ name }) => name)]),
+    line?.rows.map(({ timeline, backups }) => [timeline, backups.map(({ name }) => name)]),
     [
-      [1, 'c'],
-      [2, 'a', 'b'],
+      [1, ['c']],
+      [2, ['a', 'b']],
     ],
   )
 })

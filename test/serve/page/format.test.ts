@@ -11,6 +11,7 @@ import {
   timeText,
 } from '../../../src/serve/page/format.ts'
 import { bandPath, linePath } from '../../../src/serve/page/paths.ts'
+import type { Column } from '../../../src/serve/samples.ts'
 import { timeTicks, valueTicks } from '../../../src/serve/page/ticks.ts'
 
 test('sizes are told in the unit that fits, with three digits', () => {
@@ -51,7 +52,7 @@ const axes: readonly (readonly [greatest: number, unit: 'seconds' | 'bytes', tic
   [400, 'seconds', [0, 120, 240, 360, 480]],
   [20_000, 'seconds', [0, 7200, 14_400, 21_600]],
   [1_000_000, 'seconds', [0, 259_200, 518_400, 777_600, 1_036_800]],
-  [65_536, 'bytes', [0, 20_480, 40_960, 61_440, 81_920]],
+  [65_536, 'bytes', [0, 16_384, 32_768, 49_152, 65_536]],
   [5.5 * 1024 ** 2, 'bytes', [0, 2, 4, 6].map((count) => count * 1024 ** 2)],
 ]
 for (const [greatest, unit, ticks] of axes) {
@@ -82,13 +83,16 @@ for (const [name, from, to, texts] of times) {
 
 const same = (value: number): number => value
 
+function column(last: readonly (number | null)[]): Column {
+  return { min: last, max: last, last }
+}
+
 test('a line is broken where nothing is known, and one value alone is a dot', () => {
-  const column = (last: readonly (number | null)[]) => ({ min: last, max: last, last })
   assert.equal(linePath(column([1, 2, null, 4]), same, same), 'M0.0 1.0h0L1.0 2.0M3.0 4.0h0')
   assert.equal(linePath(column([null, null]), same, same), '')
 })
 
 test('a band goes up along the greatest and back along the least', () => {
-  const column = { min: [0, 1, null, 3], max: [5, 6, null, 8], last: [2, 2, null, 3] }
-  assert.equal(bandPath(column, same, same), 'M0.0 5.0L1.0 6.0L1.0 1.0L0.0 0.0ZM3.0 8.0L3.0 3.0Z')
+  const band = { min: [0, 1, null, 3], max: [5, 6, null, 8], last: [2, 2, null, 3] }
+  assert.equal(bandPath(band, same, same), 'M0.0 5.0L1.0 6.0L1.0 1.0L0.0 0.0ZM3.0 8.0L3.0 3.0Z')
 })

@@ -219,7 +219,11 @@ for (const version of await newestVersion()) {
           'Lag as a table',
           'Throughput as a table',
           'Backups, windows and gaps as tables',
-          ...['status', 'history', 'archive', 'metrics', 'readiness'],
+          'status',
+          'history',
+          'archive',
+          'metrics',
+          'readiness',
         ])
         await page.focus('#archive-chart summary')
         await page.keyboard.press('Enter')
