@@ -43,7 +43,7 @@ function waiting({ bytes, seconds }: Status['lag']['ship']): [Level, string] {
 }
 
 export function factList(facts: readonly Fact[]): HTMLElement {
-  const told = facts.flatMap(([name, ...value]) => [element('dt', {}, name), element('dd', {}, ...value)])
+  const told = facts.map(([name, ...value]) => element('div', {}, element('dt', {}, name), element('dd', {}, ...value)))
   return element('dl', {}, ...told)
 }
 

@@ -1,4 +1,7 @@
-/** The status page in a real browser, beside a receiver that runs. */
+/**
+ * The status page in a real browser, beside a receiver that runs. With WALFERRY_TEST_SHOTS=FOLDER it leaves pictures there,
+ * for a person to judge.
+ */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -101,6 +104,13 @@ async function tabThrough(page: Page): Promise<string[]> {
     seen.push(at)
     assert.ok(seen.length < 50, `focus goes round: ${seen.join(', ')}`)
   }
+}
+
+async function shoot(page: Page, name: string): Promise<void> {
+  const folder = process.env['WALFERRY_TEST_SHOTS']
+  if (folder === undefined) return
+  await mkdir(folder, { recursive: true })
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true })
 }
 
 /** What a page in the background, or again in front, is told. */
@@ -272,6 +282,7 @@ for (const version of await newestVersion()) {
           await until(page, `innerWidth === ${width}`)
           assert.equal(await inPage(page, 'document.documentElement.scrollWidth'), width, 'nothing sticks out')
           assert.deepEqual(await inPage(page, faintTexts), [])
+          await shoot(page, `ready-${scheme}-${width}`)
         }
       })
     }
@@ -288,6 +299,7 @@ for (const version of await newestVersion()) {
         await until(page, has('#hang', 'At the store'))
         await until(page, has(shipping, ' wait, for '))
         await until(page, has('#loss', 'only on this machine'))
+        await shoot(page, 'store-away')
         await rm(store)
         await rename(`${store}-away`, store)
         await until(page, has('#verdict', 'Ready'))
@@ -316,6 +328,7 @@ for (const version of await newestVersion()) {
         await until(page, "!document.getElementById('stale').hidden")
         assert.match(await text(page, '#stale'), /has not answered since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/)
         assert.ok(await inPage(page, "document.body.classList.contains('is-stale')"))
+        await shoot(page, 'no-answer')
         receive.send('SIGCONT')
         await until(page, "document.getElementById('stale').hidden && !document.body.classList.contains('is-stale')")
         await until(page, has('#verdict', 'Ready'))
