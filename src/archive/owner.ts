@@ -1,6 +1,7 @@
 /** Whose archive it is, also where WAL-G began it and there is no identity object: then its first segment says so. */
 import type { CallOptions } from '../store/object-store.ts'
-import { longHeaderBytes, mayBeWal, readPageHeader } from '../wal/page.ts'
+import { longHeaderBytes, pageFault, readPageHeader } from '../wal/page.ts'
+import { isSegmentSize, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 import type { Archive } from './archive.ts'
 import { assertSameCluster, assertSameKey, type ClusterIdentity, claimIdentity, readIdentity } from './identity.ts'
 import { damaged } from './damaged.ts'
@@ -37,13 +38,25 @@ export async function claimArchive(
 
 async function ownerOfFirstSegment(archive: Archive, options: CallOptions): Promise<ClusterIdentity | null> {
   for await (const { key } of archive.store.list({ prefix: walFolder, signal: options.signal })) {
-    if (parseWalKey(key)?.kind !== 'segment') continue
-    const header = readPageHeader(await beginningOf(archive, key, options), 0)
+    const object = parseWalKey(key)
+    if (object?.kind !== 'segment') continue
+    const owner = ownerOf(object.segment, await beginningOf(archive, key, options))
     // Nobody's archive it is not: without compression, what is encrypted looks like this.
-    if (!header?.long || !mayBeWal(header)) throw damaged(key, noSegment(archive))
-    return { systemIdentifier: String(header.long.systemIdentifier), segmentBytes: header.long.segmentBytes }
+    if (owner === null) throw damaged(key, noSegment(archive))
+    return owner
   }
   return null
+}
+
+/** Null if this is not how the segment of that name begins: noise has the right magic once in 256 times. */
+function ownerOf(name: string, beginning: Uint8Array): ClusterIdentity | null {
+  const header = readPageHeader(beginning, 0)
+  if (!header?.long || !isSegmentSize(header.long.segmentBytes)) return null
+  const { systemIdentifier, segmentBytes } = header.long
+  const segment = { timeline: Number.parseInt(name.slice(0, 8), 16), segno: segnoOf(header.address, segmentBytes) }
+  const expected = { timeline: segment.timeline, address: segmentStart(segment.segno, segmentBytes), segmentBytes }
+  if (segmentName(segment, segmentBytes) !== name || pageFault(header, expected) !== null) return null
+  return { systemIdentifier: String(systemIdentifier), segmentBytes }
 }
 
 /** At least the header of its first page, if there is so much. */

@@ -9,9 +9,11 @@
  *
  * Times are ISO 8601 in UTC; what is not there is `-`.
  */
+import { oneLine } from '../kit/one-line.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { formatTimestamp } from '../wal/timestamp.ts'
 import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
+import type { ToldListing } from './told-listing.ts'
 
 export function tellTables({ store, backups, damaged, windows, gaps, tree }: Listing): string {
   const parts = [`Base backups in ${store}\n${backups.length === 0 ? '  none\n' : table(backupTable(backups))}`]
@@ -35,13 +37,18 @@ export function tellLines({ backups, damaged, windows, gaps }: Listing): string 
   return lines.map((line) => `${line.map(oneLine).join('\t')}\n`).join('')
 }
 
-export function tellJson({ store, backups, damaged, windows, gaps, tree }: Listing): string {
-  const told = {
+export function tellJson(listing: Listing): string {
+  return `${JSON.stringify(tellValue(listing), null, 2)}\n`
+}
+
+/** What becomes JSON. */
+export function tellValue({ store, backups, damaged, windows, gaps, tree }: Listing): ToldListing {
+  return {
     store,
     backups: backups.map(({ backup, isPermanent, standing }) => ({
       name: backup.name,
-      startTime: backup.startTime,
-      finishTime: backup.finishTime,
+      startTime: backup.startTime?.toISOString() ?? null,
+      finishTime: backup.finishTime?.toISOString() ?? null,
       bytes: backup.plainBytes,
       storedBytes: backup.storedBytes,
       timeline: backup.timeline,
@@ -58,22 +65,27 @@ export function tellJson({ store, backups, damaged, windows, gaps, tree }: Listi
       tablespaces: backup.tablespaces,
     })),
     damaged: damaged.map(({ name, error }) => ({ name, message: error.message })),
-    windows: windows.map(({ timeline, first, end, lastCommit, beforeGap, backups: names }) => ({
-      timeline,
-      from: { time: first.finishTime ?? first.modified, lsn: formatLsn(first.finishLsn) },
-      lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
-      coveredUntil: formatLsn(end),
-      beforeGap,
-      backups: names.map(({ name }) => name),
-    })),
-    gaps: gaps.map(({ timeline, from, to }) => ({
-      timeline,
-      from: formatLsn(from),
-      to: to === null ? null : formatLsn(to),
-    })),
+    windows: windows.map(windowFields),
+    gaps: gaps.map(gapFields),
     timelines: tree.map((line) => line.trim()),
   }
-  return `${JSON.stringify(told, null, 2)}\n`
+}
+
+/** A window for a program. */
+export function windowFields({ timeline, first, end, lastCommit, beforeGap, backups }: ListedWindow) {
+  return {
+    timeline,
+    from: { time: (first.finishTime ?? first.modified).toISOString(), lsn: formatLsn(first.finishLsn) },
+    lastCommit: lastCommit === null ? null : formatTimestamp(lastCommit),
+    coveredUntil: formatLsn(end),
+    beforeGap,
+    backups: backups.map(({ name }) => name),
+  }
+}
+
+/** A gap for a program. */
+export function gapFields({ timeline, from, to }: Gap) {
+  return { timeline, from: formatLsn(from), to: to === null ? null : formatLsn(to) }
 }
 
 type Row = readonly string[]
@@ -157,13 +169,8 @@ function table(rows: readonly Row[]): string {
     .join('')
 }
 
-/** A label is what somebody wrote: it may hold anything, and must not move the cursor or begin a line. */
-function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are meant
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
-}
-
-function timeText(time: Date | null): string {
+/** Example: `2026-11-20T10:42:23Z`, which `restore --target-time` takes. */
+export function timeText(time: Date | null): string {
   return time === null ? '-' : `${time.toISOString().slice(0, 19)}Z`
 }
 

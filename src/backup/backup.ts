@@ -17,6 +17,7 @@ import { formatMetadata, formatSentinel, type Sentinel } from '../archive/sentin
 import { reasonOf, withDeadline } from '../kit/abort.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
 import { type Backoff, retry, type RetryOptions } from '../kit/retry.ts'
 import type { BackupEnd, BackupStart, BaseBackup } from '../pg/base-backup.ts'
 import { ReplicationClient, type ServerIdentity } from '../pg/replication-client.ts'
@@ -56,6 +57,7 @@ export interface BackupOptions {
   /** Called once the server has ended the backup, before its WAL is waited for. */
   readonly switchWal: (() => Promise<void>) | null
   readonly log: Log
+  readonly metrics: Metrics
   readonly onProgress: OnProgress
 }
 
@@ -198,9 +200,9 @@ class Run {
     const name = backupName(segment)
     await this.#claim(segment, signal)
     log.info('the base backup has begun', { name, start: formatLsn(start.lsn), timeline: start.timeline })
-    const { archive, codec, uploadConcurrency } = this.#options
+    const { archive, codec, uploadConcurrency, metrics } = this.#options
     const long: LongPut = { piecesAtOnce: Math.min(mostPiecesAtOnce, uploadConcurrency), retryForMs }
-    const objects = new StoredObjects(name, segment, { archive, codec, long, signal })
+    const objects = new StoredObjects(name, segment, { archive, codec, long, metrics, signal })
     try {
       await this.#ownWal?.begin(start, (error) => this.#cut.abort(error), signal)
       await this.#copy(base, objects, signal)

@@ -1,6 +1,8 @@
 /** One object that is written while its content comes, compressed and encrypted on the way. */
 import type { Archive } from '../archive/archive.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
+import { countFailure, countUpload } from '../metrics/uploads.ts'
 import type { LongPut } from '../store/object-store.ts'
 import { Pipe } from './pipe.ts'
 
@@ -8,6 +10,7 @@ export interface UploadOptions {
   readonly archive: Archive
   readonly codec: WritableCodec
   readonly long: LongPut
+  readonly metrics: Metrics
   readonly signal: AbortSignal
 }
 
@@ -21,15 +24,23 @@ export class ObjectUpload {
   readonly #signal: AbortSignal
   readonly #stored: Promise<void>
 
-  constructor(key: string, { archive, codec, long, signal }: UploadOptions) {
+  readonly #metrics: Metrics
+  readonly #startedMs = performance.now()
+  #isGivenUp = false
+
+  constructor(key: string, { archive, codec, long, metrics, signal }: UploadOptions) {
     this.#signal = signal
+    this.#metrics = metrics
     // Whose name it is was settled by the claim; so a put may be repeated whose answer was lost.
     this.#stored = archive.store.put(key, this.#counted(archive.encode(codec, this.#pipe)), {
       ifAbsent: false,
       long,
       signal,
     })
-    this.#stored.catch((error: unknown) => this.#pipe.fail(error))
+    this.#stored.then(
+      () => this.#count(),
+      (error: unknown) => this.#fail(error),
+    )
   }
 
   /** Resolves once there is room for more. The bytes must stay as they are. Rejects with what the store failed with. */
@@ -46,8 +57,20 @@ export class ObjectUpload {
 
   /** Nothing is stored. Resolves once that is so. */
   async giveUp(reason: unknown): Promise<void> {
+    this.#isGivenUp = true
     this.#pipe.fail(reason)
     await this.#stored.catch(() => undefined)
+  }
+
+  #count(): void {
+    const { plainBytes, storedBytes } = this
+    const seconds = (performance.now() - this.#startedMs) / 1000
+    countUpload(this.#metrics, { kind: 'backup', seconds, plainBytes, storedBytes })
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#signal.aborted && !this.#isGivenUp) countFailure(this.#metrics, 'backup')
+    this.#pipe.fail(error)
   }
 
   async *#counted(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {

@@ -14,7 +14,7 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { orAbort } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { Log } from '../kit/log.ts'
-import type { Metrics } from '../metrics/catalogue.ts'
+import { noMetrics } from '../metrics/catalogue.ts'
 import { ReplicationClient, type ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
 import { Ack } from '../receive/ack.ts'
@@ -40,7 +40,6 @@ export interface OwnWalOptions {
 
 const statusIntervalMs = 10_000 // six beats inside wal_sender_timeout's default of 60 s
 const silenceMs = 60_000
-const noMetrics: Metrics = { set: () => undefined, add: () => undefined, observe: () => undefined }
 
 export class OwnWal {
   readonly #options: OwnWalOptions

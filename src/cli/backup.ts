@@ -5,6 +5,7 @@ import { humanBytes } from '../audit/tell-listing.ts'
 import { type BackupResult, takeBackup } from '../backup/backup.ts'
 import { openLog } from '../daemon/log.ts'
 import { WalferryError } from '../kit/errors.ts'
+import { noMetrics } from '../metrics/catalogue.ts'
 import { SqlClient } from '../pg/sql-client.ts'
 import type { Target } from '../pg/target.ts'
 import { formatLsn } from '../wal/lsn.ts'
@@ -57,6 +58,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
         waitWhole: config['wait-whole'],
         switchWal: config['switch-wal'] ? () => switchWal(target, stop.signal) : null,
         log,
+        metrics: noMetrics,
         onProgress: (progress) => screen.note(progress),
       },
       stop.signal,

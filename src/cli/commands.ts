@@ -3,7 +3,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { backupOptions } from './backup-options.ts'
 import { checkOptions } from './check-options.ts'
 import { gather, readConfig } from './config.ts'
-import { deleteOptions, listOptions, markOptions } from './audit-options.ts'
+import { acknowledgeOptions, deleteOptions, listOptions, markOptions } from './audit-options.ts'
 import { fetchOptions } from './fetch-options.ts'
 import { keyOptions, storeOptions } from './open-store.ts'
 import type { OptionName } from './options.ts'
@@ -11,6 +11,7 @@ import { pushOptions } from './push-options.ts'
 import { receiveOptions } from './receive-options.ts'
 import { report } from './report.ts'
 import { restoreOptions } from './restore-options.ts'
+import { statusOptions } from './status-options.ts'
 import { givenFor } from './values.ts'
 
 export interface Command {
@@ -18,6 +19,8 @@ export interface Command {
   /** What has to follow the name, before the options. */
   readonly operands: readonly string[]
   readonly summary: string
+  /** What else its help has to say. */
+  readonly remark?: string
   readonly options: readonly OptionName[]
   /** Those that other commands require, and this one does not. */
   readonly optional?: readonly OptionName[]
@@ -69,6 +72,17 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./check.ts')).runCheck(args),
   },
   {
+    name: 'status',
+    operands: [],
+    summary: 'Tell how much would be lost now, whether it gets worse, where it hangs, what can be restored',
+    remark:
+      'Asks the receiver that listens on --listen; where none answers, the archive of --store. Exits with 0 if one of them has ' +
+      'answered, whatever it said, and with 1 if none has. What is to be judged by a program, /readyz and the metrics tell.',
+    options: statusOptions,
+    optional: ['store'],
+    run: async (args) => (await import('./status.ts')).runStatus(args),
+  },
+  {
     name: 'list',
     operands: [],
     summary: 'Show the base backups, and from when to when can be restored',
@@ -81,6 +95,13 @@ export const commands: readonly Command[] = [
     summary: 'Keep a base backup for good (--permanent), or no longer (--no-permanent)',
     options: markOptions,
     run: async (args) => (await import('./mark.ts')).runMark(args),
+  },
+  {
+    name: 'acknowledge',
+    operands: ['[GAP]...'],
+    summary: 'Show the gaps that nobody has acknowledged; say of those that are named, or --all, that they are known',
+    options: acknowledgeOptions,
+    run: async (args) => (await import('./acknowledge.ts')).runAcknowledge(args),
   },
   {
     name: 'delete',

@@ -1,4 +1,5 @@
 /** The demo's output: on a terminal a block of figures that is drawn anew, elsewhere a plain line now and then. */
+import { isScreen } from './paint.ts'
 
 export interface Figure {
   readonly name: string
@@ -15,7 +16,7 @@ export class DemoScreen {
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out
-    this.#live = out.isTTY && process.env['TERM'] !== 'dumb'
+    this.#live = isScreen(out)
   }
 
   /** A line that stays. */

@@ -18,6 +18,7 @@ import { openLog } from '../daemon/log.ts'
 import { ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { sleep } from '../kit/abort.ts'
 import { WalferryError } from '../kit/errors.ts'
+import { noMetrics } from '../metrics/catalogue.ts'
 import { parseTarget } from '../pg/target.ts'
 import { planRestore } from '../restore/choose-restore.ts'
 import { restoreFiles } from '../restore/restore-files.ts'
@@ -197,6 +198,7 @@ class Demo {
       waitWhole: false,
       switchWal: null,
       log: openLog('warn', 'text', (line) => said.push(line)),
+      metrics: noMetrics,
       onProgress() {},
     } as const
     return await takeBackup(options, this.#signal)

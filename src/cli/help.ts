@@ -1,6 +1,7 @@
 /** The help, out of the option table: options in groups, each with its flags, the unit of its value, and its default. */
 import type { Command } from './commands.ts'
 import { entryOf, type OptionName, variableOf } from './options.ts'
+import { wrapped } from './paint.ts'
 
 const indent = '  '
 /** Where the explanation of an option begins; longer flags get a line of their own. */
@@ -34,6 +35,7 @@ function page(command: Command, width: number): string[] {
   const groups = new Set(names.map((name) => entryOf(name).group))
   return [
     ...wrapped(`${command.summary}.`, width),
+    ...(command.remark === undefined ? [] : wrapped(command.remark, width)),
     '',
     `Usage: ${usageOf(command)}`,
     ...[...groups].flatMap((group) => {
@@ -77,16 +79,4 @@ function entry(title: string, text: string, width: number): string[] {
   const head = indent + title
   const top = head.length + 2 > column ? [head, ' '.repeat(column) + first] : [head.padEnd(column) + first]
   return [...top, ...more.map((line) => ' '.repeat(column) + line)]
-}
-
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
-      line = word
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  return [...lines, line]
 }

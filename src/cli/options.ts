@@ -413,6 +413,13 @@ export const options = {
     fallback: 'false',
     boolean: true,
   },
+  watch: {
+    group: 'Running',
+    help: 'Look again each second, until Ctrl-C.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
+  },
   'retry-for': {
     group: 'Recovery',
     help: 'How long to try again when the store cannot be reached, or a needed segment is missing. Default: 60s; for fetch with --standby 5s.',
@@ -555,6 +562,13 @@ export const options = {
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
     fallback: '4',
+  },
+  all: {
+    group: 'Archive',
+    help: 'All gaps that nobody has acknowledged.',
+    schema: boolean,
+    fallback: 'false',
+    boolean: true,
   },
   yes: {
     group: 'Archive',

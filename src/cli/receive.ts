@@ -8,6 +8,7 @@ import { openLog } from '../daemon/log.ts'
 import { type Backups, ReceiveDaemon } from '../daemon/receive-daemon.ts'
 import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
 import type { Target } from '../pg/target.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
@@ -75,7 +76,7 @@ function logOf(config: LogConfig): Log {
 
 /** What the daemon's backups are like. Their WAL comes by the receiver, and their pieces are not many: capture goes first. */
 function scheduledBackups(text: string, config: ReceiveConfig, target: Target, archive: Archive, log: Log): Backups {
-  const take = (signal: AbortSignal): Promise<BackupResult> =>
+  const take = (signal: AbortSignal, metrics: Metrics): Promise<BackupResult> =>
     takeBackup(
       {
         target,
@@ -93,11 +94,12 @@ function scheduledBackups(text: string, config: ReceiveConfig, target: Target, a
         waitWhole: false,
         switchWal: null,
         log,
+        metrics,
         onProgress: () => undefined,
       },
       signal,
     )
-  return { schedule: parseSchedule(text), take }
+  return { text, schedule: parseSchedule(text), take }
 }
 
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {

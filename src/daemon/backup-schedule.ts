@@ -1,32 +1,23 @@
 /**
  * Base backups by a schedule, beside the receiver: one after the other, never two at once; a time that comes while one is
- * under way is passed over. One that fails is an ERROR and a metric; WAL goes on, and the next time comes.
+ * under way is passed over. One that fails is an ERROR, and goes on record; WAL goes on, and the next time comes.
  */
 import { Cron } from 'croner'
 import { sleep } from '../kit/abort.ts'
 import type { Clock } from '../kit/clock.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
-import type { Metrics } from '../metrics/catalogue.ts'
+import type { BackupRecord, Taken } from './backup-record.ts'
 
 /** When the next one is due, after a moment; null for never again. */
 export type Schedule = (after: Date) => Date | null
 
-export interface Taken {
-  readonly name: string
-  readonly seconds: number
-  readonly plainBytes: number
-  readonly storedBytes: number
-}
-
 export interface ScheduledOptions {
   readonly schedule: Schedule
   readonly take: (signal: AbortSignal) => Promise<Taken>
-  /** When the newest backup of the archive was completed; null if there is none. */
-  readonly newest: (signal: AbortSignal) => Promise<Date | null>
   readonly clock: Clock
   readonly log: Log
-  readonly metrics: Metrics
+  readonly record: BackupRecord
 }
 
 /** A timer holds no longer, and a clock that is set is noticed after as long. */
@@ -47,12 +38,7 @@ export function parseSchedule(text: string): Schedule {
 
 /** Runs until `signal` aborts, upon which a backup that is under way is given up and removed. Never rejects. */
 export async function runSchedule(options: ScheduledOptions, signal: AbortSignal): Promise<void> {
-  const { schedule, clock, log, metrics, newest } = options
-  const before = await newest(signal).catch((error: unknown) => {
-    if (!signal.aborted) log.warn(`the newest base backup is not known: ${describe(error)}`)
-    return null
-  })
-  if (before !== null) metrics.set('walferry_backup_success_time_seconds', before.getTime() / 1000)
+  const { schedule, clock, log } = options
   for (;;) {
     const due = schedule(new Date(clock.nowMs()))
     if (due === null || signal.aborted) return
@@ -66,25 +52,22 @@ export async function runSchedule(options: ScheduledOptions, signal: AbortSignal
   }
 }
 
-async function takeOne({ take, clock, log, metrics }: ScheduledOptions, signal: AbortSignal): Promise<void> {
-  metrics.set('walferry_backup_running', 1)
+async function takeOne({ take, log, record }: ScheduledOptions, signal: AbortSignal): Promise<void> {
+  record.begun()
   try {
-    const { name, seconds, plainBytes, storedBytes } = await take(signal)
-    metrics.set('walferry_backup_success_time_seconds', clock.nowMs() / 1000)
-    metrics.set('walferry_backup_duration_seconds', seconds)
-    metrics.set('walferry_backup_size_bytes', plainBytes, { kind: 'plain' })
-    metrics.set('walferry_backup_size_bytes', storedBytes, { kind: 'stored' })
+    const taken = await take(signal)
+    record.succeeded(taken)
+    const { name, seconds, plainBytes, storedBytes } = taken
     log.info('the base backup is complete', { name, seconds: Math.round(seconds), plainBytes, storedBytes })
   } catch (error) {
     if (signal.aborted) {
       log.info('the base backup was given up, and what it had stored removed')
       return
     }
-    metrics.set('walferry_backup_failure_time_seconds', clock.nowMs() / 1000)
-    metrics.add('walferry_backup_failures_total', 1)
+    record.failed()
     const fields = isError(error) ? { code: error.code, hint: error.hint } : {}
     log.error(`the base backup failed: ${describe(error)}`, fields)
   } finally {
-    metrics.set('walferry_backup_running', 0)
+    record.ended()
   }
 }

@@ -15,6 +15,9 @@ import { newestBackup } from '../archive/backups.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
 import { claimArchive } from '../archive/owner.ts'
+import { listArchive } from '../audit/listing.ts'
+import { tellValue } from '../audit/tell-listing.ts'
+import type { ToldListing } from '../audit/told-listing.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
@@ -29,7 +32,10 @@ import { OtherHosts } from '../receive/other-hosts.ts'
 import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
-import { type Listener, listen, type Reason } from '../serve/listener.ts'
+import { ArchiveView } from '../serve/archive-view.ts'
+import { type Listener, listen } from '../serve/listener.ts'
+import { Sampler } from '../serve/sampler.ts'
+import type { Reason } from '../serve/routes.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
@@ -39,9 +45,17 @@ import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
-import { runSchedule, type ScheduledOptions } from './backup-schedule.ts'
-import { setGauges } from './gauges.ts'
+import { runSchedule, type Schedule } from './backup-schedule.ts'
+import { BackupRecord, type Taken } from './backup-record.ts'
+import { DiskWatch, diskSpaceOf } from './disk-watch.ts'
+import { GapWatch } from './gap-watch.ts'
+import { beginCounters, ProblemGauge, setGauges } from './gauges.ts'
+import type { Known } from './known.ts'
+import { RateMeter } from './rate-meter.ts'
+import { reasonsAgainst } from './readiness.ts'
+import { SlotWatch } from './slot-watch.ts'
 import { StoreAsker } from './store-asker.ts'
+import { tellFlow, tellStatus } from './tell-status.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -63,7 +77,12 @@ export interface ReceiveConfig {
 }
 
 /** Base backups by a schedule. */
-export type Backups = Pick<ScheduledOptions, 'schedule' | 'take'>
+export interface Backups {
+  readonly schedule: Schedule
+  readonly take: (signal: AbortSignal, metrics: Metrics) => Promise<Taken>
+  /** The schedule, as given. */
+  readonly text: string
+}
 
 type ClusterOfSpool = NonNullable<SpoolScan['identity']>
 
@@ -92,10 +111,24 @@ export class ReceiveDaemon {
   readonly #log: Log
   readonly #backups: Backups | null
   readonly #metrics: MetricsRegistry
+  readonly #problems = new ProblemGauge()
+  readonly #startedAt = new Date(systemClock.nowMs())
+  readonly #disk: DiskWatch
+  readonly #rate = new RateMeter(this.positions, systemClock)
+  readonly #slot: SlotWatch
+  readonly #gaps: GapWatch
+  readonly #record: BackupRecord
+  /** What is looked at beside the capture. */
+  readonly #watching: Promise<void>[] = []
   readonly #store: StoreAsker
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
+  readonly #sampler = new Sampler(
+    async () => tellFlow({ positions: this.positions, state: this.#receiver.state }),
+    systemClock,
+  )
+  readonly #archiveView = new ArchiveView((signal) => this.#listArchive(signal), systemClock, this.#cut.signal)
   /** Aborts, with the error, when the archive turns out not to be ours. */
   readonly #refused = new AbortController()
   #scan: SpoolScan = emptySpool
@@ -112,6 +145,17 @@ export class ReceiveDaemon {
     this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
     this.#store = new StoreAsker(log, this.#metrics)
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
+    beginCounters(this.#metrics)
+    this.#disk = new DiskWatch(() => diskSpaceOf(config.spoolFolder))
+    this.#slot = new SlotWatch({ slot: config.slot, server: () => this.#receiver.met, clock: systemClock, log })
+    this.#gaps = new GapWatch(archive.store, log)
+    this.#record = new BackupRecord({
+      newest: (signal) => newestBackup(archive.store, { signal }),
+      shipped: () => this.positions.shipped,
+      clock: systemClock,
+      log,
+      metrics: this.#metrics,
+    })
     // Every upload under way listens to it.
     setMaxListeners(0, this.#cut.signal)
     this.#receiver = new Receiver({
@@ -131,6 +175,7 @@ export class ReceiveDaemon {
       requireSlot: config.requireSlot,
       onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
       onReconnect: (reason) => this.#metrics.add('walferry_reconnects_total', 1, { reason }),
+      onTimelineSwitch: () => this.#metrics.add('walferry_timeline_switches_total', 1),
     })
   }
 
@@ -158,8 +203,10 @@ export class ReceiveDaemon {
       this.#log.error(`set aside a file of the spool: ${name} ${fault}`, { as, hint })
     }
     const listener = await this.#listen()
+    const sampling = listener === null ? null : this.#sampler.run(this.#cut.signal)
     const lookingAfter = this.#lookAfterOtherHosts()
     const backingUp = this.#backUp(stop)
+    this.#watching.push(this.#slot.run(this.#cut.signal), this.#rate.run(this.#cut.signal))
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -172,27 +219,27 @@ export class ReceiveDaemon {
       this.#cut.abort(new Error('stopped'))
       await lookingAfter
       await backingUp
+      await Promise.all(this.#watching)
       await this.#pipeline?.shipping.catch(() => undefined)
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
       await listener?.close()
+      await sampling
+      await this.#archiveView.settled()
       await this.#pipeline?.spool.close()
     }
   }
 
   /** Why it is not ready; empty while WAL flows and nothing needs a hand. */
   reasons(): Reason[] {
-    const reasons: Reason[] = []
     const problems = [this.#receiver.problem, this.#store.problem, this.#pipeline?.shipper.problem ?? null]
-    for (const problem of problems) {
-      if (problem === null) continue
-      const hint = problem.hint === undefined ? {} : { hint: problem.hint }
-      reasons.push({ code: problem.code, message: describe(problem), ...hint })
-    }
-    if (reasons.length === 0 && this.#receiver.state !== 'streaming') {
-      reasons.push({ code: 'NOT_STREAMING', message: `the receiver is ${this.#receiver.state}` })
-    }
-    return reasons
+    return reasonsAgainst({
+      state: this.#receiver.state,
+      problems: problems.filter((problem) => problem !== null),
+      slotName: this.#config.slot,
+      slot: this.#slot.seen,
+      gaps: this.#gaps.gaps,
+    })
   }
 
   async #listen(): Promise<Listener | null> {
@@ -202,9 +249,16 @@ export class ReceiveDaemon {
       contentType: this.#metrics.contentType,
       metrics: () => this.#metrics.text(),
       reasons: () => this.reasons(),
+      status: async () => tellStatus(await this.#know()),
+      history: () => this.#sampler.history(),
+      archive: () => this.#archiveView.answer(),
     })
     this.#log.info('listening', { url: listener.url })
     return listener
+  }
+
+  async #listArchive(signal: AbortSignal): Promise<ToldListing> {
+    return tellValue(await listArchive(this.#archive, { signal }))
   }
 
   async #lookAfterOtherHosts(): Promise<void> {
@@ -229,9 +283,10 @@ export class ReceiveDaemon {
     const onEnd = (): void => end.abort(new Error('stopped'))
     for (const signal of [stop, this.#cut.signal]) signal.addEventListener('abort', onEnd, { once: true })
     if (stop.aborted) onEnd()
-    const newest = (signal: AbortSignal): Promise<Date | null> => newestBackup(this.#archive.store, { signal })
-    const common = { clock: systemClock, log: this.#log, metrics: this.#metrics }
-    await runSchedule({ ...this.#backups, ...common, newest }, end.signal)
+    const { schedule, take } = this.#backups
+    const takeOne = (signal: AbortSignal): Promise<Taken> => take(signal, this.#metrics)
+    const common = { clock: systemClock, log: this.#log, record: this.#record }
+    await runSchedule({ schedule, take: takeOne, ...common }, end.signal)
     for (const signal of [stop, this.#cut.signal]) signal.removeEventListener('abort', onEnd)
   }
 
@@ -244,6 +299,7 @@ export class ReceiveDaemon {
         segmentBytes,
         positions: this.positions,
         onSync: (seconds) => this.#metrics.observe('walferry_fsync_duration_seconds', seconds),
+        onSynced: (bytes) => this.#metrics.add('walferry_synced_bytes_total', bytes),
       },
       this.#scan,
     )
@@ -283,6 +339,7 @@ export class ReceiveDaemon {
     claimed.then(
       () => {
         this.#isClaimed = true
+        this.#watching.push(this.#gaps.run(this.#cut.signal), this.#record.run(this.#cut.signal))
       },
       (error: unknown) => this.#refused.abort(error),
     )
@@ -311,6 +368,7 @@ export class ReceiveDaemon {
     } catch (error) {
       if (!this.#isWorthStaying(error)) throw error
       // Halted: what is in the spool is still shipped, and /readyz tells why nothing more comes.
+      if (isError(error, 'SPOOL_CONFLICT')) this.#metrics.add('walferry_conflicts_total', 1, { place: 'spool' })
       this.#log.error(
         `receiving halted: ${describe(error)}`,
         isError(error) ? { code: error.code, hint: error.hint } : {},
@@ -383,6 +441,7 @@ export class ReceiveDaemon {
     const reason = 'The server had removed this WAL before it was received.'
     await putGap(this.#archive.store, { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }, { signal })
     this.#metrics.add('walferry_gaps_total', 1)
+    this.#gaps.lookSoon()
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
@@ -394,6 +453,8 @@ export class ReceiveDaemon {
         (asking) => archiveEnd(this.#archive, { segmentBytes: cluster.segmentBytes, signal: asking }),
         inner,
       )
+      // Whoever has shipped meanwhile may have met one.
+      this.#gaps.lookSoon()
       if (end?.hole) this.#log.warn('the archive has a hole', { missing: end.hole.missing, newest: end.hole.newest })
       return end ?? 'nothing'
     }
@@ -438,14 +499,45 @@ export class ReceiveDaemon {
     }
   }
 
-  #refresh(metrics: Metrics): void {
-    setGauges(metrics, {
+  async #refresh(metrics: Metrics): Promise<void> {
+    const known = await this.#know()
+    setGauges(metrics, known)
+    this.#problems.set(metrics, known)
+  }
+
+  async #know(): Promise<Known> {
+    const disk = await this.#disk.space()
+    const pipeline = this.#pipeline
+    const lastUploadMs = pipeline?.shipper.lastUploadMs ?? null
+    const now = new Date(systemClock.nowMs())
+    return {
+      version: this.#config.version,
+      now,
+      startedAt: this.#startedAt,
+      state: this.#receiver.state,
+      reasons: this.reasons(),
+      server: this.#receiver.met,
       positions: this.positions,
-      timeline: this.#receiver.timeline,
-      isStreaming: this.#receiver.state === 'streaming',
-      segments: this.#pipeline?.spool.segments() ?? [],
-      segmentBytes: this.#pipeline?.cluster.segmentBytes ?? null,
-    })
+      rate: this.#rate.rate,
+      spoolFolder: this.#config.spoolFolder,
+      segments: pipeline?.spool.segments() ?? [],
+      segmentBytes: pipeline?.cluster.segmentBytes ?? null,
+      disk,
+      storeUrl: this.#archive.store.url,
+      storeProblem: this.#store.problem ?? pipeline?.shipper.problem ?? null,
+      uploadsInFlight: pipeline?.shipper.inFlight ?? 0,
+      lastUpload: lastUploadMs === null ? null : new Date(lastUploadMs),
+      slotName: this.#config.slot,
+      slot: this.#slot.seen,
+      backups: {
+        running: this.#record.isRunning,
+        lastSuccess: this.#record.lastSuccess,
+        lastFailure: this.#record.lastFailure,
+        schedule: this.#backups?.text ?? null,
+        next: this.#backups?.schedule(now) ?? null,
+      },
+      gaps: this.#gaps.gaps,
+    }
   }
 }
 

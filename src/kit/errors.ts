@@ -25,6 +25,8 @@ export const errorCodes = {
   PG_DAMAGED: 'PostgreSQL found damaged pages in its data',
   PG_PROTOCOL: 'PostgreSQL sent something that the replication protocol does not allow',
   PG_REFUSED: 'PostgreSQL refused a command',
+  RECEIVER_FOREIGN: 'what answers on the address of the receiver is none, or one of another version',
+  RECEIVER_UNREACHABLE: 'no receiver answers, and no archive is named that could be asked instead',
   RESTORE_FAILED: 'the folder of a restored database could not be written',
   SERVER_BEHIND: 'the server is in recovery and has not reached our position yet',
   SERVER_FOREIGN: 'the server has another system identifier or segment size than the spool or the archive',

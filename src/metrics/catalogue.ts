@@ -81,6 +81,10 @@ export const catalogue = {
     type: 'gauge',
     help: 'Segments in the spool whose end is not shipped yet, the open one included.',
   },
+  walferry_spool_set_aside_files: {
+    type: 'gauge',
+    help: "Files of the spool that have a segment's name and are none of its cluster: set aside, and never shipped, until somebody removes them.",
+  },
   walferry_slot_wal_status: {
     type: 'gauge',
     help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others; absent while it cannot be asked.",
@@ -157,6 +161,16 @@ export type Labels = Readonly<Record<string, string>>
 /** What a room needs to tell numbers. A name says by its type which of the three it takes. */
 export interface Metrics {
   set(name: GaugeName, value: number, labels?: Labels): void
+  /** Nothing is told of it, under whatever labels, until it is set again. */
+  clear(name: GaugeName): void
   add(name: CounterName, value: number, labels?: Labels): void
   observe(name: HistogramName, value: number, labels?: Labels): void
+}
+
+/** For a command whose numbers nobody asks for. */
+export const noMetrics: Metrics = {
+  set: () => undefined,
+  clear: () => undefined,
+  add: () => undefined,
+  observe: () => undefined,
 }

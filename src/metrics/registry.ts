@@ -14,10 +14,10 @@ export class MetricsRegistry implements Metrics {
   readonly #gauges = new Map<string, Gauge>()
   readonly #counters = new Map<string, Counter>()
   readonly #histograms = new Map<string, Histogram>()
-  readonly #refresh: (metrics: Metrics) => void
+  readonly #refresh: (metrics: Metrics) => void | Promise<void>
 
   /** @param refresh sets the gauges that are only worth computing when somebody looks. */
-  constructor(refresh: (metrics: Metrics) => void) {
+  constructor(refresh: (metrics: Metrics) => void | Promise<void>) {
     this.#refresh = refresh
     const registers = [this.#registry]
     for (const [name, entry] of Object.entries(catalogue)) {
@@ -34,6 +34,13 @@ export class MetricsRegistry implements Metrics {
     this.#gauges.get(name)?.set(labels, value)
   }
 
+  clear(name: GaugeName): void {
+    const gauge = this.#gauges.get(name)
+    gauge?.reset()
+    // A reset brings one without labels to 0.
+    if (gauge !== undefined && !this.#isLabelled(name)) gauge.remove()
+  }
+
   add(name: CounterName, value: number, labels: Labels = {}): void {
     this.#counters.get(name)?.inc(labels, value)
   }
@@ -42,13 +49,17 @@ export class MetricsRegistry implements Metrics {
     this.#histograms.get(name)?.observe(labels, value)
   }
 
+  #isLabelled(name: GaugeName): boolean {
+    return 'labels' in catalogue[name]
+  }
+
   get contentType(): string {
     return this.#registry.contentType
   }
 
   /** Prometheus' text format. */
   async text(): Promise<string> {
-    this.#refresh(this)
+    await this.#refresh(this)
     return await this.#registry.metrics()
   }
 }

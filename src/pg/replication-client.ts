@@ -47,6 +47,8 @@ export interface WalStream {
 export class ReplicationClient {
   /** Major version, such as 18. */
   readonly majorVersion: number
+  /** Such as `18.1`. */
+  readonly serverVersion: string
   /** The host that it is connected to, of those of the target: `a.example:5432`. */
   readonly host: string
   /** The same, as the entry of the target's hosts that it is. */
@@ -60,6 +62,7 @@ export class ReplicationClient {
   private constructor(session: Session) {
     this.#session = session
     this.majorVersion = session.majorVersion
+    this.serverVersion = session.serverVersion
     this.host = session.host
     this.entry = session.entry
     this.tlsVersion = session.tlsVersion

@@ -18,6 +18,8 @@ export interface Session {
   readonly client: pg.Client
   readonly connection: WireConnection
   readonly majorVersion: number
+  /** `18.1`, `19beta2`: without what a packager adds. */
+  readonly serverVersion: string
   /** Which host of the target it is, for messages. */
   readonly host: string
   /** The same, as the entry of the target's hosts that it is. */
@@ -127,6 +129,7 @@ class Attempt {
       client,
       connection,
       majorVersion: Number.parseInt(version, 10),
+      serverVersion: version.split(' ')[0] ?? version,
       host: describeHost(host),
       entry: host,
       tlsVersion: connection.tlsVersion,

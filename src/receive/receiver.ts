@@ -56,6 +56,20 @@ export interface ReceiverOptions {
   readonly requireSlot: boolean
   readonly onReceived: (bytes: number) => void
   readonly onReconnect: (reason: ErrorCode | 'OTHER') => void
+  /** The stream goes on on another timeline than the one before. */
+  readonly onTimelineSwitch: () => void
+}
+
+/** A server that was streamed from. */
+export interface MetServer {
+  /** `a.example:5432`. */
+  readonly host: string
+  /** Such as `18.1`. */
+  readonly version: string
+  readonly systemIdentifier: bigint
+  readonly timeline: number
+  /** Narrowed to this very server. */
+  readonly target: Target
 }
 
 /** Into which spool to stream, and from where. */
@@ -106,7 +120,6 @@ export class Receiver {
   /** In a row, without a stream between them that lasted. */
   #failures = 0
   #streamingSinceMs: number | null = null
-  #timeline = 0
   /** False until a stream from the slot has begun, and again once somebody else may have had the slot. */
   #slotWasOurs = false
   /** What is known of the archive is as of this session. */
@@ -118,6 +131,7 @@ export class Receiver {
   #host: Host | null = null
   readonly #passedOver = new Set<Host>()
   #streamed: Streamed | null = null
+  #met: MetServer | null = null
   /** The server does not let us use the slot any more. */
   #slotIsLost = false
 
@@ -131,7 +145,12 @@ export class Receiver {
 
   /** The timeline that was streamed last; 0 before the first stream. */
   get timeline(): number {
-    return this.#timeline
+    return this.#met?.timeline ?? 0
+  }
+
+  /** The server that is, or was last, streamed from; null before the first stream. */
+  get met(): MetServer | null {
+    return this.#met
   }
 
   /** Why WAL does not flow at the moment, or null. */
@@ -213,7 +232,9 @@ export class Receiver {
     const onStreaming = (): void => {
       this.#state = 'streaming'
       this.#streamingSinceMs = performance.now()
-      this.#timeline = start.timeline
+      if (this.#met !== null && this.#met.timeline !== start.timeline) this.#options.onTimelineSwitch()
+      const { host, serverVersion: version, target } = client
+      this.#met = { host, version, systemIdentifier: server.systemIdentifier, timeline: start.timeline, target }
       this.#slotWasOurs = true
       this.#passedOver.clear()
       this.#streamed = { host: client.entry, server, line }

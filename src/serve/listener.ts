@@ -1,23 +1,8 @@
-/**
- * The HTTP listener: `/metrics` for Prometheus, `/healthz` (the process answers), `/readyz` (WAL flows and nothing
- * needs a hand: 200, else 503 with the reasons as JSON).
- */
+/** The HTTP listener: sockets and their limits. What it answers is `routes.ts`'s to know. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { WalferryError } from '../kit/errors.ts'
-
-export interface Reason {
-  readonly code: string
-  readonly message: string
-  readonly hint?: string
-}
-
-export interface Served {
-  readonly contentType: string
-  metrics(): Promise<string>
-  /** Why it is not ready; empty when it is. */
-  reasons(): readonly Reason[]
-}
+import { type Answer, noSuchPath, routes, type Served } from './routes.ts'
 
 export interface Listener {
   /** Such as `http://127.0.0.1:9868`. */
@@ -65,28 +50,14 @@ export async function listen(host: string, port: number, served: Served): Promis
 
 async function answer(request: IncomingMessage, response: ServerResponse, served: Served): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    send(response, 405, 'text/plain', 'GET and HEAD only\n', { Allow: 'GET, HEAD' })
+    send(response, { status: 405, type: 'text/plain', body: 'GET and HEAD only\n', headers: { Allow: 'GET, HEAD' } })
     return
   }
-  switch (request.url?.split('?', 1)[0]) {
-    case '/metrics':
-      send(response, 200, served.contentType, await served.metrics())
-      return
-    case '/healthz':
-      send(response, 200, 'application/json', '{"healthy":true}\n')
-      return
-    case '/readyz': {
-      const reasons = served.reasons()
-      const body = JSON.stringify({ ready: reasons.length === 0, reasons })
-      send(response, reasons.length === 0 ? 200 : 503, 'application/json', `${body}\n`)
-      return
-    }
-    default:
-      send(response, 404, 'text/plain', 'There are /metrics, /healthz and /readyz.\n')
-  }
+  const route = routes.get(request.url?.split('?', 1)[0] ?? '')
+  send(response, route === undefined ? noSuchPath() : await route(served))
 }
 
-function send(response: ServerResponse, status: number, type: string, body: string, headers = {}): void {
+function send(response: ServerResponse, { status, type, body, headers = {} }: Answer): void {
   response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body), ...headers })
   response.end(response.req.method === 'HEAD' ? undefined : body)
 }

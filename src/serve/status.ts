@@ -7,7 +7,12 @@ import * as v from 'valibot'
 
 const count = v.pipe(v.number(), v.minValue(0))
 const lag = v.object({ bytes: count, seconds: count })
-const time = v.string()
+const time = v.pipe(
+  v.string(),
+  v.isoTimestamp(),
+  v.check((text) => !Number.isNaN(Date.parse(text))),
+)
+const lsn = v.pipe(v.string(), v.regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/))
 
 const reason = v.object({ code: v.string(), message: v.string(), hint: v.optional(v.string()) })
 
@@ -29,11 +34,11 @@ export const statusSchema = v.object({
   /** null before anything was received or found. */
   positions: v.nullable(
     v.object({
-      server: v.string(),
-      received: v.string(),
-      written: v.string(),
-      synced: v.string(),
-      shipped: v.string(),
+      server: lsn,
+      received: lsn,
+      written: lsn,
+      synced: lsn,
+      shipped: lsn,
     }),
   ),
   lag: v.object({ receive: lag, sync: lag, ship: lag }),
@@ -82,7 +87,7 @@ export const statusSchema = v.object({
     nextAt: v.nullable(time),
   }),
   /** Those that nobody has acknowledged; null while the archive could not be asked. */
-  gaps: v.nullable(v.array(v.object({ timeline: count, from: v.string(), to: v.string() }))),
+  gaps: v.nullable(v.array(v.object({ timeline: count, from: lsn, to: lsn }))),
 })
 
 export type Status = v.InferOutput<typeof statusSchema>

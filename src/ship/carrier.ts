@@ -11,11 +11,10 @@ import { chunkKey, historyKey, segmentKey } from '../archive/keys.ts'
 import type { Chunk, Merge } from '../archive/tail.ts'
 import { isError, WalferryError } from '../kit/errors.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
+import { countFailure, countUpload, type UploadKind } from '../metrics/uploads.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
 import { type Segment, segmentName } from '../wal/segment.ts'
 import type { Record } from './record.ts'
-
-type Kind = 'segment' | 'tail' | 'merged' | 'history'
 
 /** Where the bytes of segments are read from: the spool, or pg_wal. */
 export interface SegmentSource {
@@ -40,12 +39,18 @@ export class Carrier {
   readonly #archive: Archive
   readonly #codec: WritableCodec
   readonly #metrics: Metrics
+  #lastStoredMs: number | null = null
 
   constructor(options: CarrierOptions) {
     this.#source = options.source
     this.#archive = options.archive
     this.#codec = options.codec
     this.#metrics = options.metrics
+  }
+
+  /** When something was last stored; null for never. */
+  get lastStoredMs(): number | null {
+    return this.#lastStoredMs
   }
 
   /** Stores a whole segment, unless the archive has it already, under whichever extension. Returns one of its keys. */
@@ -165,20 +170,29 @@ export class Carrier {
     })
   }
 
-  async #put(kind: Kind, key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
+  async #put(
+    kind: UploadKind,
+    key: string,
+    file: ReadableAt,
+    from: number,
+    to: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     const startedMs = performance.now()
     const counted = new Counted(this.#archive.encode(this.#codec, piecesOf(file, from, to)))
     try {
-      await this.#archive.store.put(key, counted, { ifAbsent: true, signal })
+      await this.#archive.store.put(key, counted, { ifAbsent: true, signal }).catch(async (error: unknown) => {
+        if (!isError(error, 'KEY_EXISTS')) throw error
+        // Ours, where an answer was lost or a crash came in between; or somebody else's.
+        await this.#mustBeSame(key, file, from, to, signal)
+      })
     } catch (error) {
-      if (!isError(error, 'KEY_EXISTS')) throw error
-      // Ours, where an answer was lost or a crash came in between; or somebody else's.
-      await this.#mustBeSame(key, file, from, to, signal)
+      if (!signal.aborted) countFailure(this.#metrics, kind)
+      throw error
     }
-    this.#metrics.observe('walferry_upload_duration_seconds', (performance.now() - startedMs) / 1000, { kind })
-    this.#metrics.add('walferry_uploads_total', 1, { kind, result: 'success' })
-    this.#metrics.add('walferry_shipped_bytes_total', to - from, { kind })
-    this.#metrics.add('walferry_stored_bytes_total', counted.bytes, { kind })
+    this.#lastStoredMs = Date.now()
+    const seconds = (performance.now() - startedMs) / 1000
+    countUpload(this.#metrics, { kind, seconds, plainBytes: to - from, storedBytes: counted.bytes })
   }
 
   async #mustBeSame(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {

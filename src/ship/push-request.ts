@@ -4,6 +4,7 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import type { ClusterIdentity } from '../archive/identity.ts'
 import { claimArchive } from '../archive/owner.ts'
 import { WalferryError } from '../kit/errors.ts'
+import { noMetrics } from '../metrics/catalogue.ts'
 import { Carrier } from './carrier.ts'
 import { openFile } from './push-source.ts'
 
@@ -26,14 +27,11 @@ export async function claim({ archive }: PushRequest, cluster: ClusterIdentity, 
   await claimArchive(archive, cluster, { signal, now: new Date() })
 }
 
-/** For the one segment that lies at `path`. */
+/** For the one segment that lies at `path`. A process that ends with its one file is not watched. */
 export function carrierFor({ archive, codec }: PushRequest, path: string, segmentBytes: number): Carrier {
   const source = { segmentBytes, openForRead: () => openFile(path) }
   return new Carrier({ source, archive, codec, metrics: noMetrics })
 }
-
-/** A process that ends with its one file is not watched. */
-const noMetrics = { set: () => undefined, add: () => undefined, observe: () => undefined }
 
 export function conflict({ archive, path }: PushRequest, key: string): WalferryError {
   return new WalferryError('ARCHIVE_CONFLICT', `${archive.store.url}: ${key} holds other content than ${path}`, {

@@ -79,6 +79,16 @@ export class Shipper {
     this.#wake = options.positions.bell
   }
 
+  /** Uploads under way. */
+  get inFlight(): number {
+    return this.#tasks.size
+  }
+
+  /** When something was last stored; null for never. */
+  get lastUploadMs(): number | null {
+    return this.#carrier.lastStoredMs
+  }
+
   /** Why nothing can be shipped at the moment, or null. */
   get problem(): WalferryError | null {
     return this.#problem
@@ -295,6 +305,7 @@ export class Shipper {
           hint: 'This is a fault of walferry: please report it.',
         })
     metrics.add('walferry_store_failures_total', 1, { code: known.code })
+    if (known.code === 'ARCHIVE_CONFLICT') metrics.add('walferry_conflicts_total', 1, { place: 'archive' })
     if (this.#halted !== null) return
     if (halting.includes(known.code)) {
       log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })

@@ -24,8 +24,9 @@ export class Positions {
   /** Rings when `synced` or `shipped` has changed: those are what somebody waits for. */
   readonly bell = new Bell()
   readonly #clock: Clock
-  #sent = new Trail()
-  #existed = new Trail()
+  /** When which bytes were sent, and when they came into being, as far as we can know. */
+  readonly #sent = new Trail()
+  readonly #existed = new Trail()
   #server: Lsn = lsnZero
   #received: Lsn = lsnZero
   #written: Lsn = lsnZero
@@ -36,7 +37,9 @@ export class Positions {
   /** The server's clock when it first sent something: what lies here from before is at least as old. */
   #firstHeardMs: number | null = null
   /** How much the server had, and its clock when it said so. */
-  #said = new Trail()
+  readonly #said = new Trail()
+  /** A stream has begun in which the server has not spoken yet. */
+  #wasAway = false
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -73,6 +76,7 @@ export class Positions {
     this.#written = laterOf(this.#written, at)
     this.#received = laterOf(this.#received, at)
     this.#server = laterOf(this.#server, at)
+    this.#wasAway = true
     this.bell.ring()
   }
 
@@ -85,18 +89,19 @@ export class Positions {
     this.#synced = earlierOf(this.#synced, fork)
     this.#shipped = earlierOf(this.#shipped, fork)
     // Their positions will be passed a second time.
-    this.#sent = new Trail()
-    this.#existed = new Trail()
-    this.#said = new Trail()
+    for (const trail of [this.#sent, this.#existed, this.#said]) trail.forgetFrom(fork)
     this.bell.ring()
   }
 
   /** The server spoke at `sentAtMs` (its clock, since 1970), and its WAL was durable up to `flush`. */
   noteServer(flush: Lsn, sentAtMs: number): void {
+    const before = this.#wasAway ? this.#heard : null
+    this.#wasAway = false
     this.#heard = { serverMs: sentAtMs, hereMs: this.#clock.monotonicMs() }
     this.#firstHeardMs ??= sentAtMs
     if (flush > this.#server) {
-      this.#existed.note(this.#server, sentAtMs)
+      // What came into being while we were away may be as old as the last word before.
+      this.#existed.note(this.#server, before?.serverMs ?? sentAtMs)
       this.#server = flush
     }
     // A keepalive names what was sent, which may be less than what the server had said before that it has.
@@ -111,7 +116,6 @@ export class Positions {
 
   noteReceived(upTo: Lsn): void {
     if (upTo <= this.#received) return
-    this.#existed.forgetBefore(upTo)
     this.#received = upTo
     if (this.#server < upTo) this.#server = upTo
   }
@@ -131,6 +135,7 @@ export class Positions {
     if (upTo <= this.#shipped) return
     this.#shipped = upTo
     if (upTo > 0n) this.#sent.forgetBefore(asLsn(upTo - 1n))
+    this.#existed.forgetBefore(upTo)
     this.#said.forgetBefore(upTo)
     this.bell.ring()
   }
@@ -150,9 +155,18 @@ export class Positions {
     }[stage]
     if (from >= to) return { bytes: 0, seconds: 0 }
     const since = (stage === 'receive' ? this.#existed : this.#sent).timeOf(from) ?? this.#firstHeardMs
-    const serverNowMs = this.#serverNowMs()
+    const serverNowMs = this.serverNowMs()
     const seconds = since === null || serverNowMs === null ? 0 : Math.max(0, (serverNowMs - since) / 1000)
     return { bytes: bytesBetween(from, to), seconds }
+  }
+
+  /**
+   * Since when, by the server's clock, the oldest byte exists that is not in the store; null when the store has all. What
+   * the server had before it first spoke to us is at least as old as that.
+   */
+  unshippedSinceMs(): number | null {
+    if (this.#shipped >= this.#server) return null
+    return this.#existed.timeOf(this.#shipped) ?? this.#firstHeardMs
   }
 
   /**
@@ -165,7 +179,8 @@ export class Positions {
     return this.#shipped === lsnZero ? null : this.#said.timeOf(this.#shipped)
   }
 
-  #serverNowMs(): number | null {
+  /** The server's clock at this moment; null before it first spoke. */
+  serverNowMs(): number | null {
     if (this.#heard === null) return null
     return this.#heard.serverMs + (this.#clock.monotonicMs() - this.#heard.hereMs)
   }

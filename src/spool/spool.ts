@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { syncFolder } from '../kit/durable-fs.ts'
 import { systemCode, type WalferryError } from '../kit/errors.ts'
 import type { TimelineHistory } from '../wal/history.ts'
-import { type Lsn, lsnZero, plus } from '../wal/lsn.ts'
+import { bytesBetween, type Lsn, lsnZero, plus } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { isSameSegment, offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 import { markBegin } from './begin-mark.ts'
@@ -34,6 +34,8 @@ export interface SpoolOptions {
   readonly positions: Positions
   /** How long each fdatasync took. */
   readonly onSync?: (seconds: number) => void
+  /** How many bytes became durable that were not before. */
+  readonly onSynced?: (bytes: number) => void
 }
 
 /** Who feeds the spool hears of it. */
@@ -74,6 +76,7 @@ export class Spool {
   readonly #folder: string
   readonly #positions: Positions
   readonly #onSync: (seconds: number) => void
+  readonly #onSynced: (bytes: number) => void
   readonly #inventory: Inventory
   #listener: SpoolListener | null = null
 
@@ -98,6 +101,7 @@ export class Spool {
     this.#folder = options.folder
     this.#positions = options.positions
     this.#onSync = options.onSync ?? (() => undefined)
+    this.#onSynced = options.onSynced ?? (() => undefined)
     this.#inventory = new Inventory(scan, options.segmentBytes)
     this.#receivedUpTo = options.positions.received
   }
@@ -403,7 +407,10 @@ export class Spool {
     const lsn = plus(segmentStart(last.file.segment.segno, this.segmentBytes), last.written)
     this.#syncedUpTo = lsn
     this.#inventory.moveEnd({ timeline: last.file.segment.timeline, lsn })
+    // A stream begins with bytes of its segment that were durable before.
+    const before = this.#positions.synced
     this.#positions.noteSynced(lsn)
+    this.#onSynced(bytesBetween(before, this.#positions.synced))
     // The writer failed while this round was under way: what it had received is still given up.
     if (this.#failure !== null) this.#positions.dropUnsynced()
     this.#listener?.progress()

@@ -46,6 +46,11 @@ export class Trail {
     return this.#samples[low - 1]?.atMs ?? null
   }
 
+  /** The bytes from `position` on are given up: others will take their places. */
+  forgetFrom(position: Lsn): void {
+    this.#samples = this.#samples.filter((sample) => sample.from < position)
+  }
+
   /** Nobody will ask for bytes before `position` any more. */
   forgetBefore(position: Lsn): void {
     let keep = 0

@@ -38,7 +38,13 @@ export class S3Upload {
 
   static async begin(target: UploadTarget, signal: AbortSignal): Promise<S3Upload> {
     const call = { operation: 'CreateMultipartUpload', target: target.url }
-    const input = { Bucket: target.bucket, Key: target.key, ...settingsInput(target.settings) }
+    const input = {
+      Bucket: target.bucket,
+      Key: target.key,
+      // The SDK sends each part with one. Where it was not announced, some stores (Versity's gateway) refuse to complete.
+      ChecksumAlgorithm: 'CRC32' as const,
+      ...settingsInput(target.settings),
+    }
     const { UploadId, ServerSideEncryption } = await target.connection.send(call, 0, signal, (client, options) =>
       client.send(new CreateMultipartUploadCommand(input), options),
     )

@@ -2,6 +2,7 @@
 import { Archive } from '../../src/archive/archive.ts'
 import { type BackupOptions, type BackupResult, takeBackup } from '../../src/backup/backup.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
+import { noMetrics } from '../../src/metrics/catalogue.ts'
 import type { Log } from '../../src/kit/log.ts'
 import type { Target } from '../../src/pg/target.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
@@ -44,6 +45,7 @@ export function take(server: Cluster, taking: Taking = {}): Promise<BackupResult
     waitWhole: false,
     switchWal: null,
     log: new Warnings(),
+    metrics: noMetrics,
     onProgress: () => undefined,
   }
   return takeBackup({ ...options, ...change }, signal)

@@ -41,6 +41,7 @@ const receiver = new Receiver({
   requireSlot: false,
   onReceived: () => {},
   onReconnect: () => {},
+  onTimelineSwitch: () => {},
 })
 await receiver.run(new AbortController().signal)
 if (positions.synced < parseLsn(endpos)) throw new Error('stopped before the end was synced')

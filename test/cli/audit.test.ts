@@ -1,6 +1,6 @@
 /** `list`, `mark` and `delete` as they are called. */
 import assert from 'node:assert/strict'
-import { cp, readdir } from 'node:fs/promises'
+import { cp, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { deadline } from '../support/postgres.ts'
@@ -64,4 +64,32 @@ test('a name that is none, or none at all, and a mark without its flag are refus
     assert.equal(code, 1, args.join(' '))
     assert.match(stderr, /\[BAD_INPUT\]/)
   }
+})
+
+test('gaps are listed until they are acknowledged, one or all', async (t) => {
+  const store = await archive(t)
+  const gaps = join(store, 'walferry_001/gaps')
+  await mkdir(gaps, { recursive: true })
+  const note = '{"timeline":1,"reason":"Gone.","noticedAt":"2026-01-31T12:00:00.000Z","acknowledged":false}\n'
+  for (const from of ['05', '0a', '0b']) {
+    await writeFile(join(gaps, `00000001-00000000${from}000000-00000000${from}100000.json`), note)
+  }
+  const listed = await walferry('acknowledge', '--store', store)
+  assert.equal(listed.code, 0, listed.stderr)
+  assert.equal(
+    listed.stdout,
+    '1/0/5000000\t1\t0/5000000\t0/5100000\n1/0/A000000\t1\t0/A000000\t0/A100000\n1/0/B000000\t1\t0/B000000\t0/B100000\n',
+  )
+  const done = await walferry('acknowledge', '1/0/a000000', '--store', store)
+  assert.equal(done.stdout, '1/0/A000000 up to 0/A100000 is acknowledged\n')
+  const wrong = await walferry('acknowledge', '1/0/A000000', '1/0/7000000', '--store', store)
+  assert.equal(wrong.code, 1)
+  assert.match(wrong.stderr, /no gap is noted at 1\/0\/7000000 .*\[BAD_INPUT\]\nhint: .*walferry acknowledge/)
+  const both = await walferry('acknowledge', '1/0/A000000', '--all', '--store', store)
+  assert.equal(both.code, 1)
+  const all = await walferry('acknowledge', '--all', '--store', store)
+  assert.equal(all.stdout, '1/0/5000000 up to 0/5100000 is acknowledged\n1/0/B000000 up to 0/B100000 is acknowledged\n')
+  const again = await walferry('acknowledge', '1/0/5000000', '--store', store)
+  assert.deepEqual([again.code, again.stdout], [0, '1/0/5000000 up to 0/5100000 was acknowledged before\n'])
+  assert.equal((await walferry('acknowledge', '--store', store)).stdout, '')
 })

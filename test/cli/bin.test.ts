@@ -1,6 +1,6 @@
 /** The scripts of bin/: whatever becomes of Node.js or of the installation, PostgreSQL never reads it as "absent". */
 import assert from 'node:assert/strict'
-import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { deadline } from '../support/postgres.ts'
@@ -10,15 +10,16 @@ import { type Finished, program, runProgram } from '../support/walferry.ts'
 /** An installation whose main.js is this. Its folder's name needs quotes wherever it is used. */
 async function install(t: TestContext, main: string): Promise<string> {
   const root = join(await tempFolder(t), "it's 100% $HOME")
-  await mkdir(join(root, 'dist', 'src', 'cli'), { recursive: true })
+  await mkdir(join(root, bundle), { recursive: true })
   await cp(scripts, join(root, 'bin'), { recursive: true })
   await writeFile(join(root, 'package.json'), '{"type":"module"}')
-  await writeFile(join(root, 'dist', 'src', 'cli', 'main.js'), main)
+  await writeFile(join(root, bundle, 'main.js'), main)
   return root
 }
 
 const scripts = dirname(program('walferry'))
 const checkout = join(import.meta.dirname, '../../..')
+const bundle = join('dist', 'bundle', 'cli')
 
 const line = ['000000010000000000000001', '/tmp/never-written', '--store', '/tmp']
 
@@ -57,7 +58,7 @@ describe('a fetch of which Node.js says', () => {
     assert.equal(await readFile(dest, 'utf8'), 'WAL')
     await rm(dest)
     for (const main of ['', 'process.exit(0)']) {
-      await writeFile(join(root, 'dist', 'src', 'cli', 'main.js'), main)
+      await writeFile(join(root, bundle, 'main.js'), main)
       assert.equal((await runProgram(...fetch, { signal: deadline() })).code, 126)
     }
   })
@@ -150,21 +151,19 @@ describe('a fetch from an installation', () => {
 
   test('whose modules are cut is answered with 126, whichever it is', async (t) => {
     const build = join(await tempFolder(t), 'walferry')
-    const compiled = join(import.meta.dirname, '../../src')
-    await cp(compiled, join(build, 'dist', 'src'), { recursive: true })
+    await cp(join(import.meta.dirname, '../../bundle/cli'), join(build, bundle), { recursive: true })
     await cp(scripts, join(build, 'bin'), { recursive: true })
     for (const name of ['package.json', 'node_modules']) await symlink(join(checkout, name), join(build, name))
     const [name, dest] = ['000000010000000000000001', join(build, 'file')]
     const ask = (): Promise<Finished> =>
       runProgram(join(build, 'bin', 'walferry-fetch'), [name, dest, '--store', build], { signal: deadline() })
     assert.equal((await ask()).code, 203)
-    for (const module of ['cli/main.js', 'cli/fetch.js', 'restore/fetch.js', 'store/directory.js', 'kit/errors.js']) {
-      const path = join(build, 'dist', 'src', module)
-      const text = await readFile(path, 'utf8')
+    for (const source of ['cli/main.ts', 'cli/fetch.ts', 'restore/fetch.ts', 'store/directory.ts', 'kit/errors.ts']) {
+      const { path, text } = await fileWith(source, join(build, bundle))
       for (const part of ['', text.slice(0, text.length / 2), `${text}\n}`]) {
         await writeFile(path, part)
         const { code, stderr } = await ask()
-        assert.equal(code, 126, `${module}, ${part.length} bytes: ${stderr}`)
+        assert.equal(code, 126, `${source}, ${part.length} bytes: ${stderr}`)
       }
       await writeFile(path, text)
     }
@@ -188,7 +187,7 @@ describe('the scripts find their installation', () => {
     for (const path of paths) {
       const { code, stdout, stderr } = await runProgram(join(links, path), line, { signal: deadline() })
       assert.equal(code, 1, `${path}: ${stderr}`)
-      assert.ok(stdout.endsWith('/dist/src/cli/main.js'))
+      assert.ok(stdout.endsWith('/dist/bundle/cli/main.js'))
     }
   })
 
@@ -231,6 +230,16 @@ test('every other command is Node.js itself: its code, and the signals that are 
   const { code, signal } = await runProgram(join(killed, 'bin', 'walferry'), ['receive'], { signal: deadline() })
   assert.deepEqual([code, signal], [null, 'SIGTERM'])
 })
+
+/** The file of the bundle that holds what this file of src/ exports. */
+async function fileWith(source: string, folder: string): Promise<{ path: string; text: string }> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const text = await readFile(path, 'utf8')
+    if (text.includes(`\n// src/${source}\n`)) return { path, text }
+  }
+  throw new Error(`${source} is in no file of the bundle`)
+}
 
 /** A PATH with the tools that the scripts use, and without node. */
 async function withoutNode(t: TestContext): Promise<string> {

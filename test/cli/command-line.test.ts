@@ -30,7 +30,7 @@ test('what is no command exits 126: PostgreSQL may have started it as restore_co
     assert.deepEqual([code, stdout], [126, ''])
     assert.match(
       stderr,
-      /^error: .* \[BAD_INPUT\]\nhint: {2}Commands: receive, fetch, push, backup, restore, check, list, mark, delete, demo\. See walferry --help\.\n$/,
+      /^error: .* \[BAD_INPUT\]\nhint: {2}Commands: receive, fetch, push, backup, restore, check, status, list, mark, delete, demo\. See walferry --help\.\n$/,
     )
   }
 })

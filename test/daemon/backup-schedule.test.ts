@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { setImmediate } from 'node:timers/promises'
 import { test } from 'node:test'
 import { listBackups } from '../../src/archive/backups.ts'
-import { parseSchedule, runSchedule, type ScheduledOptions, type Taken } from '../../src/daemon/backup-schedule.ts'
+import { BackupRecord, type Taken } from '../../src/daemon/backup-record.ts'
+import { parseSchedule, runSchedule, type ScheduledOptions } from '../../src/daemon/backup-schedule.ts'
 import { systemClock } from '../../src/kit/clock.ts'
 import { isError, WalferryError } from '../../src/kit/errors.ts'
-import type { Metrics } from '../../src/metrics/catalogue.ts'
+import { type Metrics, noMetrics } from '../../src/metrics/catalogue.ts'
 import { take } from '../backup/taking.ts'
 import { Receiving } from '../fault/receiving.ts'
 import { clientOf, startServer, write } from '../fault/server.ts'
@@ -19,14 +20,13 @@ const taken: Taken = { name: 'base_000000010000000000000002', seconds: 3, plainB
 async function runUntil(
   after: number,
   one: (n: number, signal: AbortSignal) => Promise<Taken>,
-  change: Partial<ScheduledOptions> = {},
 ): Promise<{ readonly lines: string[]; readonly metrics: Map<string, number> }> {
   const lines: string[] = []
   const values = new Map<string, number>()
   const set = (name: string, value: number, labels?: Readonly<Record<string, string>>): void =>
     void values.set(labels === undefined ? name : `${name} ${labels['kind']}`, value)
   const add = (name: string, value: number): void => void values.set(name, (values.get(name) ?? 0) + value)
-  const metrics: Metrics = { set, add, observe: () => undefined }
+  const metrics: Metrics = { ...noMetrics, set, add }
   const said = (level: string) => (message: string) => void lines.push(`${level} ${message}`)
   const log = { error: said('ERROR'), warn: said('WARN'), info: () => undefined, debug: () => undefined }
   const end = new AbortController()
@@ -38,11 +38,9 @@ async function runUntil(
       if (begun === after) end.abort(new Error('enough'))
       return await one(begun, signal)
     },
-    newest: () => Promise.resolve(null),
     clock: systemClock,
     log,
-    metrics,
-    ...change,
+    record: new BackupRecord({ newest: async () => null, shipped: () => 0, clock: systemClock, log, metrics }),
   }
   await runSchedule(options, end.signal)
   return { lines, metrics: values }
@@ -64,7 +62,7 @@ test('backups are taken one after the other, and what the last one was like is t
   assert.ok((metrics.get('walferry_backup_success_time_seconds') ?? 0) > 1_700_000_000)
 })
 
-test('a backup that fails is an ERROR and a metric, and the next one is taken', async () => {
+test('a backup that fails is an ERROR and goes on record, and the next one is taken', async () => {
   const { lines, metrics } = await runUntil(3, async (n) => {
     await setImmediate()
     if (n < 3) throw new WalferryError('BACKUP_WITHOUT_WAL', 'no WAL')
@@ -88,17 +86,6 @@ test('one that is given up because the process stops is no failure', async () =>
   assert.equal(metrics.get('walferry_backup_failures_total'), undefined)
 })
 
-test('the newest backup of before is told at the start, and a store that is away is no obstacle', async () => {
-  const before = new Date('2026-11-20T03:00:00Z')
-  const failing = { newest: () => Promise.reject(new WalferryError('STORE_UNREACHABLE', 'away')) }
-  const known = await runUntil(1, () => Promise.reject(new Error('not today')), {
-    newest: () => Promise.resolve(before),
-  })
-  assert.equal(known.metrics.get('walferry_backup_success_time_seconds'), before.getTime() / 1000)
-  const unknown = await runUntil(1, () => Promise.resolve(taken), failing)
-  assert.match(unknown.lines.join(), /^WARN the newest base backup is not known/)
-})
-
 test('a schedule is a crontab’s five fields', () => {
   const nightly = parseSchedule('0 3 * * *')
   const at = nightly(new Date(2026, 10, 21, 3, 0, 0))
@@ -118,6 +105,7 @@ for (const version of await newestVersion()) {
     const store = new MemoryStore()
     let begun = 0
     const backups = {
+      text: 'each moment',
       schedule: (from: Date) => new Date(from.getTime() + 50),
       take: (signal: AbortSignal) => {
         begun++

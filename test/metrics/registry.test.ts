@@ -8,8 +8,12 @@ const entries = Object.entries(catalogue)
 /** Prometheus: "Metric and label naming". The base units, and what is counted instead of measured. */
 const units = /_(?:seconds|bytes|info)$/
 const countsThings = [
-  'walferry_backup_running',
+  'walferry_ready',
+  'walferry_problem',
   'walferry_connected',
+  'walferry_gaps',
+  'walferry_slot_wal_status',
+  'walferry_backup_running',
   'walferry_timeline',
   'walferry_spool_segments',
   'walferry_uploads_in_flight',
@@ -119,6 +123,20 @@ test('what is only worth computing when somebody looks is computed then', async 
   assert.equal(looks, 0)
   assert.match(await registry.text(), /^walferry_spool_bytes 1$/m)
   assert.match(await registry.text(), /^walferry_spool_bytes 2$/m)
+})
+
+test('what is cleared is not told any more, and its help and type still are', async () => {
+  const registry = new MetricsRegistry(() => undefined)
+  registry.set('walferry_slot_wal_status', 1, { status: 'reserved' })
+  registry.set('walferry_slot_safe_bytes', Number.POSITIVE_INFINITY)
+  assert.match(await registry.text(), /^walferry_slot_safe_bytes \+Inf$/m)
+  registry.clear('walferry_slot_wal_status')
+  registry.clear('walferry_slot_safe_bytes')
+  const text = await registry.text()
+  assert.doesNotMatch(text, /^walferry_slot_(?:wal_status|safe_bytes)/m)
+  assert.match(text, /^# TYPE walferry_slot_safe_bytes gauge$/m)
+  registry.set('walferry_slot_safe_bytes', 7)
+  assert.match(await registry.text(), /^walferry_slot_safe_bytes 7$/m)
 })
 
 test('two registries know nothing of each other', async () => {

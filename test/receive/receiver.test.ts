@@ -64,6 +64,7 @@ async function receive(
     meet: (_, others) => meet(spool, others),
     onReceived: () => undefined,
     onReconnect: () => undefined,
+    onTimelineSwitch: () => undefined,
   })
   const stop = new AbortController()
   const ended = receiver.run(stop.signal)

@@ -3,11 +3,22 @@ import { once } from 'node:events'
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { createConnection, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import * as v from 'valibot'
 import { isError } from '../../src/kit/errors.ts'
-import { type Listener, listen, type Reason, type Served } from '../../src/serve/listener.ts'
+import { type Listener, listen } from '../../src/serve/listener.ts'
+import type { Reason, Served } from '../../src/serve/routes.ts'
+import { statusSchema } from '../../src/serve/status.ts'
+import { emptyStatus } from './statuses.ts'
 import { deadline } from '../support/postgres.ts'
 
-const quiet: Served = { contentType: 'text/plain; version=0.0.4', metrics: async () => 'up 1\n', reasons: () => [] }
+const quiet: Served = {
+  contentType: 'text/plain; version=0.0.4',
+  metrics: async () => 'up 1\n',
+  reasons: () => [],
+  status: async () => emptyStatus,
+  history: () => assert.fail('not asked for'),
+  archive: () => assert.fail('not asked for'),
+}
 
 async function open(t: TestContext, served: Partial<Served> = {}): Promise<Listener> {
   const listener = await listen('127.0.0.1', 0, { ...quiet, ...served })
@@ -81,12 +92,19 @@ test('/readyz is 200 while there is no reason against it, and 503 with the reaso
   assert.deepEqual(JSON.parse(notReady.body), { ready: false, reasons })
 })
 
+test('/status.json tells the status as JSON that its schema takes', async (t) => {
+  const answer = await ask(await open(t), '/status.json')
+  assert.equal(answer.status, 200)
+  assert.equal(answer.headers['content-type'], 'application/json')
+  assert.deepEqual(v.parse(statusSchema, JSON.parse(answer.body)), emptyStatus)
+})
+
 test('a query string does not matter', async (t) => {
   const listener = await open(t)
   assert.equal((await ask(listener, '/healthz?verbose=1')).status, 200)
 })
 
-for (const path of ['/metrics', '/healthz', '/readyz']) {
+for (const path of ['/metrics', '/healthz', '/readyz', '/status.json']) {
   test(`HEAD ${path} answers as GET does, without the body`, async (t) => {
     const listener = await open(t)
     const [head, get] = [await ask(listener, path, 'HEAD'), await ask(listener, path)]
@@ -97,11 +115,11 @@ for (const path of ['/metrics', '/healthz', '/readyz']) {
   })
 }
 
-for (const path of ['/', '/metrics/', '/Metrics', '/healthz/x', '/..%2fmetrics', '/favicon.ico']) {
+for (const path of ['/page/', '/metrics/', '/Metrics', '/healthz/x', '/..%2fmetrics', '/favicon.ico']) {
   test(`${path} is not there, and the answer says what is`, async (t) => {
     const answer = await ask(await open(t), path)
     assert.equal(answer.status, 404)
-    assert.match(answer.body, /\/metrics, \/healthz and \/readyz/)
+    assert.match(answer.body, /There are \/metrics, .* and \//)
   })
 }
 

@@ -7,6 +7,7 @@ import { memoryAt } from '../../src/archive/bytes-at.ts'
 import type { WritableCodec } from '../../src/archive/codec-name.ts'
 import { planMerge } from '../../src/archive/tail.ts'
 import { systemClock } from '../../src/kit/clock.ts'
+import { noMetrics } from '../../src/metrics/catalogue.ts'
 import { Carrier } from '../../src/ship/carrier.ts'
 import { Record } from '../../src/ship/record.ts'
 import { Positions } from '../../src/spool/positions.ts'
@@ -42,12 +43,11 @@ async function makePlace(t: TestContext): Promise<Place> {
   const store = new MemoryStore()
   const archive = new Archive(store)
   const spool = new Spool({ folder, segmentBytes, positions: new Positions(systemClock) }, emptySpool)
-  const metrics = { set: () => undefined, add: () => undefined, observe: () => undefined }
   return {
     store,
     wal,
     begin: (codec = 'lz4') => ({
-      carrier: new Carrier({ source: spool, archive, codec, metrics }),
+      carrier: new Carrier({ source: spool, archive, codec, metrics: noMetrics }),
       record: new Record(),
     }),
     tail: async () => {

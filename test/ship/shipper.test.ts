@@ -4,6 +4,7 @@ import { Archive } from '../../src/archive/archive.ts'
 import { chunkKey } from '../../src/archive/keys.ts'
 import { systemClock } from '../../src/kit/clock.ts'
 import { sleep } from '../../src/kit/abort.ts'
+import { noMetrics } from '../../src/metrics/catalogue.ts'
 import { Shipper } from '../../src/ship/shipper.ts'
 import { Positions } from '../../src/spool/positions.ts'
 import { emptySpool } from '../../src/spool/recover.ts'
@@ -41,7 +42,7 @@ test('a merge that is still on its way when its segment becomes whole leaves no 
     codec: 'lz4',
     clock: systemClock,
     log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
-    metrics: { set: quiet, add: quiet, observe: quiet },
+    metrics: noMetrics,
   })
   const release = deferred()
   let isMerging = false

@@ -8,6 +8,7 @@ import { type Chunk, coveredBytes } from '../../src/archive/tail.ts'
 import { type Clock, systemClock } from '../../src/kit/clock.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import type { Log } from '../../src/kit/log.ts'
+import { noMetrics } from '../../src/metrics/catalogue.ts'
 import { Shipper } from '../../src/ship/shipper.ts'
 import type { SpoolScan } from '../../src/spool/recover.ts'
 import type { PutOptions } from '../../src/store/object-store.ts'
@@ -62,7 +63,7 @@ export class Shipping {
       codec: 'lz4',
       clock: options.clock ?? systemClock,
       log,
-      metrics: { set: () => undefined, add: () => undefined, observe: () => undefined },
+      metrics: noMetrics,
     })
     t.after(async () => {
       this.#cut.abort(new Error('the test is over'))

@@ -59,6 +59,12 @@ class Life {
     return [bytes, seconds]
   }
 
+  /** How old, by the server's clock, the oldest byte is that is not in the store. */
+  unshippedAgeMs(): number | null {
+    const since = this.positions.unshippedSinceMs()
+    return since === null ? null : this.serverMs - since
+  }
+
   /** How long ago, by the server's clock, the store could have brought back. */
   restorableAgeMs(): number | null {
     const restorable = this.positions.restorableTimeMs()
@@ -258,6 +264,65 @@ test('what could not be made durable is received again, and the rest stays', () 
   const { server, received, written, synced, shipped } = positions
   assert.deepEqual([server, received, written, synced, shipped], [5000n, 3000n, 3000n, 3000n, 2000n])
   assert.deepEqual(positions.lag('receive').bytes, 2000)
+})
+
+test('the oldest byte that is not in the store is as old as the message that first spoke of it', () => {
+  const life = new Life().start(1000).pass(hourMs).keepalive(1000)
+  assert.equal(life.unshippedAgeMs(), null, 'an idle server: all is in the store')
+  // The server has more than it sends at once; what is not received counts, too.
+  life.pass(20_000).send(2000, 5000).pass(1000).send(3000, 6000).pass(500)
+  assert.equal(life.unshippedAgeMs(), 1500)
+  life.sync(3000).ship(3000)
+  assert.equal(life.unshippedAgeMs(), 1500)
+  life.send(6000).sync(6000).ship(5500)
+  assert.equal(life.unshippedAgeMs(), 500)
+  life.ship(6000)
+  assert.equal(life.unshippedAgeMs(), null)
+})
+
+test('what the server wrote while we were away may be as old as its last word before', () => {
+  const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(60_000)
+  life.start(2000).send(2500, 9000).pass(100)
+  assert.equal(life.unshippedAgeMs(), 60_100)
+  assert.deepEqual(life.lag('receive'), [6500, 60.1])
+  // What was sent only now, waits here only since now.
+  assert.deepEqual(life.lag('sync'), [500, 0.1])
+  // It has caught up: what comes then is young.
+  life.send(9000).sync(9000).ship(9000).pass(60_000).send(9500).pass(200)
+  assert.equal(life.unshippedAgeMs(), 200)
+})
+
+test('a server that wrote nothing while we were away has nothing old afterwards', () => {
+  const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(hourMs)
+  life.start(2000).keepalive(2000).pass(50).send(2100).pass(50)
+  assert.equal(life.unshippedAgeMs(), 50)
+})
+
+test('what waits on another timeline was not sent when we began, days ago', () => {
+  const life = new Life()
+    .start(1000)
+    .send(1500)
+    .sync(1500)
+    .ship(1500)
+    .pass(24 * hourMs)
+  life.send(3000).sync(3000).ship(1800).pass(2000)
+  // The line parts at 2500, and goes on as another one.
+  life.start(2500)
+  life.positions.turnTo(asLsn(2500))
+  life.send(2600).sync(2600).pass(1000)
+  assert.deepEqual(life.lag('ship'), [800, 3])
+  assert.equal(life.unshippedAgeMs(), 3000)
+  life.ship(2550)
+  assert.deepEqual(life.lag('ship'), [50, 1])
+  life.ship(2600)
+  assert.equal(life.unshippedAgeMs(), null)
+  assert.equal(life.restorableAgeMs(), 1000)
+})
+
+test('what is received again after it was given up is as old as it was', () => {
+  const life = new Life().start(1000).pass(hourMs).send(2000).sync(1500).ship(1500).pass(1000)
+  life.positions.dropUnsynced()
+  assert.deepEqual(life.lag('receive'), [500, 1])
 })
 
 test('the bell rings when more is synced or shipped, and at a start; never for what changes nothing', () => {

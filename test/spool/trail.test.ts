@@ -50,6 +50,15 @@ test('samples that lie close together are one, with the earlier time', () => {
   assert.equal(trail.timeOf(asLsn(300)), 1020)
 })
 
+test('bytes that others take the place of are forgotten, and the ones before stay', () => {
+  const trail = new Trail()
+  for (let n = 0; n < 10; n++) trail.note(asLsn(n * 10), n * 1000)
+  trail.forgetFrom(asLsn(50))
+  assert.equal(trail.timeOf(asLsn(49)), 4000)
+  trail.note(asLsn(50), 20_000)
+  assert.equal(trail.timeOf(asLsn(50)), 20_000)
+})
+
 test('what is forgotten is unknown, and the rest stays', () => {
   const trail = new Trail()
   for (let n = 0; n < 100; n++) trail.note(asLsn(n * 10), n * 1000)

@@ -115,6 +115,8 @@ test('cut anywhere, the walk finds the same', (t) => {
     writer.record(random.bytes(random.below(random.pick([10, 300, 9000, 60_000]))))
     if (random.below(40) === 0) writer.switchSegment()
   }
+  // The end is that of a record: behind a switch, it would lie before the rest of its segment.
+  writer.record(random.bytes(50))
   const bytes = Buffer.concat([writer.bytes(), Buffer.alloc(100)])
   const expected = found(walk(bytes))
   assert.ok(expected.stopped !== null && expected.validEnd === writer.position)

@@ -202,6 +202,7 @@ test('in an archive that WAL-G began, the first segment tells whether the key is
 
 test('an encrypted archive without compression, which WAL-G began, is not taken for a free one without the key', async () => {
   const wal = new MadeWal().fillTo(2 * segmentBytes, 'a')
+  // Encrypted twice it is other noise, some of which looks like a header at first sight.
   for (let round = 0; round < 8; round++) {
     const made = new MadeArchive(new MemoryStore(), secret)
     await made.segment(wal, 1, nameOf(1, 1), 'none')
@@ -211,6 +212,14 @@ test('an encrypted archive without compression, which WAL-G began, is not taken 
     })
     assert.deepEqual(made.store.keys, [segmentKey(nameOf(1, 1), 'none')])
   }
+})
+
+test('noise that has the magic number of WAL tells no owner', async () => {
+  const store = new MemoryStore()
+  const noise = Buffer.alloc(segmentBytes, 0x5b)
+  noise.writeUInt16LE(0xd118)
+  store.set(segmentKey(nameOf(1, 1), 'none'), noise)
+  await assert.rejects(findOwner(new Archive(store), { signal }), { code: 'ARCHIVE_DAMAGED' })
 })
 
 test('encryption holds a bounded part of an object in memory, both ways', async () => {

@@ -16,6 +16,7 @@ export interface Upload {
   readonly key: string
   readonly started: Date
   readonly headers: Readonly<Record<string, string>>
+  readonly announcesChecksums: boolean
   readonly parts: Map<number, { readonly bytes: Buffer; readonly etag: string; readonly crc32: string }>
 }
 

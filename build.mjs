@@ -1,0 +1,50 @@
+/**
+ * Bundles the command: src/cli -> dist/bundle/cli, which is what bin/ starts and what the package holds, with the status
+ * page beside it in page/. The files of
+ * src/ and of the libraries become a few: to find and open hundreds of files costs more than what is in them, and `fetch`
+ * and `push` start with every segment. What is imported with import() stays in files of its own, loaded when it is used.
+ *
+ * The code is not minified: a stack trace can be read without a map.
+ *
+ *     node build.mjs [FOLDER]      the folder of the build; default: dist
+ */
+import { cp } from 'node:fs/promises'
+import { build } from 'esbuild'
+
+const [folder = 'dist'] = process.argv.slice(2)
+
+await build({
+  entryPoints: ['src/cli/main.ts', 'src/cli/prefetch-main.ts'],
+  // As deep as dist/src/cli is: from both, the root of the package is three folders up.
+  outdir: `${folder}/bundle/cli`,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  // The libraries' own ES modules where they have them: of those, what nobody uses is left out.
+  mainFields: ['module', 'main'],
+  // Machine code, WebAssembly that comes with its loader, and what pg looks for in vain.
+  external: ['fs-native-extensions', 'lz4-napi', 'libsodium-wrappers', 'pg-native'],
+  // For libraries that are no ES modules.
+  banner: { js: "import { createRequire as requireBeside } from 'node:module'; const require = requireBeside(import.meta.url);" },
+  legalComments: 'inline',
+  logLevel: 'warning',
+})
+
+// The page's script is one file, and lies with the rest of the page beside the module that serves it: in the bundle, and
+// in dist/src, which the tests of modules import.
+const page = `${folder}/src/serve/page`
+await build({
+  entryPoints: ['src/serve/page/main.ts'],
+  outdir: page,
+  bundle: true,
+  format: 'esm',
+  platform: 'browser',
+  target: 'es2022',
+  logLevel: 'warning',
+})
+for (const file of ['index.html', 'page.css', 'icon.svg']) await cp(`src/serve/page/${file}`, `${page}/${file}`)
+for (const file of ['index.html', 'page.css', 'icon.svg', 'main.js']) {
+  await cp(`${page}/${file}`, `${folder}/bundle/cli/page/${file}`)
+}

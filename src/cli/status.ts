@@ -1,0 +1,93 @@
+/** `walferry status`: what the receiver says of itself, or the archive alone; once, or anew each second. */
+import { sleep } from '../kit/abort.ts'
+import { systemClock } from '../kit/clock.ts'
+import { describe, isError, type WalferryError } from '../kit/errors.ts'
+import { drawArchive } from './archive-screen.ts'
+import type { ReceiverAddress } from './ask-receiver.ts'
+import { told as toldErrors } from './audit.ts'
+import { gather, readConfig } from './config.ts'
+import { LiveScreen } from './live-screen.ts'
+import { openArchive, storeOptions } from './open-store.ts'
+import type { Config } from './options.ts'
+import { type Canvas, canvasOf, drawAnswers } from './paint.ts'
+import { drawReceiver } from './receiver-screen.ts'
+import { askOptions, statusOptions } from './status-options.ts'
+import { StatusSource, type Told } from './status-source.ts'
+import { errorFields, statusFields } from './tell-status.ts'
+import { givenFor } from './values.ts'
+
+const watchMs = 1000
+
+/** Resolves with the exit code: 1 if neither a receiver nor an archive has answered. */
+export async function runStatus(args: readonly string[]): Promise<number> {
+  return await toldErrors(async (signal) => {
+    const sources = await gather(statusOptions, args, process.env)
+    const config = readConfig(askOptions, sources)
+    const isStoreNamed = givenFor('store', sources) !== null
+    const archive = isStoreNamed ? await openArchive(readConfig(storeOptions, sources)) : null
+    try {
+      const source = new StatusSource(addressOf(config), archive)
+      await (config.watch ? watch(source, config.json, signal) : tellOnce(source, config.json, signal))
+    } finally {
+      archive?.store.close()
+    }
+  })
+}
+
+/** Where a receiver with the same --listen is reached: one that listens on every address, on loopback. */
+function addressOf({ listen }: Config<'listen'>): ReceiverAddress | null {
+  if (listen === null) return null
+  const host = listen.host === '0.0.0.0' ? '127.0.0.1' : listen.host === '::' ? '::1' : listen.host
+  return { host, port: listen.port, certificate: null }
+}
+
+async function tellOnce(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {
+  const told = await source.ask(signal)
+  const text = json ? JSON.stringify(statusFields(told), null, 2) : draw(told, canvasOf(process.stdout)).join('\n')
+  process.stdout.write(`${text}\n`)
+}
+
+/** Until the signal aborts, or nobody reads any more. An error is shown, and is no end: a receiver may be started anew. */
+async function watch(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {
+  const end = new AbortController()
+  const onEnd = (): void => end.abort()
+  signal.addEventListener('abort', onEnd, { once: true })
+  process.stdout.on('error', onEnd)
+  const screen = json ? null : new LiveScreen(process.stdout)
+  try {
+    while (!end.signal.aborted) {
+      const startMs = systemClock.monotonicMs()
+      const told = await orError(source.ask(end.signal))
+      if (screen !== null) screen.show((canvas) => draw(told, canvas))
+      else process.stdout.write(`${JSON.stringify(fieldsOf(told))}\n`)
+      await sleep(Math.max(0, watchMs - (systemClock.monotonicMs() - startMs)), end.signal)
+    }
+  } catch (error) {
+    if (!end.signal.aborted) throw error
+  } finally {
+    screen?.close()
+  }
+}
+
+async function orError(asked: Promise<Told>): Promise<Told | WalferryError> {
+  try {
+    return await asked
+  } catch (error) {
+    if (isError(error)) return error
+    throw error
+  }
+}
+
+function fieldsOf(told: Told | WalferryError): object {
+  return isError(told) ? errorFields(told, new Date(systemClock.nowMs())) : statusFields(told)
+}
+
+function draw(told: Told | WalferryError, canvas: Canvas): string[] {
+  if (isError(told)) {
+    const hint = told.hint === undefined ? [] : [{ text: `hint: ${told.hint}` }]
+    const text = `${describe(told)} [${told.code}]`
+    return drawAnswers([{ label: 'Error', text, tone: 'bad', more: hint }], canvas)
+  }
+  if (told.from === 'receiver') return drawReceiver(told.url, told.status, told.looks, canvas)
+  return drawArchive(told.why, told.archive, new Date(systemClock.nowMs()), canvas)
+}

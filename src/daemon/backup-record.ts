@@ -1,0 +1,119 @@
+/**
+ * What is known of the archive's base backups: those of the schedule as they happen, those of others by looking.
+ *
+ * It is looked at the start, and later at most hourly and only if WAL was shipped since: an archive in which nothing
+ * happens costs no requests.
+ */
+import { sleep } from '../kit/abort.ts'
+import type { Clock } from '../kit/clock.ts'
+import { describe } from '../kit/errors.ts'
+import type { Log } from '../kit/log.ts'
+import type { Metrics } from '../metrics/catalogue.ts'
+
+export interface Taken {
+  readonly name: string
+  readonly seconds: number
+  readonly plainBytes: number
+  readonly storedBytes: number
+}
+
+export interface BackupRecordOptions {
+  /** When the newest backup of the archive was completed; null if there is none. */
+  readonly newest: (signal: AbortSignal) => Promise<Date | null>
+  /** Changes whenever more WAL is in the store. */
+  readonly shipped: () => unknown
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+const everyMs = 3_600_000
+/** After a look that failed. */
+const againMs = 60_000
+
+export class BackupRecord {
+  readonly #options: BackupRecordOptions
+  #isRunning = false
+  #lastSuccess: Date | 'none' | null = null
+  #lastFailure: Date | null = null
+  /** That it could not be looked. */
+  #isTold = false
+
+  constructor(options: BackupRecordOptions) {
+    this.#options = options
+  }
+
+  /** One of the schedule is under way. */
+  get isRunning(): boolean {
+    return this.#isRunning
+  }
+
+  /** When the newest was completed, by whomever; null while that is not known. */
+  get lastSuccess(): Date | 'none' | null {
+    return this.#lastSuccess
+  }
+
+  /** Of the schedule. */
+  get lastFailure(): Date | null {
+    return this.#lastFailure
+  }
+
+  begun(): void {
+    this.#isRunning = true
+    this.#options.metrics.set('walferry_backup_running', 1)
+  }
+
+  succeeded({ seconds, plainBytes, storedBytes }: Taken): void {
+    const { metrics, clock } = this.#options
+    this.#note(new Date(clock.nowMs()))
+    metrics.set('walferry_backup_duration_seconds', seconds)
+    metrics.set('walferry_backup_size_bytes', plainBytes, { kind: 'plain' })
+    metrics.set('walferry_backup_size_bytes', storedBytes, { kind: 'stored' })
+  }
+
+  failed(): void {
+    const { metrics, clock } = this.#options
+    this.#lastFailure = new Date(clock.nowMs())
+    metrics.set('walferry_backup_failure_time_seconds', clock.nowMs() / 1000)
+    metrics.add('walferry_backup_failures_total', 1)
+  }
+
+  /** However it ended. */
+  ended(): void {
+    this.#isRunning = false
+    this.#options.metrics.set('walferry_backup_running', 0)
+  }
+
+  /** Looks until `signal` aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { shipped } = this.#options
+    for (let seen: unknown = null; !signal.aborted; ) {
+      const now = shipped()
+      const isDone = now === seen || (await this.#look(signal))
+      if (isDone) seen = now
+      await sleep(isDone ? everyMs : againMs, signal).catch(() => undefined)
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<boolean> {
+    const { newest, log } = this.#options
+    const before = this.#lastSuccess
+    try {
+      const found = await newest(signal)
+      // One of the schedule that was completed meanwhile may not have been seen.
+      if (this.#lastSuccess === before) this.#note(found ?? 'none')
+      this.#isTold = false
+      return true
+    } catch (error) {
+      if (!signal.aborted && !this.#isTold) log.warn(`the newest base backup is not known: ${describe(error)}`)
+      this.#isTold = true
+      return false
+    }
+  }
+
+  #note(last: Date | 'none'): void {
+    this.#lastSuccess = last
+    const seconds = last === 'none' ? 0 : last.getTime() / 1000
+    this.#options.metrics.set('walferry_backup_success_time_seconds', seconds)
+  }
+}

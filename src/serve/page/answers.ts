@@ -1,0 +1,160 @@
+/** The four answers, each as a few big words and one line, and the verdict above them. */
+import type { ToldListing, ToldWindow } from '../../audit/told-listing.ts'
+import type { ArchiveAnswer } from '../archive-view.ts'
+import type { History } from '../samples.ts'
+import type { Status } from '../status.ts'
+import { agoText, bytesText, countText, durationText, minuteText, rateText, timeText } from './format.ts'
+import { trendOf } from './trend.ts'
+
+/** Told by a word and a shape, too, not by colour alone. */
+export type Level = 'good' | 'warning' | 'bad' | 'unknown'
+
+export interface Answer {
+  readonly level: Level
+  readonly big: string
+  readonly line: string
+}
+
+/** As in the alerts. */
+const warningSeconds = 30
+const badSeconds = 60
+const heldSeconds = 10 // what a stage may hold back before it is where it hangs
+const oldBackupDays = 8
+
+/** Changes only when something has happened: it is read out each time. */
+export function verdict(status: Status): Answer {
+  const [first, ...others] = status.reasons
+  if (first === undefined) return { level: 'good', big: 'Ready', line: 'WAL flows, and nothing needs a hand.' }
+  const more = others.length === 0 ? '' : ` And ${countText(others.length, 'other problem')}.`
+  return { level: 'bad', big: 'Not ready', line: `${first.code}: ${first.message}.${more}` }
+}
+
+/** How much would we lose now? */
+export function lossAnswer(status: Status): Answer {
+  const { lossSeconds, lag } = status
+  if (lossSeconds === null) {
+    return { level: 'unknown', big: 'Not known', line: 'Nothing is known yet of how far the store reaches.' }
+  }
+  const level = lossSeconds >= badSeconds ? 'bad' : lossSeconds >= warningSeconds ? 'warning' : 'good'
+  const here = lag.sync.bytes + lag.ship.bytes
+  const there = lag.receive.bytes
+  const parts = [
+    here === 0 ? '' : `${bytesText(here)} of WAL are only on this machine`,
+    there === 0 ? '' : `${bytesText(there)} only on the server`,
+  ].filter((part) => part !== '')
+  if (parts.length > 0) return { level, big: durationText(lossSeconds), line: `${parts.join(', ')}.` }
+  if (status.state === 'streaming') {
+    return { level, big: durationText(lossSeconds), line: 'All WAL that the server has is in the store.' }
+  }
+  const line = 'What is here is in the store; what the server has written since is not known.'
+  return { level, big: durationText(lossSeconds), line }
+}
+
+/** Is it getting worse? */
+export function trendAnswer(status: Status, history: History | null): Answer {
+  const { receivedBytesPerSecond: into, shippedBytesPerSecond: out } = status.rate
+  const rates = `In ${rateText(into)}, out ${rateText(out)}.`
+  const trend = history === null ? null : trendOf(history.recent.series.loss, history.recent.stepMs)
+  if (trend === null || trend.way === 'unknown') {
+    return { level: 'unknown', big: 'Too early to say', line: `It takes a minute or two. ${rates}` }
+  }
+  const minutes = `${Math.round(trend.overMs / 60_000)} min`
+  const change = `Loss over the last ${minutes}: ${durationText(trend.from)} → ${durationText(trend.to)}.`
+  if (trend.way === 'growing') {
+    return {
+      level: trend.to >= badSeconds ? 'bad' : 'warning',
+      big: 'Yes, growing',
+      line: `${change} ${rates}${full(status)}`,
+    }
+  }
+  const big = trend.way === 'shrinking' ? 'No, catching up' : 'No, steady'
+  return {
+    level: trend.to >= badSeconds && trend.way === 'steady' ? 'warning' : 'good',
+    big,
+    line: `${change} ${rates}`,
+  }
+}
+
+/** When the spool's disk is full at this rate; '' when that is days away. */
+function full({ rate, spool }: Status): string {
+  const growth = rate.receivedBytesPerSecond - rate.shippedBytesPerSecond
+  if (growth <= 0 || spool.diskFreeBytes === null) return ''
+  const seconds = spool.diskFreeBytes / growth
+  return seconds > 2 * 86_400 ? '' : ` At this rate the spool's disk is full in ${durationText(seconds)}.`
+}
+
+const culprits: readonly (readonly [codes: RegExp, where: string])[] = [
+  [/^(?:STORE_|KEY_)/, 'At the store'],
+  [/^(?:ARCHIVE_|ENCRYPTION_|BACKUP_)/, 'In the archive'],
+  [/^SPOOL_/, 'In the spool'],
+  [/^SLOT_/, 'At the slot'],
+  [/^(?:PG_|SERVER_|WAL_|TIMELINE_)/, 'At the server'],
+]
+
+/** Where does it hang? */
+export function hangAnswer(status: Status): Answer {
+  const [first] = status.reasons
+  if (first !== undefined) {
+    const where = culprits.find(([codes]) => codes.test(first.code))?.[1] ?? 'Not streaming yet'
+    return {
+      level: 'bad',
+      big: where,
+      line: `${countText(status.reasons.length, 'problem')}, told below with what to do.`,
+    }
+  }
+  const stages = [
+    ['Receiving', 'from the server', status.lag.receive],
+    ['Syncing', 'to the disk of the spool', status.lag.sync],
+    ['Shipping', 'to the store', status.lag.ship],
+  ] as const
+  const slow = stages.toSorted((a, b) => b[2].seconds - a[2].seconds)[0]
+  if (slow !== undefined && slow[2].seconds >= heldSeconds) {
+    const level = slow[2].seconds >= badSeconds ? 'bad' : 'warning'
+    return { level, big: slow[0], line: `WAL waits for ${durationText(slow[2].seconds)} on its way ${slow[1]}.` }
+  }
+  return { level: 'good', big: 'Nowhere', line: 'Each stage passes WAL on within seconds.' }
+}
+
+/** To which moment can I restore? */
+export function restoreAnswer(status: Status, archive: ArchiveAnswer | null): Answer {
+  const now = Date.parse(status.at)
+  const listing = archive?.listing ?? null
+  if (listing === null) {
+    const big = status.restorableTime === null ? 'Not known' : timeText(Date.parse(status.restorableTime), now)
+    const hasFailed = archive !== null && archive.problem !== null
+    const line = hasFailed ? 'Whether there is a base backup for it is not known.' : 'The archive is being looked at …'
+    return { level: 'unknown', big, line }
+  }
+  const newest = newestWindow(listing)
+  if (newest === null) {
+    const why =
+      listing.backups.length === 0 ? 'There is no base backup' : 'No base backup has all the WAL that it needs'
+    return { level: 'bad', big: 'To none', line: `${why}: take one with "walferry backup".` }
+  }
+  const fromMs = Date.parse(newest.from.time)
+  const told = newest.beforeGap ? newest.lastCommit : (status.restorableTime ?? newest.lastCommit)
+  const endMs = told === null ? fromMs : Math.max(fromMs, Date.parse(told))
+  const backupMs = newestBackup(listing)
+  const isOld = backupMs === null || now - backupMs > oldBackupDays * 86_400_000
+  const line = [
+    now - endMs < 5000 ? '' : `That is ${agoText(endMs, now)}. `,
+    `Any moment since ${minuteText(fromMs)}`,
+    backupMs === null ? '.' : `; newest base backup ${agoText(backupMs, now)}.`,
+    newest.beforeGap ? ' Behind it WAL is missing: take a base backup.' : '',
+  ].join('')
+  const level = newest.beforeGap ? 'bad' : isOld ? 'warning' : 'good'
+  return { level, big: timeText(endMs, now), line }
+}
+
+/** The one that still grows; else the newest. */
+function newestWindow({ windows }: ToldListing): ToldWindow | null {
+  const sorted = windows.toSorted((a, b) => Date.parse(b.from.time) - Date.parse(a.from.time))
+  return sorted.find(({ beforeGap }) => !beforeGap) ?? sorted[0] ?? null
+}
+
+function newestBackup({ backups }: ToldListing): number | null {
+  const ends = backups.flatMap(({ finishTime, usable }) =>
+    usable && finishTime !== null ? [Date.parse(finishTime)] : [],
+  )
+  return ends.length === 0 ? null : Math.max(...ends)
+}

@@ -1,0 +1,76 @@
+/** The two charts of what flows: what is looked at in them, their legends, and their tables. */
+import type { Column, Thinned } from '../samples.ts'
+import { element, svgElement, table } from './dom.ts'
+import { durationText, minuteText, rateText } from './format.ts'
+import { type ChartLook, lineChart, type SeriesLook } from './line-chart.ts'
+
+export const lagLook: ChartLook = {
+  title: 'Lag: how long WAL has waited',
+  series: [
+    { name: 'loss', label: 'would be lost', className: 'four' },
+    { name: 'receive', label: 'receiving', className: 'one' },
+    { name: 'sync', label: 'syncing', className: 'three' },
+    { name: 'ship', label: 'shipping', className: 'two' },
+  ],
+  valueText: durationText,
+  unit: 'seconds',
+  leastTop: 2,
+}
+
+export const rateLook: ChartLook = {
+  title: 'Throughput: WAL per second',
+  series: [
+    { name: 'received', label: 'received', className: 'one' },
+    { name: 'shipped', label: 'shipped', className: 'two' },
+  ],
+  valueText: rateText,
+  unit: 'bytes',
+  leastTop: 64 * 1024,
+}
+
+export function flowPicture(look: ChartLook, data: Thinned | null, width: number): Element[] {
+  if (data === null || data.columns === 0) {
+    return [element('p', {}, 'No samples yet: the first one comes ten seconds after the start.')]
+  }
+  const summary = look.series.map(({ name, label }) => `${label}: ${columnText(data.series[name], look)}`).join('; ')
+  return [lineChart(look, data, width, `${summary}.`), legend(look, data)]
+}
+
+/** `now 0.8 s, at most 12 s`. */
+function columnText({ last, max }: Column, { valueText }: ChartLook): string {
+  const now = last.findLast((value) => value !== null)
+  if (now === undefined || now === null) return 'not known'
+  return `now ${valueText(now)}, at most ${valueText(Math.max(...max.map((value) => value ?? 0)))}`
+}
+
+function legend(look: ChartLook, data: Thinned): HTMLElement {
+  const item = ({ name, label, className }: SeriesLook): HTMLElement => {
+    const stroke = svgElement('path', { class: `curve ${className}`, d: 'M1 7H27' })
+    const mark = svgElement('svg', { viewBox: '0 0 28 14', 'aria-hidden': 'true' }, stroke)
+    return element('li', {}, mark, `${label}: ${columnText(data.series[name], look)}`)
+  }
+  return element('ul', { class: 'legend' }, ...look.series.map(item))
+}
+
+/** The newest first. */
+export function flowTables(look: ChartLook, data: Thinned | null): HTMLElement[] {
+  if (data === null) return []
+  const rows: string[][] = []
+  for (let nth = data.columns - 1; nth >= 0; nth--) {
+    if (look.series.every(({ name }) => data.series[name].last[nth] === null)) continue
+    rows.push([timeOf(data, nth), ...look.series.map(({ name }) => cellText(data.series[name], nth, look))])
+  }
+  const caption = `${look.title}, every ${durationText(data.stepMs / 1000)}`
+  return [table(caption, ['Time', ...look.series.map(({ label }) => label)], rows)]
+}
+
+function cellText({ last, max }: Column, nth: number, { valueText }: ChartLook): string {
+  const [now, most] = [last[nth] ?? null, max[nth] ?? null]
+  if (now === null || most === null) return '–'
+  return now === most ? valueText(now) : `${valueText(now)} (at most ${valueText(most)})`
+}
+
+function timeOf({ startMs, stepMs }: Thinned, nth: number): string {
+  const atMs = startMs + nth * stepMs
+  return stepMs < 60_000 ? new Date(atMs).toISOString().slice(11, 19) : minuteText(atMs)
+}

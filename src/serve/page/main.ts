@@ -1,0 +1,175 @@
+/** The status page: asks the receiver, and shows what it says. Each part is drawn again only when its answer has come. */
+import type { ArchiveAnswer } from '../archive-view.ts'
+import type { History, Thinned } from '../samples.ts'
+import type { Status } from '../status.ts'
+import { type Answer, hangAnswer, lossAnswer, restoreAnswer, trendAnswer, verdict } from './answers.ts'
+import { archiveChart } from './archive-chart.ts'
+import { archiveLegend, archiveTables } from './archive-words.ts'
+import { byId, element, setText, update } from './dom.ts'
+import { Figure } from './figure.ts'
+import { flowPicture, flowTables, lagLook, rateLook } from './flow-charts.ts'
+import { agoText, countText, durationText, minuteText } from './format.ts'
+import type { ChartLook } from './line-chart.ts'
+import { poll } from './poll.ts'
+import { timeLine } from './time-line.ts'
+import { backupFacts, factList, problemsOf, stagesOf } from './way.ts'
+
+const statusEveryMs = 2000
+const historyEveryMs = 10_000
+const archiveEveryMs = 60_000
+const lookingEveryMs = 2000
+const staleAfterMs = 5000 // two answers that did not come
+
+let status: Status | null = null
+let history: History | null = null
+let archive: ArchiveAnswer | null = null
+let span: keyof History = 'recent'
+/** Whether the last question was answered, and when (on a clock that nobody sets) one last was. */
+let isAnswering = true
+let heardMs = performance.now()
+
+const lagFigure = flowFigure('lag-chart', lagLook)
+const rateFigure = flowFigure('rate-chart', rateLook)
+const archiveFigure = new Figure('archive-chart', { picture: archivePicture, tables: archiveFigureTables })
+
+function flowFigure(id: string, look: ChartLook): Figure {
+  return new Figure(id, {
+    picture: (width) => flowPicture(look, chosenHistory(), width),
+    tables: () => flowTables(look, chosenHistory()),
+  })
+}
+
+function chosenHistory(): Thinned | null {
+  return history?.[span] ?? null
+}
+
+function archivePicture(width: number): Element[] {
+  const listing = archive?.listing ?? null
+  if (listing === null) return []
+  const restorable = status?.restorableTime ?? null
+  const line = timeLine(listing, restorable === null ? null : Date.parse(restorable), nowMs())
+  if (line === null) return [element('p', {}, 'There is no base backup yet: take one with "walferry backup".')]
+  return [archiveChart(line, width), archiveLegend()]
+}
+
+function archiveFigureTables(): HTMLElement[] {
+  const listing = archive?.listing ?? null
+  return listing === null ? [] : archiveTables(listing, nowMs())
+}
+
+/** The receiver's clock, as far as it was heard. */
+function nowMs(): number {
+  return status === null ? Date.now() : Date.parse(status.at) + performance.now() - heardMs
+}
+
+function showAnswer(id: string, { level, big, line }: Answer): void {
+  const place = byId(id)
+  place.dataset['level'] = level
+  const texts = [
+    ['.big .text', big],
+    ['.line', line],
+  ] as const
+  for (const [selector, text] of texts) {
+    const node = place.querySelector<HTMLElement>(selector)
+    if (node !== null) setText(node, text)
+  }
+}
+
+function showStatus(told: Status): void {
+  // Another build serves the page now, and its answers may be others than this script knows.
+  if (status !== null && status.version !== told.version) location.reload()
+  status = told
+  const { level, big, line } = verdict(told)
+  byId('verdict').dataset['level'] = level
+  setText(byId('verdict-big'), big)
+  setText(byId('verdict-line'), line)
+  const host = told.server === null ? '' : `of ${told.server.host}`
+  setText(byId('of'), host)
+  document.title = `${big} · walferry ${host}`.trim()
+  showAnswers(told)
+  byId('problems-section').hidden = told.reasons.length === 0
+  update(byId('problems'), problemsOf(told))
+  update(byId('way'), stagesOf(told))
+  update(byId('backups'), [factList(backupFacts(told))])
+  const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
+  setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
+}
+
+function showAnswers(told: Status): void {
+  showAnswer('loss', lossAnswer(told))
+  showAnswer('trend', trendAnswer(told, history))
+  showAnswer('hang', hangAnswer(told))
+  showAnswer('restore', restoreAnswer(told, archive))
+}
+
+function showArchive(told: ArchiveAnswer): void {
+  archive = told
+  archiveFigure.redraw()
+  const note = byId('archive-note')
+  note.dataset['level'] = told.problem === null ? 'good' : 'bad'
+  setText(note, archiveNote(told))
+  if (status !== null) showAnswers(status)
+}
+
+function archiveNote({ at, listing, problem }: ArchiveAnswer): string {
+  const age = at === null ? '' : `as of ${agoText(Date.parse(at), nowMs())}`
+  if (problem !== null) {
+    const known = at === null ? 'Nothing is known of it yet.' : `What is shown is ${age}.`
+    return `It could not be looked at: ${problem.code}: ${problem.message}. ${known}`
+  }
+  if (listing === null) return 'It is being looked at …'
+  const { backups, windows, gaps } = listing
+  const counts = [
+    countText(backups.length, 'base backup'),
+    countText(windows.length, 'window'),
+    countText(gaps.length, 'gap'),
+  ]
+  return `${counts.join(', ')}; ${age}`
+}
+
+/** The page says by itself when what it shows is old, and takes that back by itself. */
+function showStale(): void {
+  const isStale = !isAnswering && performance.now() - heardMs >= staleAfterMs
+  document.body.classList.toggle('is-stale', isStale)
+  const note = byId('stale')
+  note.hidden = !isStale
+  if (!isStale) return
+  const since =
+    status === null ? 'yet' : `since ${minuteText(Date.parse(status.at)).slice(0, 10)} ${status.at.slice(11, 19)} UTC`
+  setText(note, `walferry has not answered ${since}. Below is what it said last. Asking again …`)
+}
+
+poll<Status>({
+  path: '/status.json',
+  onAnswer: (told) => {
+    heardMs = performance.now()
+    isAnswering = true
+    showStatus(told)
+    showStale()
+  },
+  onFailure: () => {
+    isAnswering = false
+    showStale()
+  },
+  nextMs: () => statusEveryMs,
+})
+poll<History>({
+  path: '/history.json',
+  onAnswer: (told) => {
+    history = told
+    lagFigure.redraw()
+    rateFigure.redraw()
+    if (status !== null) showAnswers(status)
+  },
+  nextMs: () => historyEveryMs,
+})
+poll<ArchiveAnswer>({
+  path: '/archive.json',
+  onAnswer: showArchive,
+  nextMs: (told) => (told?.isLooking === true ? lookingEveryMs : archiveEveryMs),
+})
+byId('span').addEventListener('change', () => {
+  span = document.querySelector<HTMLInputElement>('input[name="span"]:checked')?.value === 'all' ? 'all' : 'recent'
+  lagFigure.redraw()
+  rateFigure.redraw()
+})

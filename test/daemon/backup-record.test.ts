@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { setImmediate } from 'node:timers/promises'
+import { type TestContext, test } from 'node:test'
+import { BackupRecord } from '../../src/daemon/backup-record.ts'
+import { WalferryError } from '../../src/kit/errors.ts'
+import { noMetrics } from '../../src/metrics/catalogue.ts'
+import { deferred } from '../support/deferred.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+const hourMs = 3_600_000
+const yesterday = new Date('2026-01-30T03:00:00Z')
+const taken = { name: 'base_000000010000000000000002', seconds: 3, plainBytes: 100, storedBytes: 50 }
+
+/** A record beside an archive that says what the test wants. Its time passes when the test says so. */
+class Watching {
+  looks = 0
+  shipped = 1n
+  readonly said: string[] = []
+  readonly told = new Map<string, number>()
+  readonly record: BackupRecord
+  readonly #t: TestContext
+
+  constructor(t: TestContext, newest: (look: number) => Promise<Date | null>) {
+    this.#t = t
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const say = (message: string): void => void this.said.push(message)
+    this.record = new BackupRecord({
+      newest: () => newest(++this.looks),
+      shipped: () => this.shipped,
+      clock: new FakeClock(),
+      log: { error: say, warn: say, info: say, debug: () => undefined },
+      metrics: { ...noMetrics, set: (name, value) => void this.told.set(name, value) },
+    })
+    const end = new AbortController()
+    const running = this.record.run(end.signal)
+    t.after(async () => {
+      end.abort(new Error('the test is over'))
+      await running
+    })
+  }
+
+  async pass(ms: number): Promise<void> {
+    await setImmediate()
+    this.#t.mock.timers.tick(ms)
+    await setImmediate()
+  }
+}
+
+test('the newest backup of before is known at the start, whoever took it', async (t) => {
+  const watching = new Watching(t, async () => yesterday)
+  assert.equal(watching.record.lastSuccess, null, 'the archive has not answered yet')
+  await watching.pass(0)
+  assert.equal(watching.record.lastSuccess, yesterday)
+  assert.equal(watching.told.get('walferry_backup_success_time_seconds'), yesterday.getTime() / 1000)
+})
+
+test('an archive without a backup is not one that is not known', async (t) => {
+  const watching = new Watching(t, async () => null)
+  await watching.pass(0)
+  assert.equal(watching.record.lastSuccess, 'none')
+})
+
+test('it is looked again after an hour if WAL was shipped meanwhile, and costs an idle archive nothing', async (t) => {
+  const watching = new Watching(t, async (look) => (look === 1 ? null : yesterday))
+  for (let hour = 0; hour < 24; hour++) await watching.pass(hourMs)
+  assert.equal(watching.looks, 1)
+  watching.shipped++
+  await watching.pass(hourMs)
+  assert.equal(watching.looks, 2)
+  assert.equal(watching.record.lastSuccess, yesterday, 'another process has taken one')
+  await watching.pass(hourMs)
+  assert.equal(watching.looks, 2)
+})
+
+test('a store that is away is asked again after a minute, and told of once', async (t) => {
+  const watching = new Watching(t, async (look) => {
+    if (look < 4) throw new WalferryError('STORE_UNREACHABLE', 'away', { retryable: true })
+    return yesterday
+  })
+  for (let minute = 0; minute < 3; minute++) {
+    assert.equal(watching.record.lastSuccess, null)
+    await watching.pass(60_000)
+  }
+  assert.equal(watching.record.lastSuccess, yesterday)
+  assert.deepEqual(watching.said, ['the newest base backup is not known: away'])
+})
+
+test('a backup of our own counts at once, also against a look that began before it', async (t) => {
+  const looking = deferred<Date | null>()
+  const watching = new Watching(t, () => looking.promise)
+  await watching.pass(0)
+  watching.record.begun()
+  assert.equal(watching.record.isRunning, true)
+  watching.record.succeeded(taken)
+  watching.record.ended()
+  looking.resolve(yesterday)
+  await watching.pass(0)
+  assert.deepEqual(watching.record.lastSuccess, new Date(new FakeClock().nowMs()))
+  assert.equal(watching.record.isRunning, false)
+})

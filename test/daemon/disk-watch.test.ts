@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { DiskWatch, diskSpaceOf } from '../../src/daemon/disk-watch.ts'
+import type { DiskSpace } from '../../src/daemon/known.ts'
+import { deferred } from '../support/deferred.ts'
+import { tempFolder } from '../support/temp.ts'
+
+test('the room of a folder is that of its disk', async (t) => {
+  const folder = await tempFolder(t)
+  const space = await new DiskWatch(() => diskSpaceOf(folder)).space()
+  assert.ok(space !== null && space.freeBytes > 0 && space.bytes > space.freeBytes)
+})
+
+test('a folder that is not there has none, and nobody is troubled', async () => {
+  assert.equal(await new DiskWatch(() => diskSpaceOf('/nowhere/at/all')).space(), null)
+})
+
+test('a disk that hangs is asked once, and keeps nobody waiting; when it answers, it is known again', async () => {
+  const answer = { freeBytes: 1, bytes: 2 }
+  const hanging = deferred<DiskSpace>()
+  let asked = 0
+  const watch = new DiskWatch(() => (++asked === 1 ? hanging.promise : Promise.resolve(answer)))
+  assert.deepEqual(await Promise.all([watch.space(), watch.space(), watch.space()]), [null, null, null])
+  assert.equal(await watch.space(), null)
+  assert.equal(asked, 1)
+  hanging.resolve(answer)
+  await hanging.promise
+  assert.deepEqual(await watch.space(), answer)
+})
