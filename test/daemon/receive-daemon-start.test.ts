@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import type pg from 'pg'
 import type { ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
 import { listGaps } from '../../src/archive/gaps.ts'
+import { acknowledgeGaps } from '../../src/audit/acknowledge.ts'
 import { segmentKey } from '../../src/archive/keys.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
@@ -208,7 +209,8 @@ for (const version of await testVersions()) {
         const receiveMore = async (spool: string): Promise<Receiving> => {
           const receiving = receive(t, { ...at, spool })
           await receiving.untilShipped(await write(client, 1_300_000))
-          await receiving.untilReady()
+          // A person has to look at it, and to say so.
+          await receiving.until(() => String(receiving.reasons) === 'GAP_UNACKNOWLEDGED')
           return receiving
         }
         const first = await receiveMore(at.spool)
@@ -225,6 +227,10 @@ for (const version of await testVersions()) {
           await next.stop()
         }
         assert.equal((await listGaps(at.store, { signal: deadline() })).length, 1)
+        await acknowledgeGaps(at.store, 'all', { signal: deadline(), now: new Date() })
+        const acknowledged = receive(t, at)
+        await acknowledged.untilReady()
+        await acknowledged.stop()
       })
 
       await t.test(

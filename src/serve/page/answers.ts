@@ -20,6 +20,7 @@ const warningSeconds = 30
 const badSeconds = 60
 const heldSeconds = 10 // what a stage may hold back before it is where it hangs
 const oldBackupDays = 8
+const heardMs = 60_000 // an idle server speaks every half minute at the latest, and then nothing is amiss
 
 /** Changes only when something has happened: it is read out each time. */
 export function verdict(status: Status): Answer {
@@ -137,7 +138,7 @@ export function restoreAnswer(status: Status, archive: ArchiveAnswer | null): An
   const backupMs = newestBackup(listing)
   const isOld = backupMs === null || now - backupMs > oldBackupDays * 86_400_000
   const line = [
-    now - endMs < 5000 ? '' : `That is ${agoText(endMs, now)}. `,
+    now - endMs < heardMs ? '' : `That is ${agoText(endMs, now)}. `,
     `Any moment since ${minuteText(fromMs)}`,
     backupMs === null ? '.' : `; newest base backup ${agoText(backupMs, now)}.`,
     newest.beforeGap ? ' Behind it WAL is missing: take a base backup.' : '',
@@ -152,7 +153,8 @@ function newestWindow({ windows }: ToldListing): ToldWindow | null {
   return sorted.find(({ beforeGap }) => !beforeGap) ?? sorted[0] ?? null
 }
 
-function newestBackup({ backups }: ToldListing): number | null {
+/** When the newest usable base backup was finished. */
+export function newestBackup({ backups }: ToldListing): number | null {
   const ends = backups.flatMap(({ finishTime, usable }) =>
     usable && finishTime !== null ? [Date.parse(finishTime)] : [],
   )

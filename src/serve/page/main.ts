@@ -2,7 +2,7 @@
 import type { ArchiveAnswer } from '../archive-view.ts'
 import type { History, Thinned } from '../samples.ts'
 import type { Status } from '../status.ts'
-import { type Answer, hangAnswer, lossAnswer, restoreAnswer, trendAnswer, verdict } from './answers.ts'
+import { type Answer, hangAnswer, lossAnswer, newestBackup, restoreAnswer, trendAnswer, verdict } from './answers.ts'
 import { archiveChart } from './archive-chart.ts'
 import { archiveLegend, archiveTables } from './archive-words.ts'
 import { byId, element, setText, update } from './dom.ts'
@@ -90,16 +90,18 @@ function showStatus(told: Status): void {
   byId('problems-section').hidden = told.reasons.length === 0
   update(byId('problems'), problemsOf(told))
   update(byId('way'), stagesOf(told))
-  update(byId('backups'), [factList(backupFacts(told))])
   const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
   setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
 }
 
+/** What follows from more than one of the answers. */
 function showAnswers(told: Status): void {
   showAnswer('loss', lossAnswer(told))
   showAnswer('trend', trendAnswer(told, history))
   showAnswer('hang', hangAnswer(told))
   showAnswer('restore', restoreAnswer(told, archive))
+  const listing = archive?.listing ?? null
+  update(byId('backups'), [factList(backupFacts(told, listing === null ? null : newestBackup(listing)))])
 }
 
 function showArchive(told: ArchiveAnswer): void {

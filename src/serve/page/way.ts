@@ -43,7 +43,7 @@ function waiting({ bytes, seconds }: Status['lag']['ship']): [Level, string] {
 }
 
 export function factList(facts: readonly Fact[]): HTMLElement {
-  const told = facts.flatMap(([name, ...value]) => [element('dt', {}, name), element('dd', {}, ...value)])
+  const told = facts.map(([name, ...value]) => element('div', {}, element('dt', {}, name), element('dd', {}, ...value)))
   return element('dl', {}, ...told)
 }
 
@@ -105,11 +105,13 @@ function storeFacts({ store, rate, at }: Status): Fact[] {
   ]
 }
 
-export function backupFacts({ backup, gaps, at }: Status): Fact[] {
+/** @param newest when the newest base backup of the archive was finished, where that is known. */
+export function backupFacts({ backup, gaps, at }: Status, newest: number | null): Fact[] {
   const now = Date.parse(at)
   const { lastSuccessAt, lastFailureAt, schedule, nextAt, running } = backup
+  const newestMs = Math.max(newest ?? 0, lastSuccessAt === null ? 0 : Date.parse(lastSuccessAt))
   const told: Fact[] = [
-    ['Newest base backup', lastSuccessAt === null ? 'none known' : agoText(Date.parse(lastSuccessAt), now)],
+    ['Newest base backup', newestMs === 0 ? 'none known' : agoText(newestMs, now)],
     ['Schedule', schedule ?? 'none'],
   ]
   if (running) told.push(['Now', 'one is being taken'])

@@ -1,4 +1,7 @@
-/** The status page in a real browser, beside a receiver that runs. */
+/**
+ * The status page in a real browser, beside a receiver that runs. With WALFERRY_TEST_SHOTS=FOLDER it leaves pictures there,
+ * for a person to judge.
+ */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -103,6 +106,13 @@ async function tabThrough(page: Page): Promise<string[]> {
   }
 }
 
+async function shoot(page: Page, name: string): Promise<void> {
+  const folder = process.env['WALFERRY_TEST_SHOTS']
+  if (folder === undefined) return
+  await mkdir(folder, { recursive: true })
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true })
+}
+
 /** What a page in the background, or again in front, is told. */
 function hide(isHidden: boolean): string {
   return `Object.defineProperty(document, 'hidden', { value: ${isHidden}, configurable: true })
@@ -171,8 +181,17 @@ for (const version of await newestVersion()) {
     const page = await browser.newPage()
     const complaints = complaintsOf(page)
     const shipping = '#way li:last-child'
+    let isSound = true
+    /** Each goes on from where the one before has ended. */
+    const step = async (name: string, run: () => Promise<void>): Promise<void> => {
+      await t.test(name, { skip: !isSound && 'a step before it has failed' }, async () => {
+        isSound = false
+        await run()
+        isSound = true
+      })
+    }
 
-    await t.test('loads, and answers the four questions', async () => {
+    await step('loads, and answers the four questions', async () => {
       await page.setViewport({ width: 1280, height: 900 })
       await page.goto(await receive.url(deadline()))
       await until(page, has('#verdict', 'Ready'))
@@ -180,11 +199,11 @@ for (const version of await newestVersion()) {
       assert.match(await text(page, '#way'), /Connected[^]*streaming/)
       assert.match(await text(page, '#loss'), /\b0(\.\d)? s/)
       assert.match(await text(page, '#hang'), /Nowhere/)
-      assert.match(await text(page, '#restore'), /UTC\n.*Any moment since .* newest base backup/)
+      assert.match(await text(page, '#restore'), /UTC\s+.*Any moment since .* newest base backup/)
       assert.match(await page.title(), /^Ready · walferry of 127\.0\.0\.1/)
     })
 
-    await t.test('shows new WAL by itself', async () => {
+    await step('shows new WAL by itself', async () => {
       const before = await text(page, `${shipping} .lsn`)
       await write(1)
       await until(page, `document.querySelector('${shipping} .lsn').innerText !== '${before}'`)
@@ -192,15 +211,15 @@ for (const version of await newestVersion()) {
       await until(page, has(`${shipping} .lsn`, await lsn()))
     })
 
-    await t.test('draws the charts once there are samples, and the archive with its gap', async () => {
-      await until(page, "document.querySelectorAll('#lag-chart path.curve').length === 4")
-      await until(page, "document.querySelectorAll('#rate-chart path.curve').length === 2")
+    await step('draws the charts once there are samples, and the archive with its gap', async () => {
+      await until(page, "document.querySelectorAll('#lag-chart .plot > svg .curve').length === 4")
+      await until(page, "document.querySelectorAll('#rate-chart .plot > svg .curve').length === 2")
       const count = (selector: string): Promise<number> =>
         inPage(page, `document.querySelectorAll('#archive-chart .plot > svg ${selector}').length`)
       assert.deepEqual([await count('.backup'), await count('.window'), await count('.gap')], [2, 2, 1])
     })
 
-    await t.test(
+    await step(
       'every control is reached by Tab and seen to be, and the tables say what the pictures show',
       async () => {
         const reached = await tabThrough(page)
@@ -210,7 +229,11 @@ for (const version of await newestVersion()) {
           'Lag as a table',
           'Throughput as a table',
           'Backups, windows and gaps as tables',
-          ...['status', 'history', 'archive', 'metrics', 'readiness'],
+          'status',
+          'history',
+          'archive',
+          'metrics',
+          'readiness',
         ])
         await page.focus('#archive-chart summary')
         await page.keyboard.press('Enter')
@@ -225,7 +248,7 @@ for (const version of await newestVersion()) {
       },
     )
 
-    await t.test('a screen reader finds landmarks, headings and a name for everything', async () => {
+    await step('a screen reader finds landmarks, headings and a name for everything', async () => {
       const nodes = await accessibleNodes(page)
       const named = (role: string): string[] => nodes.filter((node) => node.role === role).map(({ name }) => name)
       assert.deepEqual([named('banner').length, named('main').length, named('contentinfo').length], [1, 1, 1])
@@ -252,18 +275,19 @@ for (const version of await newestVersion()) {
     })
 
     for (const scheme of ['light', 'dark']) {
-      await t.test(`can be read in a ${scheme} room and on a phone`, async () => {
+      await step(`can be read in a ${scheme} room and on a phone`, async () => {
         await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
         for (const width of [360, 1280]) {
           await page.setViewport({ width, height: 740 })
           await until(page, `innerWidth === ${width}`)
           assert.equal(await inPage(page, 'document.documentElement.scrollWidth'), width, 'nothing sticks out')
           assert.deepEqual(await inPage(page, faintTexts), [])
+          await shoot(page, `ready-${scheme}-${width}`)
         }
       })
     }
 
-    await t.test(
+    await step(
       'while the store is away it says so, what to do, and that the loss grows; then all is well again',
       async () => {
         await rename(store, `${store}-away`)
@@ -275,6 +299,7 @@ for (const version of await newestVersion()) {
         await until(page, has('#hang', 'At the store'))
         await until(page, has(shipping, ' wait, for '))
         await until(page, has('#loss', 'only on this machine'))
+        await shoot(page, 'store-away')
         await rm(store)
         await rename(`${store}-away`, store)
         await until(page, has('#verdict', 'Ready'))
@@ -284,25 +309,26 @@ for (const version of await newestVersion()) {
     // Until here nothing went wrong between the browser and us.
     assert.deepEqual(complaints, [])
 
-    await t.test('in the background it asks for nothing, and at once when it is seen again', async () => {
+    await step('in the background it asks for nothing, and at once when it is seen again', async () => {
       const asked: string[] = []
       page.on('request', (request) => asked.push(new URL(request.url()).pathname))
       await until(page, has('#verdict', 'Ready'))
       await page.evaluate(hide(true))
-      await page.waitForNetworkIdle({ idleTime: 4000, timeout: stepTimeoutMs })
+      await page.waitForNetworkIdle({ idleTime: 3000, timeout: stepTimeoutMs })
       asked.length = 0
       await page.evaluate(hide(false))
       await until(page, '!document.hidden')
       assert.deepEqual(asked.toSorted(), ['/archive.json', '/history.json', '/status.json'])
     })
 
-    await t.test(
+    await step(
       'a receiver that does not answer any more is told, and its numbers are greyed; it comes back by itself',
       async () => {
         receive.send('SIGSTOP')
         await until(page, "!document.getElementById('stale').hidden")
         assert.match(await text(page, '#stale'), /has not answered since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/)
         assert.ok(await inPage(page, "document.body.classList.contains('is-stale')"))
+        await shoot(page, 'no-answer')
         receive.send('SIGCONT')
         await until(page, "document.getElementById('stale').hidden && !document.body.classList.contains('is-stale')")
         await until(page, has('#verdict', 'Ready'))
