@@ -38,7 +38,7 @@ export async function runStatus(args: readonly string[]): Promise<number> {
 function addressOf({ listen }: Config<'listen'>): ReceiverAddress | null {
   if (listen === null) return null
   const host = listen.host === '0.0.0.0' ? '127.0.0.1' : listen.host === '::' ? '::1' : listen.host
-  return { host, port: listen.port, certificate: null }
+  return { host, port: listen.port, certificateFile: null }
 }
 
 async function tellOnce(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {

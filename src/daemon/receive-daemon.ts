@@ -33,7 +33,7 @@ import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
 import { ArchiveView } from '../serve/archive-view.ts'
-import { type Listener, listen } from '../serve/listener.ts'
+import { type Listener, type ListenOptions, listen } from '../serve/listener.ts'
 import { Sampler } from '../serve/sampler.ts'
 import type { Reason } from '../serve/routes.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
@@ -73,7 +73,7 @@ export interface ReceiveConfig {
   readonly uploadConcurrency: number
   readonly codec: WritableCodec
   readonly drainTimeoutMs: number
-  readonly listen: { readonly host: string; readonly port: number } | null
+  readonly listen: Omit<ListenOptions, 'log'> | null
 }
 
 /** Base backups by a schedule. */
@@ -147,7 +147,13 @@ export class ReceiveDaemon {
     this.#metrics.set('walferry_build_info', 1, { version: config.version })
     beginCounters(this.#metrics)
     this.#disk = new DiskWatch(() => diskSpaceOf(config.spoolFolder))
-    this.#slot = new SlotWatch({ slot: config.slot, server: () => this.#receiver.met, clock: systemClock, log })
+    this.#slot = new SlotWatch({
+      slot: config.slot,
+      server: () => this.#receiver.met,
+      isStreaming: () => this.#receiver.state === 'streaming',
+      clock: systemClock,
+      log,
+    })
     this.#gaps = new GapWatch(archive.store, log)
     this.#record = new BackupRecord({
       newest: (signal) => newestBackup(archive.store, { signal }),
@@ -244,15 +250,17 @@ export class ReceiveDaemon {
 
   async #listen(): Promise<Listener | null> {
     if (this.#config.listen === null) return null
-    const { host, port } = this.#config.listen
-    const listener = await listen(host, port, {
-      contentType: this.#metrics.contentType,
-      metrics: () => this.#metrics.text(),
-      reasons: () => this.reasons(),
-      status: async () => tellStatus(await this.#know()),
-      history: () => this.#sampler.history(),
-      archive: () => this.#archiveView.answer(),
-    })
+    const listener = await listen(
+      { ...this.#config.listen, log: this.#log },
+      {
+        contentType: this.#metrics.contentType,
+        metrics: () => this.#metrics.text(),
+        reasons: () => this.reasons(),
+        status: async () => tellStatus(await this.#know()),
+        history: () => this.#sampler.history(),
+        archive: () => this.#archiveView.answer(),
+      },
+    )
     this.#log.info('listening', { url: listener.url })
     return listener
   }

@@ -64,7 +64,7 @@ export class PlainCopies implements CopyOut, CopySink {
   ends(): void {}
 
   copyData(fragment: Buffer): void {
-    if (fragment.length > 0) this.#tell({ kind: 'data', bytes: fragment })
+    if (fragment.length > 0) this.#tell({ kind: 'data', bytes: Buffer.from(fragment) })
   }
 
   batchEnd(): void {}
@@ -101,10 +101,10 @@ export class TaggedCopy implements CopyOut, CopySink {
     const body = first ? fragment.subarray(1) : fragment
     if (this.#type === data) {
       if (!this.#begun) throw unexpected('data that belongs to nothing')
-      if (body.length > 0) this.#tell({ kind: 'data', bytes: body })
+      if (body.length > 0) this.#tell({ kind: 'data', bytes: Buffer.from(body) })
       return
     }
-    this.#pieces.push(body)
+    this.#pieces.push(Buffer.from(body))
     this.#bytes += body.length
     if (this.#bytes > largestNameBytes) throw unexpected(`a message of ${this.#bytes} bytes that is no data`)
     if (last) this.#whole(Buffer.concat(this.#pieces))

@@ -5,14 +5,16 @@
  * section "Message Formats"). Example, a CopyData message of two payload bytes: 64 00 00 00 06 AA BB.
  *
  * Why not pg-protocol's parser for CopyData: it collects a whole message in a buffer that it overwrites later, which
- * costs a copy and forces another one. Here a fragment is a view of the socket's own chunk; Node.js allocates a new
- * chunk for every read, so a fragment stays valid for as long as somebody holds it.
+ * costs a copy and forces another one. Here a fragment is a view of what the socket has read.
  */
 import { WalferryError } from '../kit/errors.ts'
 
 /** Takes the payload of CopyData messages. */
 export interface CopySink {
-  /** The next bytes of a payload. `first` and `last` mark its ends; an empty payload is one empty fragment. */
+  /**
+   * The next bytes of a payload. `first` and `last` mark its ends; an empty payload is one empty fragment. The socket
+   * reads over them once this has returned: who wants to keep them copies them.
+   */
   copyData(fragment: Buffer, first: boolean, last: boolean): void
   /** Everything that had arrived is handed on: a good moment to write and to answer. */
   batchEnd(): void
@@ -43,7 +45,7 @@ export class Framer {
     this.#onMessage = onMessage
   }
 
-  /** Takes the next bytes from the socket. Throws PG_PROTOCOL if they cannot be a message. */
+  /** Takes the next bytes from the socket, and keeps none of them. Throws PG_PROTOCOL if they cannot be a message. */
   feed(chunk: Buffer): void {
     let at = 0
     while (at < chunk.length) {

@@ -3,6 +3,7 @@ import pg from 'pg'
 import { orAbort } from '../kit/abort.ts'
 import { describe, WalferryError } from '../kit/errors.ts'
 import { passwordFromFile } from './password-file.ts'
+import { PlainSocket } from './plain-socket.ts'
 import { isWithoutTls, serverError } from './server-errors.ts'
 import { describeHost, type Host, type Target } from './target.ts'
 import { type TlsAttempt, tlsAttempts } from './tls-attempts.ts'
@@ -90,7 +91,8 @@ class Attempt {
     const target = this.#target
     const host = this.#host
     const ssl = this.#tls ?? false
-    const connection = new WireConnection({ ssl, keepAlive: true })
+    const plain = ssl === false ? { stream: () => new PlainSocket() } : {}
+    const connection = new WireConnection({ ssl, keepAlive: true, ...plain })
     // libpq asks the password file for the database "replication".
     const database = this.#options.replication ? 'replication' : target.database
     const { user } = target

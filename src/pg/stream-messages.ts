@@ -12,7 +12,7 @@ import { WalferryError } from '../kit/errors.ts'
 import { asLsn, type Lsn } from '../wal/lsn.ts'
 import type { CopySink } from './framing.ts'
 
-/** What a stream tells. Called in the order of the stream, synchronously; `wal` may keep its bytes. */
+/** What a stream tells. Called in the order of the stream, synchronously; the bytes of `wal` are gone when it returns. */
 export interface WalListener {
   /** An XLogData message begins: its bytes follow in `wal`. `sentAtMs` is the server's clock, since 1970. */
   walBegins(start: Lsn, serverFlush: Lsn, sentAtMs: number): void

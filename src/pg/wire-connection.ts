@@ -11,6 +11,7 @@ import type { BackendMessage } from 'pg-protocol/dist/messages.js'
 import { Parser } from 'pg-protocol/dist/parser.js'
 import { dataRowType, valuesOf } from './data-row.ts'
 import { type CopySink, Framer } from './framing.ts'
+import { PlainSocket } from './plain-socket.ts'
 
 /** What pg.Connection has beyond its published types. */
 interface Internals {
@@ -30,13 +31,8 @@ export class WireConnection extends pg.Connection {
 
   /** Called by pg.Connection with the plain socket, or with the TLS socket once there is one. */
   attachListeners(stream: NodeJS.ReadableStream): void {
-    stream.on('data', (chunk: Buffer) => {
-      try {
-        this.#framer.feed(chunk)
-      } catch (error) {
-        this.cut(error instanceof Error ? error : new Error(String(error)))
-      }
-    })
+    if (stream instanceof PlainSocket) stream.onRead.take = (bytes) => this.#feed(bytes)
+    else stream.on('data', (chunk: Buffer) => this.#feed(chunk))
   }
 
   /** Stops reading from the socket: what waits in the kernel makes the server wait. */
@@ -77,6 +73,14 @@ export class WireConnection extends pg.Connection {
   get #internals(): Internals {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one place that names what pg does not publish
     return this as unknown as Internals
+  }
+
+  #feed(chunk: Buffer): void {
+    try {
+      this.#framer.feed(chunk)
+    } catch (error) {
+      this.cut(error instanceof Error ? error : new Error(String(error)))
+    }
   }
 
   #take(message: Buffer): void {

@@ -3,7 +3,7 @@
  * until they are removed.
  *
  * Two things run beside the stream, one at a time each:
- * - the *writer* hands what has gathered to the operating system, in one call for as many fragments as there are;
+ * - the *writer* hands what has gathered to the operating system, in one call for as much as there is;
  * - the *syncer* makes durable what is written: fdatasync of every file that has news, the final names of whole ones,
  *   one fsync of the folder where a name is new, and only then moves `synced`. It starts as soon as there is something
  *   to sync, so commits that wait for us are grouped by the disk's own pace and never by a timer.
@@ -20,6 +20,7 @@ import { bytesBetween, type Lsn, lsnZero, plus } from '../wal/lsn.ts'
 import type { Place } from '../wal/place.ts'
 import { isSameSegment, offsetIn, type Segment, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
 import { markBegin } from './begin-mark.ts'
+import { type Block, Blocks } from './blocks.ts'
 import { type Histories, mustBeSameHistory, writeHistory } from './histories.ts'
 import { Inventory, type SpoolSegment } from './inventory.ts'
 import type { Positions } from './positions.ts'
@@ -47,11 +48,11 @@ export interface SpoolListener {
   failed(error: WalferryError): void
 }
 
-/** A segment that is being received, with the fragments that are not written yet. */
+/** A segment that is being received, with what is not written yet. */
 interface Receiving {
   readonly segment: Segment
   file: SegmentFile | null
-  parts: Buffer[]
+  blocks: Block[]
   bytes: number
 }
 
@@ -62,7 +63,7 @@ interface Synced {
   readonly full: boolean
 }
 
-/** Above this much unwritten, the stream is paused; below the other it goes on. Some hundred socket reads. */
+/** Above this much unwritten, the stream is paused; below the other it goes on. */
 const fullBytes = 8 * 1024 * 1024
 const roomBytes = 2 * 1024 * 1024
 /** Fewer bytes than this are written in the event loop: faster than a trip to the thread pool, and commits wait. */
@@ -81,6 +82,7 @@ export class Spool {
 
   #timeline = 0
   #queue: Receiving[] = []
+  readonly #blocks = new Blocks()
   #unwrittenBytes = 0
   #full = false
   #receivedUpTo: Lsn
@@ -193,7 +195,7 @@ export class Spool {
     return this.#receivedUpTo
   }
 
-  /** Takes the next bytes of the stream, and keeps the buffer until it is written. Costs no promise and no copy. */
+  /** Takes a copy of the next bytes of the stream. Costs no promise and no memory that is not used again. */
   append(bytes: Buffer): void {
     if (this.#failure !== null) return
     let rest = bytes
@@ -202,7 +204,7 @@ export class Spool {
       if (last === undefined) throw new Error('append before beginStream')
       const room = this.segmentBytes - offsetIn(this.#receivedUpTo, this.segmentBytes)
       const part = rest.length <= room ? rest : rest.subarray(0, room)
-      last.parts.push(part)
+      this.#gather(part, last.blocks)
       last.bytes += part.length
       this.#unwrittenBytes += part.length
       this.#receivedUpTo = plus(this.#receivedUpTo, part.length)
@@ -212,6 +214,17 @@ export class Spool {
       rest = rest.subarray(part.length)
     }
     if (this.#unwrittenBytes >= fullBytes) this.#full = true
+  }
+
+  #gather(bytes: Buffer, into: Block[]): void {
+    for (let rest = bytes; rest.length > 0; ) {
+      let block = into.at(-1)
+      if (block === undefined || block.isFull) {
+        block = this.#blocks.take()
+        into.push(block)
+      }
+      rest = rest.subarray(block.fill(rest))
+    }
   }
 
   /** Starts writing what was appended, unless that is under way. */
@@ -282,16 +295,19 @@ export class Spool {
       if (head === undefined || head.bytes === 0 || this.#files.length >= maxUnsyncedFiles) return
       try {
         const file = this.#fileOf(head)
-        const { parts, bytes } = head
-        head.parts = []
+        const { blocks, bytes } = head
+        const parts = blocks.map((block) => block.bytes)
+        head.blocks = []
         head.bytes = 0
         if (bytes <= smallBytes) {
           file.writeNow(parts)
+          this.#blocks.giveBack(blocks)
           this.#wrote(file, bytes)
         } else {
           this.#writing = file.write(parts).then(
             () => {
               this.#writing = null
+              this.#blocks.giveBack(blocks)
               // After a failure of the syncer it was given up while it was being written.
               if (this.#failure !== null) return
               this.#wrote(file, bytes)
@@ -424,5 +440,5 @@ export class Spool {
 }
 
 function receiving(segment: Segment): Receiving {
-  return { segment, file: null, parts: [], bytes: 0 }
+  return { segment, file: null, blocks: [], bytes: 0 }
 }
