@@ -8,10 +8,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { getEventListeners, setMaxListeners } from 'node:events'
 import { after, before, describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { isError } from '../../src/kit/errors.ts'
 import type { ListOptions, ObjectStore } from '../../src/store/object-store.ts'
+import { collectGarbage } from '../support/garbage.ts'
 
 export interface OpenedStore {
   readonly store: ObjectStore
@@ -126,9 +125,6 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     })
 
     it('carries an iterable of 40 MiB with bounded memory', async () => {
-      setFlagsFromString('--expose-gc')
-      const collectGarbage: unknown = runInNewContext('gc')
-      assert.ok(typeof collectGarbage === 'function')
       // A part of 16 MiB, and as much that is on its way: still less than the whole.
       const bound = 32 * mebibyte
       // What is garbage is freed in the background, some while after it was found to be.

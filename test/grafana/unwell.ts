@@ -37,7 +37,7 @@ export async function receiveHere(
   cluster: string,
   options: Pick<ReceivingOptions, 'server'> & Partial<ReceivingOptions>,
 ): Promise<Scraped & { readonly receiving: Receiving }> {
-  const listen = { host: '127.0.0.1', port: await freePort() }
+  const listen = { host: '127.0.0.1', port: await freePort(), tls: null }
   const { store = new FaultyStore(), spool = await tempFolder(t) } = options
   const config = { slot: cluster, drainTimeoutMs: 0, ...options.config, listen }
   const receiving = new Receiving(t, { ...options, store, spool, config })
