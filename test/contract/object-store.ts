@@ -162,6 +162,21 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
       }
     })
 
+    it('finds those of some keys that begin alike, in the order that was asked', async () => {
+      const there = ['among/a', 'among/a.lz4', 'among/a.partial.lz4', 'among/ab', 'among/a.zst', 'among/b.lz4']
+      await fill(there)
+      const ends = ['.gz', '.zst', '', '.lz4', '.b']
+      const found = await store.findAmong('among/a', ends, { signal: idle })
+      assert.deepEqual(
+        found.map(({ key }) => key),
+        ['among/a.zst', 'among/a', 'among/a.lz4'],
+      )
+      assert.equal(found[1]?.bytes, (await store.head('among/a', { signal: idle }))?.bytes)
+      assert.deepEqual(await store.findAmong('among/c', ends, { signal: idle }), [])
+      assert.deepEqual(await store.findAmong('none/a', ends, { signal: idle }), [])
+      await assert.rejects(store.findAmong('among/a', ends, { signal: AbortSignal.abort() }), { name: 'AbortError' })
+    })
+
     it('lists in the order of the keys’ bytes, by prefix, after a key, up to a limit', async () => {
       const seed = Number(process.env['WALFERRY_TEST_SEED'] ?? Date.now() % 1_000_000)
       const context = `WALFERRY_TEST_SEED=${seed}`
