@@ -45,6 +45,10 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
       else for (const key of keys) await store.put(key, Buffer.from('x'), replace)
     }
 
+    function held(enough: number): Promise<number> {
+      return heldBytes(enough, () => opened.serverBytes?.() ?? 0)
+    }
+
     it('gives back what was put, from any byte on', async () => {
       const bytes = randomBytes(mebibyte + 7)
       await store.put('whole/a', bytes, replace)
@@ -127,7 +131,6 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     it('carries an iterable of 40 MiB with bounded memory', async () => {
       // A part of 16 MiB, and as much that is on its way: still less than the whole.
       const bound = 32 * mebibyte
-      const held = (enough: number): Promise<number> => heldBytes(enough, () => opened.serverBytes?.() ?? 0)
       const baseline = await held(0)
       let most = 0
       const sent = createHash('sha256')
