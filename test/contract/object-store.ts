@@ -127,15 +127,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     it('carries an iterable of 40 MiB with bounded memory', async () => {
       // A part of 16 MiB, and as much that is on its way: still less than the whole.
       const bound = 32 * mebibyte
-      // What is garbage is freed in the background, some while after it was found to be.
-      const held = async (enough: number): Promise<number> => {
-        for (let round = 1; ; round++) {
-          collectGarbage()
-          const bytes = process.memoryUsage().arrayBuffers - (opened.serverBytes?.() ?? 0)
-          if (bytes < enough || round === 20) return bytes
-          await setImmediate()
-        }
-      }
+      const held = (enough: number): Promise<number> => heldBytes(enough, () => opened.serverBytes?.() ?? 0)
       const baseline = await held(0)
       let most = 0
       const sent = createHash('sha256')
@@ -322,5 +314,15 @@ function randomFrom(seed: number): () => number {
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+/** Bytes of buffers that are held here: what is garbage is freed in the background, some while after it was found to be. */
+async function heldBytes(enough: number, serverBytes: () => number): Promise<number> {
+  for (let round = 1; ; round++) {
+    collectGarbage()
+    const bytes = process.memoryUsage().arrayBuffers - serverBytes()
+    if (bytes < enough || round === 20) return bytes
+    await setImmediate()
   }
 }
