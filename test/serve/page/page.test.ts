@@ -168,7 +168,7 @@ async function makeScene(t: TestContext, version: TestVersion) {
   await rm(join(store, 'wal_005', gone))
   await backUp()
   await shipped()
-  return { receive, store, write, shipped, lsn: () => value(client, 'SELECT pg_current_wal_flush_lsn()') }
+  return { server, receive, store, write, shipped, lsn: () => value(client, 'SELECT pg_current_wal_flush_lsn()') }
 }
 
 const chromium = await findChromium()
@@ -176,7 +176,7 @@ const skip = chromium === null && 'no Chromium is installed, and CHROMIUM names 
 
 for (const version of await newestVersion()) {
   test('the status page, in Chromium', { skip }, async (t) => {
-    const { receive, store, write, shipped, lsn } = await makeScene(t, version)
+    const { server, receive, store, write, shipped, lsn } = await makeScene(t, version)
     const browser = await startChromium(t, chromium ?? assert.fail())
     const page = await browser.newPage()
     const complaints = complaintsOf(page)
@@ -306,6 +306,15 @@ for (const version of await newestVersion()) {
         await until(page, has(shipping, 'Nothing waits'))
       },
     )
+    await step('while the server is away it says so; then WAL flows again', async () => {
+      await server.stop('fast', deadline())
+      await until(page, has('#hang', 'At the server'))
+      await until(page, has('#way li', 'Not connected'))
+      assert.match(await text(page, '#problems'), /PG_CONNECTION_LOST/)
+      await server.start(deadline())
+      await until(page, has('#verdict', 'Ready'))
+      await until(page, has('#way li', 'Connected'))
+    })
     // Until here nothing went wrong between the browser and us.
     assert.deepEqual(complaints, [])
 
