@@ -72,7 +72,7 @@ function labelVariable(name: string, label: string, of: string): QueryVariableBu
   return new QueryVariableBuilder(name)
     .label(label)
     .datasource(prometheus)
-    .query({ qryType: 1, query: `label_values(${of}, ${name})`, refId: `${name}` })
+    .query({ qryType: 1, query: `label_values(${of}, ${name})`, refId: name })
     .definition(`label_values(${of}, ${name})`)
     .refresh(VariableRefresh.OnTimeRangeChanged)
     .sort(VariableSort.NaturalAsc)

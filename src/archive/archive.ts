@@ -98,13 +98,9 @@ export class Archive {
     return this.findContent(walFolder + historyName(timeline), options)
   }
 
-  /**
-   * The objects whose key is `content` with an extension that names a compression, or none. One round trip, and its cost
-   * does not grow with the archive: a listing of a folder's does.
-   */
+  /** The objects whose key is `content` with an extension that names a compression, or none. */
   async findContent(content: string, options: CallOptions): Promise<ObjectInfo[]> {
-    const found = await Promise.all(knownEnds.map((end) => this.store.head(content + end, options)))
-    return found.filter((info) => info !== null)
+    return await this.store.findAmong(content, knownEnds, options)
   }
 
   /**

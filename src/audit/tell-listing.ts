@@ -13,7 +13,7 @@ import { oneLine } from '../kit/one-line.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { formatTimestamp } from '../wal/timestamp.ts'
 import type { Gap, ListedBackup, ListedWindow, Listing } from './listing.ts'
-import type { ToldListing } from './told-listing.ts'
+import type { ToldGap, ToldListing, ToldWindow } from './told-listing.ts'
 
 export function tellTables({ store, backups, damaged, windows, gaps, tree }: Listing): string {
   const parts = [`Base backups in ${store}\n${backups.length === 0 ? '  none\n' : table(backupTable(backups))}`]
@@ -72,7 +72,7 @@ export function tellValue({ store, backups, damaged, windows, gaps, tree }: List
 }
 
 /** A window for a program. */
-export function windowFields({ timeline, first, end, lastCommit, beforeGap, backups }: ListedWindow) {
+export function windowFields({ timeline, first, end, lastCommit, beforeGap, backups }: ListedWindow): ToldWindow {
   return {
     timeline,
     from: { time: (first.finishTime ?? first.modified).toISOString(), lsn: formatLsn(first.finishLsn) },
@@ -84,7 +84,7 @@ export function windowFields({ timeline, first, end, lastCommit, beforeGap, back
 }
 
 /** A gap for a program. */
-export function gapFields({ timeline, from, to }: Gap) {
+export function gapFields({ timeline, from, to }: Gap): ToldGap {
   return { timeline, from: formatLsn(from), to: to === null ? null : formatLsn(to) }
 }
 

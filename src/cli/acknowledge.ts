@@ -40,7 +40,9 @@ function tellWaiting(gaps: readonly GapName[]): string {
 }
 
 function tellDone(done: readonly Acknowledged[]): string {
-  const tell = ({ gap, wasBefore }: Acknowledged): string =>
-    `${gapPlace(gap)} up to ${formatLsn(gap.to)} ${wasBefore ? 'was acknowledged before' : 'is acknowledged'}\n`
-  return done.map(tell).join('')
+  const lines = done.map(({ gap, wasBefore }) => {
+    const what = wasBefore ? 'was acknowledged before' : 'is acknowledged'
+    return `${gapPlace(gap)} up to ${formatLsn(gap.to)} ${what}\n`
+  })
+  return lines.join('')
 }

@@ -5,18 +5,19 @@
 import { X509Certificate } from 'node:crypto'
 import { type IncomingMessage, request as requestPlain, type RequestOptions } from 'node:http'
 import { request as requestTls } from 'node:https'
-import type { TLSSocket } from 'node:tls'
+import type { ConnectionOptions } from 'node:tls'
 import * as v from 'valibot'
 import { withDeadline } from '../kit/abort.ts'
 import { describe, isError, systemCode, WalferryError } from '../kit/errors.ts'
 import { oneLine } from '../kit/one-line.ts'
 import { type Status, statusSchema } from '../serve/status.ts'
+import { readCertificates } from './certificate-file.ts'
 
 export interface ReceiverAddress {
   readonly host: string
   readonly port: number
-  /** As PEM. Null: it is asked without TLS. */
-  readonly certificate: string | null
+  /** The file of the one certificate that is trusted, as PEM. Null: it is asked without TLS. */
+  readonly certificateFile: string | null
 }
 
 /** Nobody is there, or nobody answers. */
@@ -32,11 +33,14 @@ const silent =
   /^E(?:CONNREFUSED|HOSTUNREACH|NETUNREACH|HOSTDOWN|NETDOWN|TIMEDOUT|ADDRNOTAVAIL)$|^ENOTFOUND$|^EAI_AGAIN$/
 
 /** Such as `http://127.0.0.1:9868`. */
-export function urlOf({ host, port, certificate }: ReceiverAddress): string {
-  return `${certificate === null ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`
+export function urlOf({ host, port, certificateFile }: ReceiverAddress): string {
+  return `${certificateFile === null ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** Rejects RECEIVER_FOREIGN for an answer that is no receiver's, or the signal's reason. */
+/**
+ * Rejects RECEIVER_FOREIGN for an answer that is no receiver's, BAD_INPUT for a file that holds no certificate, or the
+ * signal's reason.
+ */
 export async function askReceiver(address: ReceiverAddress, signal: AbortSignal): Promise<Status | Silence> {
   const late = new Error(`it does not answer within ${answerMs / 1000} s`)
   try {
@@ -44,7 +48,7 @@ export async function askReceiver(address: ReceiverAddress, signal: AbortSignal)
       answerMs,
       signal,
       () => late,
-      async (inner) => readStatus(address, await get(address, inner)),
+      async (inner) => readStatus(address, await get(address, await trustOf(address), inner)),
     )
   } catch (error) {
     if (signal.aborted || isError(error)) throw error
@@ -61,31 +65,32 @@ interface Received {
   readonly body: string
 }
 
-function get(address: ReceiverAddress, signal: AbortSignal): Promise<Received> {
-  const { host, port, certificate } = address
+function get({ host, port }: ReceiverAddress, trust: Trust | null, signal: AbortSignal): Promise<Received> {
   const plain: RequestOptions = { host, port, path, signal, agent: false, headers: { Accept: 'application/json' } }
   return new Promise((resolve, reject) => {
     const onResponse = (response: IncomingMessage): void => void receive(response).then(resolve, reject)
-    const request =
-      certificate === null
-        ? requestPlain(plain, onResponse)
-        : requestTls({ ...plain, ...trusting(certificate) }, onResponse)
+    const request = trust === null ? requestPlain(plain, onResponse) : requestTls({ ...plain, ...trust }, onResponse)
     request.once('error', reject)
     request.end()
   })
 }
 
+type Trust = Pick<ConnectionOptions, 'ca' | 'allowPartialTrustChain' | 'checkServerIdentity'>
+
 /**
  * That certificate and no other, under whatever name the listener is reached: it is usually 127.0.0.1, which the
- * certificate of a server that others scrape does not name.
+ * certificate of a listener that others scrape does not name. Read each time, because certificates are renewed.
  */
-function trusting(certificate: string) {
-  const expected = new X509Certificate(certificate)
+async function trustOf({ certificateFile }: ReceiverAddress): Promise<Trust | null> {
+  if (certificateFile === null) return null
+  const hint = 'Name the file that walferry receive is given with this option; a copy of it will do.'
+  const pem = await readCertificates('listen-tls-cert', certificateFile, hint)
+  const expected = new X509Certificate(pem)
   return {
-    ca: certificate,
+    ca: pem,
     // Also if it is signed by an authority that is not among them.
     allowPartialTrustChain: true,
-    checkServerIdentity: (_host: string, { raw }: ReturnType<TLSSocket['getPeerCertificate']>) =>
+    checkServerIdentity: (_host, { raw }) =>
       expected.raw.equals(raw) ? undefined : new Error('its certificate is another one than that of --listen-tls-cert'),
   }
 }
@@ -130,9 +135,9 @@ function shown(text: string): string {
   return oneLine(text).slice(0, 60)
 }
 
-function tlsHint({ certificate }: ReceiverAddress): string {
+function tlsHint({ certificateFile }: ReceiverAddress): string {
   const tls =
-    certificate === null
+    certificateFile === null
       ? 'if the receiver serves TLS, give its --listen-tls-cert, too'
       : 'leave --listen-tls-cert out if the receiver serves no TLS'
   return `--listen is the receiver's own option; ${tls}. --listen off asks the archive alone.`

@@ -2,15 +2,13 @@
  * From options to an archive: its store, and its key if it is encrypted. The only place that names concrete stores and
  * makes an archive of one; S3 is loaded only where it is chosen.
  */
-import { X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Archive } from '../archive/archive.ts'
-import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { DirectoryStore } from '../store/directory.ts'
 import type { NotHonoured } from '../store/s3-if-absent.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { readCertificates } from './certificate-file.ts'
 import { readEncryptionKey } from './encryption-key.ts'
 import type { Config } from './options.ts'
 
@@ -26,6 +24,9 @@ export const storeOptions = [
   's3-ca-file',
   ...keyOptions,
 ] as const
+
+const authorityHint =
+  'Name a file that holds the certificate of the endpoint’s authority as PEM (-----BEGIN CERTIFICATE-----).'
 
 type StoreConfig = Config<'store'> & Partial<Config<(typeof storeOptions)[number]>>
 
@@ -47,6 +48,7 @@ async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<
   const place = config.store
   if (place.kind === 'folder') return new DirectoryStore(resolve(place.path))
   const { S3Store } = await import('../store/s3.ts')
+  const authorities = config['s3-ca-file']
   return new S3Store({
     bucket: place.bucket,
     prefix: place.prefix,
@@ -54,7 +56,9 @@ async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<
     ...(config['s3-region'] === undefined ? {} : { region: config['s3-region'] }),
     ...(config['s3-sse'] === undefined ? {} : { encryption: config['s3-sse'] }),
     ...(config['s3-storage-class'] === undefined ? {} : { storageClass: config['s3-storage-class'] }),
-    ...(config['s3-ca-file'] === undefined ? {} : { authorities: await readAuthorities(config['s3-ca-file']) }),
+    ...(authorities === undefined
+      ? {}
+      : { authorities: await readCertificates('s3-ca-file', authorities, authorityHint) }),
     forcePathStyle: config['s3-path-style'] ?? config['s3-endpoint'] !== undefined,
     onNotHonoured: (found: NotHonoured) =>
       log?.warn('two writers of one key cannot be told apart: the store does not honour If-None-Match', {
@@ -62,18 +66,4 @@ async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<
         conditionalPut: found,
       }),
   })
-}
-
-/** TLS would pass over what it cannot read, and then trust nobody: that is told here, where the file has a name. */
-async function readAuthorities(path: string): Promise<string> {
-  try {
-    const pem = await readFile(path, 'utf8')
-    void new X509Certificate(pem)
-    return pem
-  } catch (cause) {
-    throw new WalferryError('BAD_INPUT', `the file of s3-ca-file, "${path}", could not be read as certificates`, {
-      cause,
-      hint: 'Name a file that holds the certificate of the endpoint’s authority as PEM (-----BEGIN CERTIFICATE-----).',
-    })
-  }
 }

@@ -379,10 +379,22 @@ export const options = {
   },
   listen: {
     group: 'Running',
-    help: 'Address of /metrics, /healthz and /readyz; "off" for none.',
+    help: 'Address of the status page, /metrics, /healthz and /readyz; "off" for none.',
     schema: parsed(parseListen, 'HOST:PORT, or off'),
     value: 'HOST:PORT',
     fallback: '127.0.0.1:9868',
+  },
+  'listen-tls-cert': {
+    group: 'Running',
+    help: 'Serve these over TLS, with the certificate in this PEM file, and what leads from it to its authority. Read again when it changes. status trusts it, and no other.',
+    schema: text,
+    value: 'FILE',
+  },
+  'listen-tls-key': {
+    group: 'Running',
+    help: 'The key of that certificate, as PEM, without a passphrase.',
+    schema: text,
+    value: 'FILE',
   },
   'log-level': {
     group: 'Running',

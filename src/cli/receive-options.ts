@@ -30,6 +30,8 @@ export const receiveOptions = [
   'wait-for-wal',
   'drain-timeout',
   'listen',
+  'listen-tls-cert',
+  'listen-tls-key',
   'log-level',
   'verbose',
   'log-format',

@@ -10,6 +10,7 @@ import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { Target } from '../pg/target.ts'
+import type { TlsFiles } from '../serve/tls-files.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
 import { openArchive } from './open-store.ts'
@@ -74,6 +75,17 @@ function logOf(config: LogConfig): Log {
   return openLog(levelOf(config), config['log-format'], (line) => process.stderr.write(line))
 }
 
+/** Throws BAD_INPUT for one without the other. */
+function tlsFilesOf(config: Partial<Config<'listen-tls-cert' | 'listen-tls-key'>>): TlsFiles | null {
+  const { 'listen-tls-cert': cert, 'listen-tls-key': key } = config
+  if (cert === undefined && key === undefined) return null
+  if (cert !== undefined && key !== undefined) return { cert, key }
+  const [given, missing] = key === undefined ? ['cert', 'key'] : ['key', 'cert']
+  throw new WalferryError('BAD_INPUT', `--listen-tls-${given} is given, and --listen-tls-${missing} is missing`, {
+    hint: 'A certificate and its own key are needed, or none of them.',
+  })
+}
+
 /** What the daemon's backups are like. Their WAL comes by the receiver, and their pieces are not many: capture goes first. */
 function scheduledBackups(text: string, config: ReceiveConfig, target: Target, archive: Archive, log: Log): Backups {
   const take = (signal: AbortSignal, metrics: Metrics): Promise<BackupResult> =>
@@ -121,7 +133,7 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
       uploadConcurrency: config['upload-concurrency'],
       codec: config.compression,
       drainTimeoutMs: config['drain-timeout'],
-      listen: config.listen,
+      listen: config.listen === null ? null : { ...config.listen, tls: tlsFilesOf(config) },
     },
     archive,
     log,

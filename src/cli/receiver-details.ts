@@ -9,6 +9,8 @@ import { agoText, durationText, secondsBetween } from './time-words.ts'
 const warningSeconds = 30
 const badSeconds = 60
 
+/** Of the table, but for its bars. */
+const stageColumns = labelColumns + 44
 const barCells = 20
 const diskCells = 10
 const diskWarningShare = 0.8
@@ -17,7 +19,8 @@ const mostGaps = 3
 /** What was asked longer ago is told with its age. */
 const freshSeconds = 60
 
-export function drawStages({ positions, lag }: Status, canvas: Canvas): string[] {
+export function drawStages({ positions, lag }: Status, given: Canvas): string[] {
+  const canvas = given.columns < stageColumns + barCells ? { ...given, hasBars: false } : given
   if (positions === null) return drawAnswers([{ label: 'Stage', text: 'nothing was received yet' }], canvas)
   const ends = canvas.hasBars ? `0 s${`${badSeconds} s`.padStart(barCells - 3)}` : ''
   const head = stageLine('Stage', 'position', 'behind', 'for', ends)

@@ -56,11 +56,12 @@ function serverText({ version, timeline, systemIdentifier }: NonNullable<Status[
 function lossOf({ lossSeconds, lag, state }: Status): Answer {
   const label = 'Loss now'
   const bytes = lag.receive.bytes + lag.sync.bytes + lag.ship.bytes
-  if (lossSeconds === null)
-    return { label, text: 'not known: no server has answered since the receiver started', tone: 'warning' }
+  if (lossSeconds === null) {
+    return { label, text: 'not known: no server has answered since the start', tone: 'warning' }
+  }
   const tone = toneOf(lossSeconds)
   if (state !== 'streaming') {
-    const text = `you would lose up to ${durationText(lossSeconds)}: no server is connected, and what it has written since is not known`
+    const text = `you would lose up to ${durationText(lossSeconds)}: no server is connected to tell more`
     return { label, text, tone }
   }
   if (bytes === 0 && lossSeconds === 0) {

@@ -15,7 +15,8 @@ export interface Look {
 export const calmSeconds = 5
 const rememberedMs = 30_000
 const leastSpanMs = 3000
-/** Rates differ by chance. */
+/** By chance there is as much between two looks, and between two rates. */
+const sameSeconds = 1
 const sameShare = 0.05
 
 /** The looks of the last 30 s with one more; those at a receiver before its restart say nothing of this one. */
@@ -40,10 +41,10 @@ export function trendOf(status: Status, looks: readonly Look[]): Said {
   const spanMs = Date.parse(status.at) - (first?.atMs ?? Infinity)
   if (spanMs >= leastSpanMs) {
     const more = loss - (first?.lossSeconds ?? 0)
-    const span = `than ${durationText(spanMs / 1000)} ago`
-    if (more >= 1) return { text: `yes: ${durationText(more)} more ${span}; ${flow}`, tone: 'bad' }
-    if (more <= -1) return { text: `no: ${durationText(-more)} less ${span}; ${flow}`, tone: 'good' }
-    return { text: `no: the same as ${span.slice(5)}; ${flow}`, tone: 'warning' }
+    const ago = `${durationText(spanMs / 1000)} ago`
+    if (more >= sameSeconds) return { text: `yes: ${durationText(more)} more than ${ago}; ${flow}`, tone: 'bad' }
+    if (more <= -sameSeconds) return { text: `no: ${durationText(-more)} less than ${ago}; ${flow}`, tone: 'good' }
+    return { text: `no: the same as ${ago}; ${flow}`, tone: 'warning' }
   }
   // How fast the server writes is not told, only how fast it sends.
   if (status.lag.receive.bytes > waiting) {

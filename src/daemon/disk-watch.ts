@@ -1,6 +1,7 @@
-/** The room on the spool's disk. A disk that hangs keeps one look waiting, and nobody who asks. */
+/** The room on the spool's disk, and what was set aside there. A disk that hangs keeps one look waiting, and nobody who asks. */
 import { statfs } from 'node:fs/promises'
 import { sleep } from '../kit/abort.ts'
+import { countSetAside } from '../spool/set-aside.ts'
 import type { DiskSpace } from './known.ts'
 
 const patienceMs = 500
@@ -33,8 +34,8 @@ export class DiskWatch {
   }
 }
 
-/** As statfs says it of the file system on which a folder lies. */
+/** As statfs says it of the file system on which the spool lies. Rejects where the folder cannot be read. */
 export async function diskSpaceOf(folder: string): Promise<DiskSpace> {
   const { bsize, bavail, blocks } = await statfs(folder)
-  return { freeBytes: bavail * bsize, bytes: blocks * bsize }
+  return { freeBytes: bavail * bsize, bytes: blocks * bsize, setAsideFiles: await countSetAside(folder) }
 }

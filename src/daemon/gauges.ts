@@ -34,6 +34,7 @@ export function setGauges(metrics: Metrics, known: Known): void {
   metrics.set('walferry_spool_segments', unshippedSegments(known))
   setOrClear(metrics, 'walferry_spool_disk_free_bytes', known.disk?.freeBytes ?? null)
   setOrClear(metrics, 'walferry_spool_disk_size_bytes', known.disk?.bytes ?? null)
+  setOrClear(metrics, 'walferry_spool_set_aside_files', known.disk?.setAsideFiles ?? null)
   setOrClear(metrics, 'walferry_gaps', known.gaps?.length ?? null)
   setOrClear(metrics, 'walferry_backup_age_seconds', backupAge(known))
   setSlot(metrics, known.slot)

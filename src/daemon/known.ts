@@ -25,6 +25,8 @@ export interface DiskSpace {
   /** What our user may still fill. */
   readonly freeBytes: number
   readonly bytes: number
+  /** Files of the spool that nobody ships. */
+  readonly setAsideFiles: number
 }
 
 export interface Rate {

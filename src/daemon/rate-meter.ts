@@ -28,7 +28,7 @@ export class RateMeter {
 
   get rate(): Rate {
     const now = this.#sample()
-    const [first = now] = this.#samples.filter(({ atMs }) => atMs >= now.atMs - windowMs)
+    const first = this.#samples.find(({ atMs }) => atMs >= now.atMs - windowMs) ?? now
     const ms = now.atMs - first.atMs
     // Where the server's line parts from ours, positions go back.
     const perSecond = (from: Lsn, to: Lsn): number =>

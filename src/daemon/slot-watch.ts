@@ -2,8 +2,8 @@
  * Asks the server how our slot stands: pg_replication_slots, over an ordinary connection, because the replication
  * protocol does not tell.
  *
- * Asked when a stream has begun and every half minute, of the server that is or was last streamed from: a slot matters
- * most while nothing is streamed. Each time on a new connection: one that is kept would hold up a smart shutdown of the
+ * Asked when a stream has begun or ended and every half minute, of the server that is or was last streamed from: a slot
+ * matters most while nothing is streamed. Each time on a new connection: one that is kept would hold up a smart shutdown of the
  * server for ever. Where pg_hba.conf or the rights forbid it, that is said once, and tried again now and then. No failure
  * here stops anything; it makes the slot unknown.
  */
@@ -20,6 +20,7 @@ export interface SlotWatchOptions {
   readonly slot: string
   /** The server that is, or was last, streamed from: a new object for each stream. */
   readonly server: () => MetServer | null
+  readonly isStreaming: () => boolean
   readonly clock: Clock
   readonly log: Log
 }
@@ -50,6 +51,7 @@ export class SlotWatch {
   readonly #options: SlotWatchOptions
   #seen: SlotSeen | null = null
   #asked: MetServer | null = null
+  #wasStreaming = false
   #dueMs = Number.NEGATIVE_INFINITY
   /** That it could not be asked. */
   #isTold = false
@@ -74,8 +76,12 @@ export class SlotWatch {
   async #look(signal: AbortSignal): Promise<void> {
     const { clock, log, slot } = this.#options
     const server = this.#options.server()
-    if (server === null || (server === this.#asked && clock.monotonicMs() < this.#dueMs)) return
+    const isStreaming = this.#options.isStreaming()
+    if (server === null) return
+    const isSame = server === this.#asked && isStreaming === this.#wasStreaming
+    if (isSame && clock.monotonicMs() < this.#dueMs) return
     this.#asked = server
+    this.#wasStreaming = isStreaming
     this.#dueMs = clock.monotonicMs() + everyMs
     try {
       this.#seen = await this.#ask(server, signal)
@@ -96,8 +102,7 @@ export class SlotWatch {
 
   async #ask({ target }: MetServer, signal: AbortSignal): Promise<SlotSeen | null> {
     const { slot, clock } = this.#options
-    const late = (): Error => new WalferryError('PG_CONNECTION_LOST', 'the server does not answer', { retryable: true })
-    return await withDeadline(patienceMs, signal, late, async (inner) => {
+    return await withDeadline(patienceMs, signal, noAnswer, async (inner) => {
       const client = await SqlClient.connect(target, inner)
       try {
         const [row] = await client.rows(question(slot), `read the slot "${slot}"`, inner)
@@ -107,6 +112,10 @@ export class SlotWatch {
       }
     })
   }
+}
+
+function noAnswer(): Error {
+  return new WalferryError('PG_CONNECTION_LOST', 'the server does not answer', { retryable: true })
 }
 
 /** A standby keeps what it has received, and at least what it has replayed. */

@@ -83,7 +83,7 @@ export const catalogue = {
   },
   walferry_spool_set_aside_files: {
     type: 'gauge',
-    help: "Files of the spool that have a segment's name and are none of its cluster: set aside, and never shipped, until somebody removes them.",
+    help: 'Files of the spool that cannot be its own (a wrong size, a foreign header): set aside, and never shipped; they lie there until somebody removes them.',
   },
   walferry_slot_wal_status: {
     type: 'gauge',

@@ -9,6 +9,9 @@ import {
   type Metrics,
 } from './catalogue.ts'
 
+/** prom-client's own gauges whose names are those of counters. The same numbers, by type, are told without `_total`. */
+const misnamed = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
+
 export class MetricsRegistry implements Metrics {
   readonly #registry = new Registry()
   readonly #gauges = new Map<string, Gauge>()
@@ -28,6 +31,7 @@ export class MetricsRegistry implements Metrics {
       else this.#histograms.set(name, new Histogram({ ...common, buckets: [...entry.buckets] }))
     }
     collectDefaultMetrics({ register: this.#registry })
+    for (const name of misnamed) this.#registry.removeSingleMetric(name)
   }
 
   set(name: GaugeName, value: number, labels: Labels = {}): void {

@@ -15,7 +15,7 @@ export class PlainSocket extends Socket {
   readonly onRead: { take: (bytes: Buffer) => void }
 
   constructor() {
-    const onRead = { take: (_: Buffer): void => undefined }
+    const onRead = { take(): void {} } as { take: (bytes: Buffer) => void }
     const memory = Buffer.allocUnsafeSlow(readBytes)
     const options: SocketConstructorOpts & ConnectOpts = {
       onread: {

@@ -22,14 +22,8 @@ const policy = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const headers = {
-  'Content-Security-Policy': policy,
-  'X-Content-Type-Options': 'nosniff',
-  'Referrer-Policy': 'no-referrer',
-  'Cross-Origin-Resource-Policy': 'same-origin',
-  // After an update of walferry no script of before meets the answers of now.
-  'Cache-Control': 'no-store',
-}
+/** Beside those that every answer has. */
+const headers = { 'Content-Security-Policy': policy }
 
 const types = {
   html: 'text/html; charset=utf-8',
@@ -52,5 +46,5 @@ async function file(name: string, type: string): Promise<Answer> {
 }
 
 function json(value: unknown): Answer {
-  return { status: 200, type: 'application/json', body: `${JSON.stringify(value)}\n`, headers }
+  return { status: 200, type: 'application/json', body: `${JSON.stringify(value)}\n` }
 }

@@ -80,7 +80,7 @@ export class SampleRing {
     const firstMs = oldest === null ? now.atMs : this.#at(this.#times, oldest)
     // One more than fits, because the first and the last column may be begun in their midst.
     const least = (now.atMs - firstMs) / Math.max(1, columns - 1)
-    const stepMs = this.intervalMs * Math.max(1, Math.ceil(least / this.intervalMs))
+    const stepMs = this.intervalMs * roundCount(least / this.intervalMs)
     const startMs = Math.floor(firstMs / stepMs) * stepMs
     const count = oldest === null ? 0 : Math.floor((now.atMs - startMs) / stepMs) + 1
     const column = (name: SeriesName): Column => this.#column(name, oldest, startMs, stepMs, count)
@@ -127,6 +127,11 @@ export class SampleRing {
     const capacity = this.#times.length
     return values[(this.#next - this.#count + nth + capacity) % capacity] ?? Number.NaN
   }
+}
+
+/** How many samples make a column: with one every ten seconds, columns are of 10, 20, 30 s, 1, 2, 5, 10 min ... */
+function roundCount(least: number): number {
+  return [1, 2, 3, 6, 12, 30, 60].find((count) => count >= least) ?? Math.ceil(least)
 }
 
 /** A chart shows no more than that, and the answer gets smaller. */

@@ -73,11 +73,12 @@ export async function followTlsFiles(
 
 /** Changes whenever one of the files may have. */
 async function lookOf({ cert, key }: TlsFiles): Promise<string> {
-  const look = async (path: string): Promise<string> => {
-    const { ino, size, mtimeMs, mode } = await stat(path)
-    return `${ino} ${size} ${mtimeMs} ${mode}`
-  }
-  return `${await look(cert).catch(describe)}, ${await look(key).catch(describe)}`
+  return `${await lookOfOne(cert).catch(describe)}, ${await lookOfOne(key).catch(describe)}`
+}
+
+async function lookOfOne(path: string): Promise<string> {
+  const { ino, size, mtimeMs, mode } = await stat(path)
+  return `${ino} ${size} ${mtimeMs} ${mode}`
 }
 
 async function readFile(option: string, path: string): Promise<{ readonly content: Buffer; readonly mode: number }> {

@@ -13,10 +13,10 @@
  * before the begin of a stream that passed them over (begin-mark.ts) were left, and are shipped as far as their WAL is
  * right. Others with WAL missing before them count for nothing until the server has sent that.
  */
-import { access, open, type FileHandle, readdir, rename, stat } from 'node:fs/promises'
+import { open, type FileHandle, readdir, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { renameDurably, syncFolder } from '../kit/durable-fs.ts'
-import { isError, systemCode } from '../kit/errors.ts'
+import { syncFolder } from '../kit/durable-fs.ts'
+import { isError } from '../kit/errors.ts'
 import { type Lsn, plus } from '../wal/lsn.ts'
 import { longHeaderBytes, pageFault, readPageHeader } from '../wal/page.ts'
 import { RecordWalker } from '../wal/record-walker.ts'
@@ -37,6 +37,7 @@ import { findBegin } from './begin-mark.ts'
 import { bytesOfParent, type Histories, type HistoryFile, readHistory, timelineBefore } from './histories.ts'
 import type { LeftSegment, SpoolContents, SpoolEnd } from './inventory.ts'
 import { partialSuffix } from './segment-file.ts'
+import { setAside } from './set-aside.ts'
 import { spoolError } from './spool-error.ts'
 
 export interface SpoolScan extends SpoolContents {
@@ -110,7 +111,7 @@ async function recover(folder: string): Promise<SpoolScan> {
     const bare = name.replace(partialSuffix, '')
     const partial = name !== bare
     const is = await inspect(folder, name, identity)
-    if (typeof is === 'object') asides.push(await setAside(folder, name, is.fault))
+    if (typeof is === 'object') asides.push({ name, as: await setAside(folder, name), fault: is.fault })
     // Beside a whole segment, a partial one of that name is an older copy.
     else if (is === 'segment' && identity !== null && !(partial && names.includes(bare))) {
       found.push({ segment: parseSegmentName(bare, identity.segmentBytes), partial })
@@ -125,7 +126,7 @@ async function recover(folder: string): Promise<SpoolScan> {
       histories.set(timeline, await readHistory(folder, timeline))
     } catch (error) {
       if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
-      asides.push(await setAside(folder, name, `cannot be used: ${error.message}`))
+      asides.push({ name, as: await setAside(folder, name), fault: `cannot be used: ${error.message}` })
     }
   }
   const begin = identity === null ? null : beginOf(files, found, identity.segmentBytes)
@@ -212,24 +213,6 @@ async function inspect(
     if (isError(error, 'BAD_INPUT')) return { fault: error.message }
     throw error
   }
-}
-
-/** Gives a file that is no segment of this spool a name under which nobody takes it for one. */
-async function setAside(folder: string, name: string, fault: string): Promise<SetAside> {
-  let as = `${name}.set-aside`
-  for (let n = 2; await exists(join(folder, as)); n++) as = `${name}.set-aside-${n}`
-  await renameDurably(join(folder, name), join(folder, as))
-  return { name, as, fault }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    (error: unknown) => {
-      if (systemCode(error) === 'ENOENT') return false
-      throw error
-    },
-  )
 }
 
 /** Open segments, each following the one before, led by the whole one before them where it is there: perhaps a parent's. */

@@ -39,6 +39,13 @@ export interface ObjectStore {
   head(key: string, options: CallOptions): Promise<ObjectInfo | null>
 
   /**
+   * Those of the keys `beginning + end` that are there, in the order of `ends`; few other keys begin like that. One
+   * round trip, and its cost does not grow with the store. Resolves only if the store has said of each whether it is
+   * there.
+   */
+  findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]>
+
+  /**
    * Objects whose key begins with `prefix`, in the order of the keys' bytes, after the key `after`, at most `limit`.
    * What lies in the store under a name that is no key is passed over. Ends without an error only if the store has said
    * that there are no more; objects stored or deleted meanwhile may appear or not.

@@ -18,7 +18,7 @@ async function listening(t: TestContext, server: Server | TcpServer): Promise<Re
   await once(server, 'listening')
   t.after(() => void server.close())
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server that listens on a port has an AddressInfo
-  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port, certificate: null }
+  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port, certificateFile: null }
 }
 
 function answering(body: string, type = 'application/json', code = 200): RequestListener {
@@ -120,8 +120,8 @@ test('an abort ends the question at once', async (t) => {
 })
 
 test('the URL names the address as it is asked', () => {
-  assert.equal(urlOf({ host: '::1', port: 9868, certificate: null }), 'http://[::1]:9868')
-  assert.equal(urlOf({ host: 'db.example', port: 1, certificate: 'PEM' }), 'https://db.example:1')
+  assert.equal(urlOf({ host: '::1', port: 9868, certificateFile: null }), 'http://[::1]:9868')
+  assert.equal(urlOf({ host: 'db.example', port: 1, certificateFile: '/server.crt' }), 'https://db.example:1')
 })
 
 async function tlsServer(t: TestContext): Promise<ReceiverAddress> {
@@ -132,13 +132,14 @@ async function tlsServer(t: TestContext): Promise<ReceiverAddress> {
 
 test('with TLS its certificate is trusted, whoever signed it, and no other', async (t) => {
   const address = await tlsServer(t)
-  const of = async (name: string): Promise<ReceiverAddress> => ({
-    ...address,
-    certificate: await readFile(join(tls, name), 'utf8'),
-  })
-  assert.deepEqual(await askReceiver(await of('server.crt'), deadline()), madeStatus())
+  const withFile = (name: string): ReceiverAddress => ({ ...address, certificateFile: join(tls, name) })
+  assert.deepEqual(await askReceiver(withFile('server.crt'), deadline()), madeStatus())
   for (const other of ['root.crt', 'other-root.crt']) {
-    await assert.rejects(askReceiver(await of(other), deadline()), { code: 'RECEIVER_FOREIGN' }, other)
+    await assert.rejects(askReceiver(withFile(other), deadline()), { code: 'RECEIVER_FOREIGN' }, other)
+  }
+  for (const none of ['server.key', 'missing']) {
+    const message = new RegExp(`of listen-tls-cert, ".*${none}"`)
+    await assert.rejects(askReceiver(withFile(none), deadline()), { code: 'BAD_INPUT', message }, none)
   }
 })
 
@@ -146,6 +147,6 @@ test('TLS where none is expected, and none where it is, are errors that name the
   const hint = /--listen-tls-cert/
   await assert.rejects(askReceiver(await tlsServer(t), deadline()), { code: 'RECEIVER_FOREIGN', hint })
   const plain = await listening(t, createServer(answering('{}')))
-  const certificate = await readFile(join(tls, 'server.crt'), 'utf8')
-  await assert.rejects(askReceiver({ ...plain, certificate }, deadline()), { code: 'RECEIVER_FOREIGN', hint })
+  const certificateFile = join(tls, 'server.crt')
+  await assert.rejects(askReceiver({ ...plain, certificateFile }, deadline()), { code: 'RECEIVER_FOREIGN', hint })
 })

@@ -30,7 +30,7 @@ test('what is no command exits 126: PostgreSQL may have started it as restore_co
     assert.deepEqual([code, stdout], [126, ''])
     assert.match(
       stderr,
-      /^error: .* \[BAD_INPUT\]\nhint: {2}Commands: receive, fetch, push, backup, restore, check, status, list, mark, delete, demo\. See walferry --help\.\n$/,
+      /^error: .* \[BAD_INPUT\]\nhint: {2}Commands: receive, fetch, push, backup, restore, check, status, list, mark, acknowledge, delete, demo\. See walferry --help\.\n$/,
     )
   }
 })
@@ -120,4 +120,27 @@ test('no output holds a password, wherever it was written', async (t) => {
     assert.ok(!(stdout + stderr).includes('unter2'), stderr)
   }
   await Promise.all(cases.map(run))
+})
+
+test('a certificate for the listener needs its key, and both have to be readable', async (t) => {
+  const folder = await tempFolder(t)
+  const args = [
+    'receive',
+    '--spool',
+    join(folder, 'spool'),
+    '--store',
+    join(folder, 'store'),
+    '--listen',
+    '127.0.0.1:0',
+  ]
+  const one = await walferry([...args, '--listen-tls-key', join(folder, 'a.key')])
+  assert.equal(one.code, 1)
+  assert.match(one.stderr, /^error: --listen-tls-key is given, and --listen-tls-cert is missing \[BAD_INPUT\]\nhint: /)
+  const both = ['--listen-tls-key', join(folder, 'a.key'), '--listen-tls-cert', join(folder, 'a.crt')]
+  const unreadable = await walferry([...args, ...both])
+  assert.equal(unreadable.code, 1)
+  assert.match(
+    unreadable.stderr,
+    /error: --listen-tls-cert: \S+a\.crt: the file cannot be read.*ENOENT.*\[BAD_INPUT\]\nhint: /,
+  )
 })

@@ -8,10 +8,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { getEventListeners, setMaxListeners } from 'node:events'
 import { after, before, describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { isError } from '../../src/kit/errors.ts'
 import type { ListOptions, ObjectStore } from '../../src/store/object-store.ts'
+import { collectGarbage } from '../support/garbage.ts'
 
 export interface OpenedStore {
   readonly store: ObjectStore
@@ -44,6 +43,10 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     async function fill(keys: readonly string[]): Promise<void> {
       if (opened.fill !== undefined) await opened.fill(keys)
       else for (const key of keys) await store.put(key, Buffer.from('x'), replace)
+    }
+
+    function held(enough: number): Promise<number> {
+      return heldBytes(enough, () => opened.serverBytes?.() ?? 0)
     }
 
     it('gives back what was put, from any byte on', async () => {
@@ -126,20 +129,8 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     })
 
     it('carries an iterable of 40 MiB with bounded memory', async () => {
-      setFlagsFromString('--expose-gc')
-      const collectGarbage: unknown = runInNewContext('gc')
-      assert.ok(typeof collectGarbage === 'function')
       // A part of 16 MiB, and as much that is on its way: still less than the whole.
       const bound = 32 * mebibyte
-      // What is garbage is freed in the background, some while after it was found to be.
-      const held = async (enough: number): Promise<number> => {
-        for (let round = 1; ; round++) {
-          collectGarbage()
-          const bytes = process.memoryUsage().arrayBuffers - (opened.serverBytes?.() ?? 0)
-          if (bytes < enough || round === 20) return bytes
-          await setImmediate()
-        }
-      }
       const baseline = await held(0)
       let most = 0
       const sent = createHash('sha256')
@@ -172,6 +163,21 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
         assert.equal(await store.head(key, { signal: idle }), null, key)
         await rejectsWith(store.get(key, { signal: idle }), 'KEY_MISSING')
       }
+    })
+
+    it('finds those of some keys that begin alike, in the order that was asked', async () => {
+      const there = ['among/a', 'among/a.lz4', 'among/a.partial.lz4', 'among/ab', 'among/a.zst', 'among/b.lz4']
+      await fill(there)
+      const ends = ['.gz', '.zst', '', '.lz4', '.b']
+      const found = await store.findAmong('among/a', ends, { signal: idle })
+      assert.deepEqual(
+        found.map(({ key }) => key),
+        ['among/a.zst', 'among/a', 'among/a.lz4'],
+      )
+      assert.equal(found[1]?.bytes, (await store.head('among/a', { signal: idle }))?.bytes)
+      assert.deepEqual(await store.findAmong('among/c', ends, { signal: idle }), [])
+      assert.deepEqual(await store.findAmong('none/a', ends, { signal: idle }), [])
+      await assert.rejects(store.findAmong('among/a', ends, { signal: AbortSignal.abort() }), { name: 'AbortError' })
     })
 
     it('lists in the order of the keys’ bytes, by prefix, after a key, up to a limit', async () => {
@@ -326,5 +332,15 @@ function randomFrom(seed: number): () => number {
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+/** Bytes of buffers that are held here: what is garbage is freed in the background, some while after it was found to be. */
+async function heldBytes(enough: number, serverBytes: () => number): Promise<number> {
+  for (let round = 1; ; round++) {
+    collectGarbage()
+    const bytes = process.memoryUsage().arrayBuffers - serverBytes()
+    if (bytes < enough || round === 20) return bytes
+    await setImmediate()
   }
 }

@@ -16,10 +16,15 @@ async function note(store: FaultyStore, gap: GapName): Promise<void> {
   await putGap(store, { ...gap, reason: 'Gone.', noticedAt: new Date(0) }, { signal: deadline() })
 }
 
+const quiet = (): void => undefined
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await setImmediate()
+}
+
 /** A watch whose minutes pass when the test says so. */
 function watching(t: TestContext, store: FaultyStore): { watch: GapWatch; pass: (ms: number) => Promise<void> } {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const quiet = (): void => undefined
   const watch = new GapWatch(store, { error: quiet, warn: quiet, info: quiet, debug: quiet })
   const end = new AbortController()
   const running = watch.run(end.signal)
@@ -27,9 +32,6 @@ function watching(t: TestContext, store: FaultyStore): { watch: GapWatch; pass: 
     end.abort(new Error('the test is over'))
     await running
   })
-  const settle = async (): Promise<void> => {
-    for (let turn = 0; turn < 20; turn++) await setImmediate()
-  }
   const pass = async (ms: number): Promise<void> => {
     await settle()
     t.mock.timers.tick(ms)

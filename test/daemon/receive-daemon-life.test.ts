@@ -115,7 +115,7 @@ for (const version of await newestVersion()) {
     test('leaves nothing open in its process, however it ends', async (t) => {
       const cluster = await startServer(t, version)
       const client = await clientOf(t, cluster)
-      const config = { listen: { host: '127.0.0.1', port: 0 }, uploadConcurrency: 16 }
+      const config = { listen: { host: '127.0.0.1', port: 0, tls: null }, uploadConcurrency: 16 }
       const server = cluster.connection
       const warnings: string[] = []
       const onWarning = (warning: Error): void => void warnings.push(String(warning))

@@ -22,6 +22,7 @@ import {
 import { MemoryStore } from '../support/memory-store.ts'
 import { copyCluster, deadline, discardCluster, testVersions, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
+import { Observed } from './observing.ts'
 
 function contentOf(store: MemoryStore): [string, string][] {
   return store.keys.map((key) => [key, Buffer.from(store.peek(key)).toString('base64')])
@@ -225,9 +226,10 @@ for (const version of versions) {
       // By now it has as much WAL again, and other rows.
       const there = await clientOf(t, older)
       while ((await flushedUpTo(there)) < end) await write(there, 100_000)
-      const other = new Receiving(t, { ...at, server: older.connection })
+      const other = new Observed(t, { ...at, server: older.connection })
       await other.until(() => other.count(/receiving halted/) === 1)
       assert.deepEqual(other.reasons, ['SPOOL_CONFLICT'])
+      await other.untilTold({ walferry_ready: 0, 'walferry_conflicts_total{place="spool"}': 1 })
       other.askToStop()
       await assert.rejects(other.ended, { code: 'SPOOL_CONFLICT' })
 

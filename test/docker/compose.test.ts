@@ -1,6 +1,6 @@
 /** docker/compose.yml and what it mounts: no engine runs here, so what can be read is held against what is there. */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -105,6 +105,17 @@ test('Prometheus scrapes the port on which walferry listens, and evaluates the a
   assert.match(jobs[0]?.job_name ?? '', /walferry/)
   const mounted = compose.services['prometheus']?.volumes.map((mount) => mount.split(':')[1])
   for (const path of rules) assert.ok(mounted?.includes(path), `${path} is not mounted`)
+})
+
+const promtool = spawnSync('promtool', ['--version']).status === 0 ? false : 'promtool is not there'
+
+test('Prometheus takes its configuration, and the alerts with it', { skip: promtool }, async (t) => {
+  const path = join(await tempFolder(t), 'prometheus.yml')
+  const text = readDocker('compose/prometheus.yml')
+  writeFileSync(path, text.replace('/etc/prometheus/alerts.yml', join(root, 'grafana/alerts.yml')))
+  const checked = spawnSync('promtool', ['check', 'config', path], { encoding: 'utf8' })
+  assert.equal(checked.status, 0, checked.stdout + checked.stderr)
+  assert.match(checked.stdout, /[1-9]\d* rules found/)
 })
 
 test('Grafana finds its dashboard where it is mounted, and Prometheus where it listens', () => {

@@ -1,13 +1,12 @@
 /** The tail of the newest segment while it is being shipped: readable and right at any moment, in few objects. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { Archive } from '../../src/archive/archive.ts'
 import { memoryAt } from '../../src/archive/bytes-at.ts'
 import type { Lsn } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart, segnoBefore } from '../../src/wal/segment.ts'
 import { FaultyStore } from '../ship/shipping.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { deferred } from '../support/deferred.ts'
 import { deadline, testVersions } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
@@ -105,8 +104,6 @@ if (version !== undefined) {
 
 /** Bytes of all buffers that somebody still holds. */
 function buffersNow(): number {
-  setFlagsFromString('--expose_gc')
-  const collect: unknown = runInNewContext('gc')
-  if (typeof collect === 'function') collect()
+  collectGarbage()
   return process.memoryUsage().arrayBuffers
 }

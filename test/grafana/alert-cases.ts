@@ -2,7 +2,17 @@
  * For each alert: when it fires, with what it says then, and when it does not although little is missing.
  * What a receiver tells on a bad day, and all the alerts that come of it, are in bad-days.ts.
  */
-import { always, here, infinite, moving, partner, receiver, type Series, then, unreachable } from './receiver-series.ts'
+import {
+  always,
+  here,
+  infinite,
+  moving,
+  partner,
+  receiver,
+  type Series,
+  turning,
+  unreachable,
+} from './receiver-series.ts'
 
 export interface Firing {
   readonly when: string
@@ -19,6 +29,8 @@ export interface Quiet {
   readonly when: string
   readonly series: Series
   readonly after: number
+  /** Those that fire instead. */
+  readonly others?: readonly string[]
 }
 
 export interface AlertCase {
@@ -85,8 +97,8 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
     fires: {
       when: 'the server is away',
       series: receiver({
-        walferry_connected: then(5, 1, 0),
-        'walferry_problem{code="PG_CONNECTION_LOST"}': then(5, 0, 1),
+        walferry_connected: turning(5, 1, 0),
+        'walferry_problem{code="PG_CONNECTION_LOST"}': turning(5, 0, 1),
       }),
       after: 7,
       summary: 'The receiver a:9868 gets no WAL from its server',
@@ -157,7 +169,12 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
       description:
         'The oldest WAL that is not in the store is 1m 30s old. Lag by stage: receive 0s ship 1m 30s sync 0s ',
     },
-    doesNot: { when: 'shipping is 45 s behind', series: receiver(behind), after: 15 },
+    doesNot: {
+      when: 'shipping is 45 s behind',
+      series: receiver(behind),
+      after: 15,
+      others: ['WalferryLossAbove30s'],
+    },
   },
   WalferrySlotNearLimit: {
     fires: {
@@ -179,7 +196,7 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
   WalferrySlotLost: {
     fires: {
       when: 'the limit was passed',
-      series: receiver({ 'walferry_slot_wal_status{status="lost"}': then(5, 0, 1) }),
+      series: receiver({ 'walferry_slot_wal_status{status="lost"}': turning(5, 0, 1) }),
       after: 7,
       labels: { ...labels, status: 'lost' },
       summary: 'The slot of a:9868 keeps no WAL (lost)',
@@ -280,7 +297,7 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
     },
     doesNot: {
       when: 'there is room again',
-      series: receiver({ 'walferry_problem{code="SPOOL_FAILED"}': then(10, 1, 0) }),
+      series: receiver({ 'walferry_problem{code="SPOOL_FAILED"}': turning(10, 1, 0) }),
       after: 12,
     },
   },
@@ -289,26 +306,27 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
       when: 'a file has the name of a segment and the size of none',
       series: receiver({ walferry_spool_set_aside_files: always(1) }),
       after: 1,
-      summary: 'The spool of a:9868 has files that are none of its cluster',
-      description: '1 with the name of a segment but a wrong size or a foreign header: set aside, and never shipped.',
+      summary: 'The spool of a:9868 has files that cannot be its own',
+      description:
+        '1 with a wrong size, a foreign header or a content that cannot be read: set aside, and never shipped.',
     },
     doesNot: {
       when: 'somebody has looked, and removed it',
-      series: receiver({ walferry_spool_set_aside_files: then(5, 1, 0) }),
+      series: receiver({ walferry_spool_set_aside_files: turning(5, 1, 0) }),
       after: 6,
     },
   },
   WalferryGap: {
     fires: {
       when: 'the server had removed WAL, and receiving went on behind it',
-      series: receiver({ walferry_gaps: then(5, 0, 1), walferry_gaps_total: then(5, 0, 1) }),
+      series: receiver({ walferry_gaps: turning(5, 0, 1), walferry_gaps_total: turning(5, 0, 1) }),
       after: 6,
       summary: 'WAL is lost: the archive of a:9868 has a gap',
       description: '1 not acknowledged. A recovery cannot pass a gap: a base backup from behind it is needed now.',
     },
     doesNot: {
       when: 'the gap was acknowledged',
-      series: receiver({ walferry_gaps: then(5, 1, 0), walferry_gaps_total: always(1) }),
+      series: receiver({ walferry_gaps: turning(5, 1, 0), walferry_gaps_total: always(1) }),
       after: 6,
     },
   },
@@ -349,16 +367,16 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
   },
   WalferryNoBackup: {
     fires: {
-      when: 'the archive has had no base backup for an hour',
+      when: 'the archive has had no base backup for an hour and a half',
       series: receiver({ walferry_backup_age_seconds: infinite }),
-      after: 61,
+      after: 91,
       summary: 'The archive of a:9868 has no base backup',
       description: 'Without one its WAL cannot be restored to anything.',
     },
     doesNot: {
-      when: 'the first one of a new archive is under way',
-      series: receiver({ walferry_backup_age_seconds: '1e308+1e308x100 60x100' }),
-      after: 60,
+      when: 'the first one of a new archive was taken by somebody else, and seen an hour later',
+      series: receiver({ walferry_backup_age_seconds: '1e308+1e308x160 60x100' }),
+      after: 90,
     },
   },
   WalferryBackupTooOld: {
@@ -379,8 +397,8 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
     fires: {
       when: 'the first one since the start fails',
       series: receiver({
-        walferry_backup_failures_total: then(5, 0, 1),
-        walferry_backup_failure_time_seconds: then(5, 0, 1_700_086_400),
+        walferry_backup_failures_total: turning(5, 0, 1),
+        walferry_backup_failure_time_seconds: turning(5, 0, 1_700_086_400),
       }),
       after: 6,
       summary: 'The last base backup of a:9868 failed',
@@ -408,6 +426,7 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
       when: 'another alert tells the reason',
       series: receiver({ 'walferry_problem{code="STORE_DENIED"}': always(1), walferry_ready: always(0) }),
       after: 15,
+      others: ['WalferryStoreFailing'],
     },
   },
 }

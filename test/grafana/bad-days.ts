@@ -2,7 +2,7 @@
  * What goes wrong, what a receiver tells of it, and all the alerts that fire then. grafana/README.md shows it as a table,
  * which is held against this one.
  */
-import { always, moving, receiver, type Series, then, unreachable } from './receiver-series.ts'
+import { always, moving, receiver, type Series, turning, unreachable } from './receiver-series.ts'
 
 export interface BadDay {
   /** As the README has it. */
@@ -13,6 +13,8 @@ export interface BadDay {
   readonly alerts: readonly string[]
 }
 
+/** Where the store is behind for longer, and something is written. */
+const lossAlerts = ['WalferryLossAbove30s', 'WalferryLossAbove60s']
 const lost = { walferry_connected: always(0), walferry_ready: always(0) }
 
 function problem(code: string): Series {
@@ -33,7 +35,7 @@ export const badDays: readonly BadDay[] = [
       'walferry_conflicts_total{place="archive"}': always(1),
       walferry_loss_seconds: moving(0, 60),
     }),
-    alerts: ['WalferryConflict', 'WalferryLossAbove30s', 'WalferryLossAbove60s'],
+    alerts: ['WalferryConflict', ...lossAlerts],
   },
   {
     failure: 'a file of the spool has a wrong size or a foreign header',
@@ -42,18 +44,18 @@ export const badDays: readonly BadDay[] = [
   },
   {
     failure: 'the server has removed WAL before it was received',
-    series: receiver({ walferry_gaps: always(1), walferry_gaps_total: always(1) }),
+    series: receiver({ ...problem('GAP_UNACKNOWLEDGED'), walferry_gaps: always(1), walferry_gaps_total: always(1) }),
     alerts: ['WalferryGap'],
   },
   {
     failure: 'the same with `--on-gap halt`',
     series: receiver({ ...lost, ...problem('WAL_REMOVED'), walferry_loss_seconds: moving(0, 60) }),
-    alerts: ['WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryNotConnected', 'WalferryWalRemoved'],
+    alerts: ['WalferryWalRemoved', 'WalferryNotConnected', ...lossAlerts],
   },
   {
     failure: 'the server has lost WAL that it had sent',
     series: receiver({ ...lost, ...problem('SERVER_LOST_WAL'), walferry_loss_seconds: moving(0, 60) }),
-    alerts: ['WalferryConflict', 'WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryNotConnected'],
+    alerts: ['WalferryConflict', 'WalferryNotConnected', ...lossAlerts],
   },
   {
     failure: 'the server streams other bytes than the spool has',
@@ -63,7 +65,7 @@ export const badDays: readonly BadDay[] = [
       'walferry_conflicts_total{place="spool"}': always(1),
       walferry_loss_seconds: moving(0, 60),
     }),
-    alerts: ['WalferryConflict', 'WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryNotConnected'],
+    alerts: ['WalferryConflict', 'WalferryNotConnected', ...lossAlerts],
   },
   {
     failure: 'another receiver has the slot',
@@ -78,18 +80,12 @@ export const badDays: readonly BadDay[] = [
       walferry_spool_disk_free_bytes: always(0),
       walferry_loss_seconds: moving(0, 60),
     }),
-    alerts: [
-      'WalferryLossAbove30s',
-      'WalferryLossAbove60s',
-      'WalferryNotConnected',
-      'WalferrySpoolFailing',
-      'WalferrySpoolNearlyFull',
-    ],
+    alerts: ['WalferrySpoolFailing', 'WalferryNotConnected', 'WalferrySpoolNearlyFull', ...lossAlerts],
   },
   {
     failure: 'a wrong password, or no replication privilege',
     series: receiver({ ...lost, ...problem('PG_REFUSED'), walferry_loss_seconds: null }),
-    alerts: ['WalferryNotConnected', 'WalferryNotReady'],
+    alerts: ['WalferryNotReady', 'WalferryNotConnected'],
   },
   {
     failure: 'no such bucket, or no permission',
@@ -98,13 +94,13 @@ export const badDays: readonly BadDay[] = [
       'walferry_store_failures_total{code="STORE_FAILED"}': moving(1, 6),
       walferry_loss_seconds: moving(0, 60),
     }),
-    alerts: ['WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryStoreFailing'],
+    alerts: ['WalferryStoreFailing', ...lossAlerts],
   },
   { failure: '`fetch` or `push` gets a malformed name or argument', series: null, alerts: [] },
   {
     failure: 'the server is away',
     series: receiver({ ...lost, ...problem('PG_CONNECTION_LOST'), walferry_loss_seconds: moving(0, 60) }),
-    alerts: ['WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryNotConnected'],
+    alerts: ['WalferryNotConnected', ...lossAlerts],
   },
   {
     failure: 'the connection breaks again and again',
@@ -114,17 +110,18 @@ export const badDays: readonly BadDay[] = [
   },
   {
     failure: 'a standby is promoted',
-    series: receiver({ walferry_timeline: then(5, 1, 2), walferry_timeline_switches_total: then(5, 0, 1) }),
+    series: receiver({ walferry_timeline: turning(5, 1, 2), walferry_timeline_switches_total: turning(5, 0, 1) }),
     alerts: [],
   },
   {
     failure: 'the old primary comes back',
     series: receiver({ ...lost, ...problem('SERVER_TIMELINE'), walferry_loss_seconds: moving(0, 60) }),
-    alerts: ['WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryNotConnected', 'WalferryNotReady'],
+    alerts: ['WalferryNotReady', 'WalferryNotConnected', ...lossAlerts],
   },
   {
     failure: 'the slot is lost',
     series: receiver({
+      ...problem('SLOT_LOST'),
       'walferry_slot_wal_status{status="reserved"}': always(0),
       'walferry_slot_wal_status{status="lost"}': always(1),
     }),
@@ -137,7 +134,7 @@ export const badDays: readonly BadDay[] = [
       'walferry_store_failures_total{code="STORE_UNREACHABLE"}': moving(1, 6),
       walferry_loss_seconds: moving(0, 60),
     }),
-    alerts: ['WalferryLossAbove30s', 'WalferryLossAbove60s', 'WalferryStoreFailing'],
+    alerts: ['WalferryStoreFailing', ...lossAlerts],
   },
   {
     failure: 'the receiver is killed, and nobody starts it again',

@@ -1,13 +1,21 @@
 /** What is wrong with an expression, held against what a receiver really exports. */
-import { catalogue } from '../../src/metrics/catalogue.ts'
+import { reasonsAgainst } from '../../src/daemon/readiness.ts'
 import { errorCodes } from '../../src/kit/errors.ts'
+import { catalogue } from '../../src/metrics/catalogue.ts'
+import { lsnZero } from '../../src/wal/lsn.ts'
 import { type Matcher, readExpression, type Selector } from './promql.ts'
 
 /** Those that a scrape gives; `cluster` comes from its configuration. */
 const targetLabels = ['job', 'instance', 'cluster']
-/** Of labels with a known set of values: a matcher has to match one of them. NOT_STREAMING is no error: it connects. */
+/** What keeps a receiver from being ready without being an error. */
+const reasons = (['lost', 'unreserved'] as const).flatMap((walStatus) => {
+  const slot = { walStatus, safeBytes: 0, retainedBytes: 0, askedAt: new Date() }
+  const gaps = [{ timeline: 1, from: lsnZero, to: lsnZero }]
+  return reasonsAgainst({ state: 'connecting', problems: [], slotName: 'walferry', slot, gaps }).map(({ code }) => code)
+})
+/** Of labels with a known set of values: a matcher has to match one of them. */
 const values: Readonly<Record<string, readonly string[]>> = {
-  code: [...Object.keys(errorCodes), 'NOT_STREAMING'],
+  code: [...Object.keys(errorCodes), ...reasons],
   reason: [...Object.keys(errorCodes), 'OTHER'],
   stage: ['receive', 'sync', 'ship'],
   position: ['server', 'received', 'written', 'synced', 'shipped'],

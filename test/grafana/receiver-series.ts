@@ -1,7 +1,7 @@
 /**
  * Series as a receiver gives them, in the notation of promtool's unit tests: one sample each 30 s.
  *
- *     receiver({ walferry_connected: then(2, 1, 0) })     a healthy, idle receiver that loses its server after 2 minutes
+ *     receiver({ walferry_connected: turning(2, 1, 0) })     a healthy, idle receiver that loses its server after 2 minutes
  */
 
 /** Samples by series, without the target's labels: `walferry_problem{code="STORE_DENIED"}`. null: there is no such series. */
@@ -18,7 +18,7 @@ export const here: Target = { job: 'walferry', instance: 'a:9868', cluster: 'mai
 export const partner: Target = { ...here, instance: 'b:9868' }
 
 export const sampleSeconds = 30
-const count = 140 // an hour and ten minutes: no case takes longer
+const count = 190 // 95 minutes: no case takes longer
 const perMinute = 60 / sampleSeconds
 
 /** The same value all the time. */
@@ -30,7 +30,7 @@ export function always(value: number | string): string {
 export const infinite = `1e308+1e308x${count}`
 
 /** One value until a minute, another one from then on; `_` is no sample, `stale` what a target leaves that is gone. */
-export function then(minute: number, before: number | string, after: number | string): string {
+export function turning(minute: number, before: number | string, after: number | string): string {
   return `${before}x${minute * perMinute - 1} ${after}x${count}`
 }
 
@@ -91,7 +91,7 @@ export function unreachable(fromMinute: number, target: Target = here): Series {
     const [first = ''] = (samples ?? '').split('x')
     return [name, `${first}x${fromMinute * perMinute - 1} stale`]
   })
-  return at(target, { ...Object.fromEntries(gone), up: then(fromMinute, 1, 0) })
+  return at(target, { ...Object.fromEntries(gone), up: turning(fromMinute, 1, 0) })
 }
 
 /** Gives series the labels of a target. */

@@ -16,6 +16,7 @@ const countsThings = [
   'walferry_backup_running',
   'walferry_timeline',
   'walferry_spool_segments',
+  'walferry_spool_set_aside_files',
   'walferry_uploads_in_flight',
 ]
 const foreignUnits =

@@ -5,7 +5,7 @@ import { createConnection, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import * as v from 'valibot'
 import { isError } from '../../src/kit/errors.ts'
-import { type Listener, listen } from '../../src/serve/listener.ts'
+import { type Listener, type ListenOptions, listen } from '../../src/serve/listener.ts'
 import type { Reason, Served } from '../../src/serve/routes.ts'
 import { statusSchema } from '../../src/serve/status.ts'
 import { emptyStatus } from './statuses.ts'
@@ -20,8 +20,16 @@ const quiet: Served = {
   archive: () => assert.fail('not asked for'),
 }
 
+const say = (): void => undefined
+const loopback: ListenOptions = {
+  host: '127.0.0.1',
+  port: 0,
+  tls: null,
+  log: { error: say, warn: say, info: say, debug: say },
+}
+
 async function open(t: TestContext, served: Partial<Served> = {}): Promise<Listener> {
-  const listener = await listen('127.0.0.1', 0, { ...quiet, ...served })
+  const listener = await listen(loopback, { ...quiet, ...served })
   t.after(() => listener.close())
   return listener
 }
@@ -155,36 +163,51 @@ test('a head that is too long, and one that is no HTTP, are refused, and the con
   assert.match(await raw(listener, 'hello\r\n\r\n'), /^HTTP\/1\.1 400/)
 })
 
-test('no more than 64 connections are held, and one that ends makes room', async (t) => {
+test('a client that says its head slowly, or nothing at all, is closed after some seconds', async (t) => {
+  const listener = await open(t)
+  const slow = raw(listener, 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ')
+  const silent = raw(listener, '')
+  assert.match(await slow, /^HTTP\/1\.1 408/)
+  assert.match(await silent, /^(?:HTTP\/1\.1 408|$)/)
+})
+
+test('200 connections that say nothing, and go on coming, keep nobody from an answer', async (t) => {
   const listener = await open(t)
   const port = Number(new URL(listener.url).port)
   const sockets: Socket[] = []
   t.after(() => sockets.forEach((socket) => socket.destroy()))
-  for (let n = 0; n < 64; n++) {
+  const connect = async (): Promise<void> => {
     const socket = createConnection(port, '127.0.0.1').on('error', () => undefined)
     sockets.push(socket)
     await once(socket, 'connect')
   }
-  // An answer shows that the server has taken the connection, and not only the kernel.
-  const last = sockets.at(-1)
-  last?.write('HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
-  await once(last ?? assert.fail(), 'data', { signal: deadline() })
-  assert.equal(
-    await raw(listener, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'),
-    '',
-    'one more is closed without an answer',
-  )
-  sockets[0]?.destroy()
-  for (;;) {
-    const answer = await ask(listener, '/healthz').catch(() => null)
-    if (answer?.status === 200) break
+  for (let n = 0; n < 200; n++) {
+    await connect()
+    if (n % 20 === 19) assert.equal((await ask(listener, '/metrics')).status, 200)
+  }
+  const signal = deadline()
+  while (sockets.filter((socket) => !socket.closed).length > 64) {
+    signal.throwIfAborted()
+    await new Promise(setImmediate)
+  }
+  assert.equal(sockets[0]?.closed, true, 'those go first of which nothing was heard for longest')
+  assert.equal(sockets.at(-1)?.closed, false)
+})
+
+test('nothing is cached, framed, or taken for something else', async (t) => {
+  const listener = await open(t)
+  for (const path of ['/metrics', '/readyz', '/status.json', '/', '/nowhere']) {
+    const { headers } = await ask(listener, path)
+    assert.equal(headers['cache-control'], 'no-store', path)
+    assert.equal(headers['x-content-type-options'], 'nosniff', path)
+    assert.match(String(headers['content-security-policy']), /default-src 'none'.*frame-ancestors 'none'/, path)
   }
 })
 
 test('close ends connections that idle or wait for an answer, leaves no handle, and may come twice', async () => {
   await noHandles() // what the tests before have closed is gone
   const answering = new Promise<string>(() => undefined)
-  const listener = await listen('127.0.0.1', 0, { ...quiet, metrics: () => answering })
+  const listener = await listen(loopback, { ...quiet, metrics: () => answering })
   const port = Number(new URL(listener.url).port)
   const idle = createConnection(port, '127.0.0.1')
   await once(idle, 'connect')
@@ -212,7 +235,7 @@ async function noHandles(): Promise<void> {
 test('the URL tells the address, in brackets where it is of IPv6', async (t) => {
   const listener = await open(t)
   assert.match(listener.url, /^http:\/\/127\.0\.0\.1:\d+$/)
-  const six = await listen('::1', 0, quiet).catch(() => null)
+  const six = await listen({ ...loopback, host: '::1' }, quiet).catch(() => null)
   if (six === null) {
     t.diagnostic('this machine has no IPv6')
     return
@@ -233,7 +256,7 @@ test('an address that is taken, and one that is not ours, are refused with a hin
     ['192.0.2.1', 9868],
   ] as const) {
     await assert.rejects(
-      listen(host, port, quiet),
+      listen({ ...loopback, host, port }, quiet),
       (error) =>
         isError(error, 'BAD_INPUT') && error.message.includes(`${host}:${port}`) && /--listen/.test(error.hint ?? ''),
     )

@@ -17,7 +17,9 @@ function looked(lossSeconds: number | null, shipSeconds = 0, received: number | 
   }
 }
 
-const ends = (atMs: number, received: number, shipped: number): Parameters<typeof sampleOf>[1] => ({
+type Ends = Parameters<typeof sampleOf>[1]
+
+const ends = (atMs: number, received: number, shipped: number): Ends => ({
   atMs,
   received: asLsn(received),
   shipped: asLsn(shipped),
@@ -33,14 +35,13 @@ test('what is not known is not 0', () => {
   assert.equal(sampleOf([looked(null), looked(3)], null, null).loss, 3)
 })
 
-const rates: readonly (readonly [name: string, before: typeof first, after: typeof first, rate: number | null])[] = [
+const rates: readonly (readonly [name: string, before: Ends, after: Ends, rate: number | null])[] = [
   ['the mean of what came', ends(0, 1000, 0), ends(10_000, 51_000, 0), 5000],
   ['by the time that went by, not by what was planned', ends(0, 0, 0), ends(40_000, 80_000, 0), 2000],
   ['nothing came', ends(0, 1000, 0), ends(10_000, 1000, 0), 0],
   ['positions that moved back, to another line of the server', ends(0, 9000, 0), ends(10_000, 1000, 0), 0],
   ['no position before', null, ends(10_000, 1000, 0), null],
 ]
-const first = ends(0, 0, 0)
 for (const [name, before, after, rate] of rates) {
   test(`throughput: ${name}`, () => {
     assert.equal(sampleOf([looked(0)], before, after).received, rate)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Trail } from '../../src/spool/trail.ts'
 import { asLsn } from '../../src/wal/lsn.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { seededRandom } from '../support/random.ts'
 
 const dayMs = 86_400_000
@@ -96,7 +97,7 @@ test('memory stays bounded, however long nobody takes anything away', () => {
 })
 
 function heapAfterGc(): number {
-  globalThis.gc?.()
+  collectGarbage()
   return process.memoryUsage().heapUsed
 }
 

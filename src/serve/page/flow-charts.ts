@@ -67,7 +67,8 @@ export function flowTables(look: ChartLook, data: Thinned | null): HTMLElement[]
 function cellText({ last, max }: Column, nth: number, { valueText }: ChartLook): string {
   const [now, most] = [last[nth] ?? null, max[nth] ?? null]
   if (now === null || most === null) return '–'
-  return now === most ? valueText(now) : `${valueText(now)} (at most ${valueText(most)})`
+  const [nowText, mostText] = [valueText(now), valueText(most)]
+  return nowText === mostText ? nowText : `${nowText} (at most ${mostText})`
 }
 
 function timeOf({ startMs, stepMs }: Thinned, nth: number): string {

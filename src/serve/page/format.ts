@@ -16,7 +16,7 @@ export function bytesText(bytes: number): string {
 /** 0.8 -> `0.8 s`, 754 -> `12 min 34 s`, 93784 -> `1 d 2 h`. */
 export function durationText(seconds: number): string {
   if (seconds < 0.05) return '0 s'
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`
+  if (seconds < 9.95) return `${Number(seconds.toFixed(1))} s`
   const whole = Math.round(seconds)
   if (whole < 60) return `${whole} s`
   if (whole < 3600) return twoUnits(whole, 60, 'min', 1, 's')
@@ -31,7 +31,7 @@ function twoUnits(seconds: number, large: number, largeUnit: string, small: numb
 
 /** `22.5`, `3`, `417`. */
 function threeDigits(value: number): string {
-  return String(Number(value.toPrecision(value >= 100 ? 4 : 3)))
+  return String(Number(value.toPrecision(value >= 1000 ? 4 : 3)))
 }
 
 export function rateText(bytesPerSecond: number): string {

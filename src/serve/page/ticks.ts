@@ -49,10 +49,9 @@ function secondsStep(least: number): number {
   return roundSeconds.find((one) => one >= least) ?? Math.ceil(least / 86_400) * 86_400
 }
 
-/** The same, in KiB, MiB, ...: what is round to a reader. */
+/** A power of two: then the marks are round in KiB and MiB. */
 function binaryStep(least: number): number {
-  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(least) / 10))
-  return decimalStep(least / unit) * unit
+  return 2 ** Math.ceil(Math.log2(least))
 }
 
 export interface TimeTick {

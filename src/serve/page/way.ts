@@ -9,15 +9,17 @@ type Fact = readonly [name: string, ...told: readonly Child[]]
 
 /** Server > received > synced > shipped, and what waits before each. */
 export function stagesOf(status: Status): HTMLElement[] {
-  const { positions, lag, state } = status
+  const { positions, lag, state, store } = status
   const isStreaming = state === 'streaming'
   const flows: Level = isStreaming ? 'good' : 'bad'
   const server = isStreaming ? 'Connected' : 'Not connected'
+  const [shippingLevel, shippingText] = waiting(lag.ship)
+  const shipping = [store.problem === null ? shippingLevel : 'bad', shippingText] as const
   return [
     stage('Server', positions?.server, [flows, server], serverFacts(status)),
     stage('Received', positions?.received, waiting(lag.receive), slotFacts(status)),
     stage('Synced to the spool', positions?.synced, waiting(lag.sync), spoolFacts(status)),
-    stage('Shipped to the store', positions?.shipped, waiting(lag.ship), storeFacts(status)),
+    stage('Shipped to the store', positions?.shipped, shipping, storeFacts(status)),
   ]
 }
 
@@ -43,7 +45,7 @@ function waiting({ bytes, seconds }: Status['lag']['ship']): [Level, string] {
 }
 
 export function factList(facts: readonly Fact[]): HTMLElement {
-  const told = facts.flatMap(([name, ...value]) => [element('dt', {}, name), element('dd', {}, ...value)])
+  const told = facts.map(([name, ...value]) => element('div', {}, element('dt', {}, name), element('dd', {}, ...value)))
   return element('dl', {}, ...told)
 }
 
@@ -105,11 +107,13 @@ function storeFacts({ store, rate, at }: Status): Fact[] {
   ]
 }
 
-export function backupFacts({ backup, gaps, at }: Status): Fact[] {
+/** @param newest when the newest base backup of the archive was finished, where that is known. */
+export function backupFacts({ backup, gaps, at }: Status, newest: number | null): Fact[] {
   const now = Date.parse(at)
   const { lastSuccessAt, lastFailureAt, schedule, nextAt, running } = backup
+  const newestMs = Math.max(newest ?? 0, lastSuccessAt === null ? 0 : Date.parse(lastSuccessAt))
   const told: Fact[] = [
-    ['Newest base backup', lastSuccessAt === null ? 'none known' : agoText(Date.parse(lastSuccessAt), now)],
+    ['Newest base backup', newestMs === 0 ? 'none known' : agoText(newestMs, now)],
     ['Schedule', schedule ?? 'none'],
   ]
   if (running) told.push(['Now', 'one is being taken'])
