@@ -72,6 +72,7 @@ export class EncodingThread {
     worker.ref()
     return await new Promise((resolve, reject) => {
       this.#waiting.set(request.id, { resolve, reject })
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
       worker.postMessage(request)
     })
   }
