@@ -93,7 +93,7 @@ function full({ rate, spool }: Status): string {
 
 const culprits: readonly (readonly [codes: RegExp, where: string])[] = [
   [/^(?:STORE_|KEY_)/, 'At the store'],
-  [/^(?:ARCHIVE_|ENCRYPTION_|BACKUP_)/, 'In the archive'],
+  [/^(?:ARCHIVE_|ENCRYPTION_|GAP_)/, 'In the archive'],
   [/^SPOOL_/, 'In the spool'],
   [/^SLOT_/, 'At the slot'],
   [/^(?:PG_|SERVER_|WAL_|TIMELINE_)/, 'At the server'],

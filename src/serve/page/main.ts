@@ -27,6 +27,7 @@ const statusEveryMs = 2000
 const historyEveryMs = 10_000
 const archiveEveryMs = 60_000
 const lookingEveryMs = 2000
+const failedEveryMs = 10_000 // as soon as it is looked again
 const staleAfterMs = 5000 // two answers that did not come
 
 let status: Status | null = null
@@ -101,6 +102,7 @@ function showStatus(told: Status): void {
   byId('problems-section').hidden = told.reasons.length === 0
   update(byId('problems'), problemsOf(told))
   update(byId('way'), stagesOf(told))
+  showArchiveNote()
   const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
   setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
 }
@@ -118,10 +120,16 @@ function showAnswers(told: Status): void {
 function showArchive(told: ArchiveAnswer): void {
   archive = told
   archiveFigure.redraw()
-  const note = byId('archive-note')
-  note.dataset['level'] = told.problem === null ? 'good' : 'bad'
-  setText(note, archiveNote(told))
+  showArchiveNote()
   if (status !== null) showAnswers(status)
+}
+
+/** Its age grows while nothing new comes. */
+function showArchiveNote(): void {
+  if (archive === null) return
+  const note = byId('archive-note')
+  note.dataset['level'] = archive.problem === null ? 'good' : 'bad'
+  setText(note, archiveNote(archive))
 }
 
 function archiveNote({ at, listing, problem }: ArchiveAnswer): string {
@@ -170,7 +178,10 @@ poll<History>({
 poll<ArchiveAnswer>({
   path: '/archive.json',
   onAnswer: showArchive,
-  nextMs: (told) => (told?.isLooking === true ? lookingEveryMs : archiveEveryMs),
+  nextMs: (told) => {
+    if (told?.isLooking === true) return lookingEveryMs
+    return told === null || told.problem !== null ? failedEveryMs : archiveEveryMs
+  },
 })
 byId('span').addEventListener('change', () => {
   span = document.querySelector<HTMLInputElement>('input[name="span"]:checked')?.value === 'all' ? 'all' : 'recent'

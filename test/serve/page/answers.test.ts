@@ -103,6 +103,7 @@ test('whether it is getting worse: in words, with the rates, and with when the d
 const hangs: readonly (readonly [code: string, where: RegExp])[] = [
   ['STORE_DENIED', /At the store/],
   ['ARCHIVE_CONFLICT', /In the archive/],
+  ['GAP_UNACKNOWLEDGED', /In the archive/],
   ['SPOOL_FAILED', /In the spool/],
   ['SLOT_IN_USE', /At the slot/],
   ['SERVER_LOST_WAL', /At the server/],
