@@ -1,5 +1,5 @@
 /**
- * catchup: a backlog of 1 GB from a slot, synced into a local folder. pg_receivewal against our receiver and spool, and
+ * catchup: a backlog of 2 GB from a slot, synced into a local folder. pg_receivewal against our receiver and spool, and
  * against the whole program, which also compresses the WAL and ships it into a directory.
  */
 import { mkdir, rm } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { Running } from './measure.ts'
 import type { Side } from './report.ts'
 import type { Bench } from './server.ts'
 
-const backlogBytes = 1024 ** 3
+const backlogBytes = 2 * 1024 ** 3
 const baseSlot = 'bench_base'
 const runSlot = 'bench_run'
 
