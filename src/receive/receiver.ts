@@ -230,6 +230,8 @@ export class Receiver {
     const start = await this.#findStart(client, server, { spool, line, furthest }, signal)
     this.#lastStart = start
     const onStreaming = (): void => {
+      // What was on its way to the disk when the spool failed may have become durable since.
+      if (this.#stuckAt !== null) this.#stuckAt = this.#options.positions.synced
       this.#state = 'streaming'
       this.#streamingSinceMs = performance.now()
       if (this.#met !== null && this.#met.timeline !== start.timeline) this.#options.onTimelineSwitch()
