@@ -1,9 +1,9 @@
 /** catchup-ship: a backlog, compressed and in the store, against pg_receivewal, which ships nowhere. */
 import { join } from 'node:path'
 import { backlogBytes, caughtUp, pgReceivewal } from './catchup.ts'
-import { inTurn, rates } from './in-turn.ts'
+import { inTurn, rate } from './in-turn.ts'
 import type { Measured, Program } from './measure.ts'
-import type { Goal, Side } from './report.ts'
+import { aimed, type Side } from './report.ts'
 import type { Benchmark } from './server.ts'
 import { withS3 } from './s3.ts'
 import { makeBacklog, shipping } from './wal.ts'
@@ -35,13 +35,18 @@ export const catchupShip: Benchmark = {
       once: async () => await withS3(0, async (s3) => await measure({ ...shipping(bench, run, s3.args), env: s3.env })),
     })
     const found = await inTurn(bench, sides, ({ once }) => once())
+    const isCompared = sides.some(({ name }) => name === compressed)
     return sides.flatMap(({ name }): Side[] => {
-      const side = { name, ...rates(found(name), backlog.bytes) }
-      const goals = (limit: number): Goal[] => [{ figure: 'ratio', is: 'at least', limit }]
+      const side = rate(name, found(name), backlog.bytes)
       if (!name.startsWith('walferry')) return [side]
-      const first: Side = { ...side, goals: [...goals(1), { figure: 'peak MB', is: 'at most', limit: 160 }] }
-      const again = { ...side, name: `${name}, to --compress=lz4`, against: compressed, goals: goals(0.8) }
-      return sides.some((one) => one.name === compressed) ? [first, again] : [first]
+      const first = aimed(
+        side,
+        { figure: 'ratio', is: 'at least', limit: 1 },
+        { figure: 'peak MB', is: 'at most', limit: 160 },
+      )
+      if (!isCompared) return [first]
+      const again = { ...side, name: `${name}, to --compress=lz4`, against: compressed }
+      return [first, aimed(again, { figure: 'ratio', is: 'at least', limit: 0.8 })]
     })
   },
 }

@@ -1,8 +1,8 @@
 /** catchup: a backlog from a slot, synced into a local folder: pg_receivewal against our receiver and spool. */
 import { join } from 'node:path'
-import { inTurn, rates } from './in-turn.ts'
+import { inTurn, rate } from './in-turn.ts'
 import { type Measured, type Program, run } from './measure.ts'
-import type { Side } from './report.ts'
+import { aimed, type Goal } from './report.ts'
 import { type Bench, type Benchmark, urlOf } from './server.ts'
 import { type Backlog, dropSlot, emptied, makeBacklog, spoolOf } from './wal.ts'
 
@@ -23,12 +23,10 @@ export const catchup: Benchmark = {
     const theirs = pgReceivewal(bench, slot, backlog, [])
     const sides = theirs === null ? [ours] : [{ name: 'pg_receivewal', program: theirs }, ours]
     const found = await inTurn(bench, sides, ({ program }) => caughtUp(bench, backlog, slot, program))
-    return sides.map(({ name }): Side => {
-      const side = { name, ...rates(found(name), backlog.bytes) }
-      const ratio = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 2 } as const]
-      return name === ours.name
-        ? { ...side, goals: [...ratio, { figure: 'peak MB', is: 'at most', limit: 160 }] }
-        : side
+    const twice: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 2 }]
+    return sides.map(({ name }) => {
+      const side = rate(name, found(name), backlog.bytes)
+      return name === ours.name ? aimed(side, ...twice, { figure: 'peak MB', is: 'at most', limit: 160 }) : side
     })
   },
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import pg from 'pg'
 import { type Program, spreadOf } from './measure.ts'
-import type { Side } from './report.ts'
+import { aimed } from './report.ts'
 import type { Bench, Benchmark } from './server.ts'
 import { emptied, receiving, spoolOf, withReceiver } from './wal.ts'
 
@@ -27,19 +27,22 @@ export const commit: Benchmark = {
         bench.tick()
       }
     }
-    const isCompared = sides.length > 1
     return [
-      ...sides.map(({ name }, i): Side => {
-        const side = { name: `${name}, 1 client`, unit: 'ms a commit', values: found[i]?.latencies ?? [], less: true }
-        const against = isCompared ? `${peerName}, 1 client` : null
-        if (name === peerName || !isCompared) return { ...side, against }
-        return { ...side, against, goals: [{ figure: 'ratio', is: 'at most', limit: 1.2 }] }
+      ...sides.map(({ name }, i) => {
+        const values = found[i]?.latencies ?? []
+        const side = {
+          name: `${name}, 1 client`,
+          unit: 'ms a commit',
+          values,
+          less: true,
+          against: `${peerName}, 1 client`,
+        }
+        return name === peerName ? side : aimed(side, { figure: 'ratio', is: 'at most', limit: 1.2 })
       }),
-      ...sides.map(({ name }, i): Side => {
-        const side = { name: `${name}, 16 clients`, unit: 'commits/s', values: found[i]?.rates ?? [] }
-        const against = isCompared ? `${peerName}, 16 clients` : null
-        if (name === peerName || !isCompared) return { ...side, against }
-        return { ...side, against, goals: [{ figure: 'ratio', is: 'at least', limit: 1 }] }
+      ...sides.map(({ name }, i) => {
+        const values = found[i]?.rates ?? []
+        const side = { name: `${name}, 16 clients`, unit: 'commits/s', values, against: `${peerName}, 16 clients` }
+        return name === peerName ? side : aimed(side, { figure: 'ratio', is: 'at least', limit: 1 })
       }),
     ]
   },

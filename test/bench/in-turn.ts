@@ -1,5 +1,6 @@
 /** Runs sides in turn, A B A B, so that what else the machine does meets all of them. */
 import type { Measured } from './measure.ts'
+import type { Side } from './report.ts'
 import type { Bench } from './server.ts'
 
 export interface Runs {
@@ -33,7 +34,8 @@ export async function inTurn<S extends { readonly name: string }>(
   }
 }
 
-/** What a side of runs that carry `bytes` each has in common. */
-export function rates({ runs, cpuSeconds, peakMegabytes }: Runs, bytes: number) {
-  return { unit: 'MB/s', values: runs.map((run) => bytes / 1e6 / run.seconds), bytes, cpuSeconds, peakMegabytes }
+/** The side of a comparison whose runs have carried `bytes` each. */
+export function rate(name: string, { runs, cpuSeconds, peakMegabytes }: Runs, bytes: number): Side {
+  const values = runs.map((run) => bytes / 1e6 / run.seconds)
+  return { name, unit: 'MB/s', values, bytes, cpuSeconds, peakMegabytes }
 }

@@ -2,16 +2,32 @@
 import { writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
+import { backup } from './backup.ts'
 import { catchup } from './catchup.ts'
 import { catchupShip } from './catchup-ship.ts'
 import { commit } from './commit.ts'
+import { fetch } from './fetch.ts'
+import { fleet } from './fleet.ts'
+import { growth } from './growth.ts'
+import { idle } from './idle.ts'
+import { recover } from './recover.ts'
 import { printReport, reportOf } from './report.ts'
+import { restore } from './restore.ts'
+import { rpo } from './rpo.ts'
 import { type Benchmark, withServer } from './server.ts'
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   catchup,
   'catchup-ship': catchupShip,
   commit,
+  rpo,
+  recover,
+  fetch,
+  backup,
+  restore,
+  idle,
+  growth,
+  fleet,
 }
 
 const usage = `Usage: npm run bench [-- NAME... [OPTION]...]
@@ -61,7 +77,7 @@ async function measureAll(names: readonly string[]): Promise<void> {
       printReport(name, sides)
       results[name] = {
         quick: bench.quick,
-        sides: reportOf(sides).map((side, i) => ({ ...side, values: sides[i]?.values })),
+        sides: reportOf(sides),
       }
     })
     // After each of them: the next one may fail.

@@ -24,13 +24,18 @@ export interface Goal {
   readonly limit: number
 }
 
+/** The side, and what is aimed at with it. */
+export function aimed(side: Side, ...goals: readonly Goal[]): Side {
+  return { ...side, goals }
+}
+
 export interface Reported {
   readonly name: string
   readonly unit: string
   readonly median: number
   readonly min: number
   readonly max: number
-  readonly runs: number
+  readonly values: readonly number[]
   /** To the median of the side that it is compared with. */
   readonly ratio: number | null
   readonly cpuSeconds: number | null
@@ -50,7 +55,7 @@ export function reportOf(sides: readonly Side[]): Reported[] {
       name: side.name,
       unit: side.unit,
       ...spread,
-      runs: side.values.length,
+      values: side.values,
       ratio,
       cpuSeconds,
       cpuSecondsPerGigabyte: cpuSeconds === null || side.bytes === undefined ? null : cpuSeconds / (side.bytes / 1e9),
@@ -79,12 +84,11 @@ export function verdictOn(goal: Goal, figure: number | null): string {
 export function printReport(title: string, sides: readonly Side[]): void {
   const less = new Set(sides.filter((side) => side.less === true).map(({ name }) => name))
   const reported = reportOf(sides)
-  const orNothing = (figure: number | null): string => (figure === null ? '' : shown(figure))
   printTable(
     reported.map((side) => ({
       [title]: side.name,
       median: shown(side.median),
-      'min to max': side.runs === 1 ? '' : `${shown(side.min)} to ${shown(side.max)}`,
+      'min to max': side.values.length === 1 ? '' : `${shown(side.min)} to ${shown(side.max)}`,
       unit: `${side.unit}${less.has(side.name) ? ' (less is better)' : ''}`,
       ratio: side.ratio === null ? '' : side.ratio.toFixed(2),
       'CPU s': orNothing(side.cpuSeconds),
@@ -110,6 +114,10 @@ function printTable(rows: readonly Readonly<Record<string, string>>[]): void {
         .trimEnd()}\n`,
     )
   }
+}
+
+function orNothing(figure: number | null): string {
+  return figure === null ? '' : shown(figure)
 }
 
 /** Three digits that count, and never an exponent. */

@@ -2,7 +2,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sleep } from '../../src/kit/abort.ts'
-import { type Program, Running } from './measure.ts'
+import { type Measured, type Program, run, Running } from './measure.ts'
 import { type Bench, urlOf } from './server.ts'
 
 export interface Backlog {
@@ -20,9 +20,12 @@ export async function makeBacklog(bench: Bench, slot: string, bytes: number): Pr
   while ((await writtenSince(bench, from)) < bytes) {
     await bench.sql(`INSERT INTO backlog SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 50000) g`)
   }
-  await bench.sql('SELECT pg_switch_wal()')
   await bench.sql('CHECKPOINT')
-  return { from, endpos: await flushed(bench), bytes: await writtenSince(bench, from), slot }
+  await bench.sql('SELECT pg_switch_wal()')
+  const backlog = { from, endpos: await flushed(bench), bytes: await writtenSince(bench, from), slot }
+  // pg_receivewal ends at the first byte behind the end, so there has to be one.
+  await bench.sql(`SELECT pg_logical_emit_message(true, 'bench', 'behind the end')`)
+  return backlog
 }
 
 /** Receives all of a backlog into an archive, and ends. */
@@ -33,6 +36,23 @@ export function shipping(
 ): Program {
   const { file, args } = receiving(bench, backlog.slot, store)
   return { file, args: [...args, '--endpos', backlog.endpos, '--no-loop'] }
+}
+
+/** Ships a backlog into an archive, and leaves its slot, and so the server's own files, as they were. */
+export async function ship(
+  bench: Bench,
+  backlog: Backlog,
+  store: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<Measured> {
+  const slot = `${backlog.slot}_copy`
+  await emptied(bench, 'target')
+  await bench.sql(`SELECT pg_copy_physical_replication_slot('${backlog.slot}', '${slot}')`)
+  try {
+    return await run({ ...shipping(bench, { ...backlog, slot }, store), env })
+  } finally {
+    await dropSlot(bench, slot)
+  }
 }
 
 /** Where a run's spool is: in a folder that `emptied` makes anew. */
