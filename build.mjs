@@ -14,7 +14,12 @@ import { build } from 'esbuild'
 const [folder = 'dist'] = process.argv.slice(2)
 
 await build({
-  entryPoints: ['src/cli/main.ts', 'src/cli/prefetch-main.ts'],
+  // All in one folder: each is looked for beside the code that starts it.
+  entryPoints: {
+    main: 'src/cli/main.ts',
+    'prefetch-main': 'src/cli/prefetch-main.ts',
+    'encode-worker': 'src/archive/encode-worker.ts',
+  },
   // As deep as dist/src/cli is: from both, the root of the package is three folders up.
   outdir: `${folder}/bundle/cli`,
   bundle: true,

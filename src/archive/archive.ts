@@ -16,6 +16,8 @@ import { refuseUnreadable } from './codec-support.ts'
 import { knownEnds, type WritableCodec } from './codec-name.ts'
 import { inOrder } from './in-order.ts'
 import { damaged } from './damaged.ts'
+import type { Source } from './encode-worker.ts'
+import type { EncodingThread } from './encoding-thread.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
@@ -41,6 +43,7 @@ const largestPlain = 1024 * 1024 * 1024 // a segment of 1 GB
 export class Archive {
   readonly store: ObjectStore
   readonly #secret: EncryptionKey | null
+  #thread: Promise<EncodingThread> | null = null
 
   /** `secret` null: nothing in it is encrypted. */
   constructor(store: ObjectStore, secret: EncryptionKey | null = null) {
@@ -59,6 +62,12 @@ export class Archive {
    */
   encode(codec: WritableCodec, plain: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
     return encode(codec, plain, this.#secret)
+  }
+
+  /** The same for a part of an open file, in a thread of its own: see EncodingThread. */
+  async *encodeFile(source: Source): AsyncGenerator<Uint8Array, void> {
+    this.#thread ??= import('./encoding-thread.ts').then(({ EncodingThread }) => new EncodingThread(this.#secret))
+    yield* (await this.#thread).encode(source)
   }
 
   /**
@@ -89,13 +98,9 @@ export class Archive {
     return this.findContent(walFolder + historyName(timeline), options)
   }
 
-  /**
-   * The objects whose key is `content` with an extension that names a compression, or none. One round trip, and its cost
-   * does not grow with the archive: a listing of a folder's does.
-   */
+  /** The objects whose key is `content` with an extension that names a compression, or none. */
   async findContent(content: string, options: CallOptions): Promise<ObjectInfo[]> {
-    const found = await Promise.all(knownEnds.map((end) => this.store.head(content + end, options)))
-    return found.filter((info) => info !== null)
+    return await this.store.findAmong(content, knownEnds, options)
   }
 
   /**

@@ -52,15 +52,25 @@ export function memoryAt(memory: Uint8Array): WritableAt {
 
 const pieceBytes = 256 * 1024 // a block of LZ4: the encoder takes it as it is
 
-/** The bytes [from, to), in order, in pieces that stay untouched once given out. */
-export async function* piecesOf(source: ReadableAt, from: number, to: number): AsyncGenerator<Uint8Array> {
+/**
+ * The bytes [from, to), in order, in pieces that stay untouched once given out; or, with `reuse`, until the next one is
+ * asked for.
+ */
+export async function* piecesOf(
+  source: ReadableAt,
+  from: number,
+  to: number,
+  reuse = false,
+): AsyncGenerator<Uint8Array> {
+  const memory = reuse ? Buffer.allocUnsafeSlow(Math.min(pieceBytes, to - from)) : null
   for (let at = from; at < to; at += pieceBytes) {
-    const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, to - at))
+    const bytes = Math.min(pieceBytes, to - at)
+    const piece = memory?.subarray(0, bytes) ?? Buffer.allocUnsafeSlow(bytes)
     await source.read(piece, at)
     yield piece
   }
 }
 
-function tooShort(name: string, wanted: number): WalferryError {
+export function tooShort(name: string, wanted: number): WalferryError {
   return new WalferryError('BAD_INPUT', `${name} ends before byte ${wanted}`, { fields: { name, wanted } })
 }

@@ -47,12 +47,12 @@ export class Pipe implements AsyncIterable<Uint8Array> {
       const pieces = this.#pieces
       this.#pieces = []
       this.#bytes = 0
-      if (pieces.length > 0) this.#news.ring()
-      yield* pieces
-      if (this.#pieces.length > 0) continue
-      if (this.#ended) return
-      const seen = this.#news.count
-      await this.#news.after(seen, never)
+      if (pieces.length > 0) {
+        this.#news.ring()
+        // Whoever reads may be slow: what was said meanwhile is looked at before a wait.
+        yield* pieces
+      } else if (this.#ended) return
+      else await this.#news.after(this.#news.count, never)
     }
   }
 

@@ -2,12 +2,13 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { WalferryError } from '../kit/errors.ts'
+import type { OptionName } from './options.ts'
 
 /**
  * The file's text. TLS would pass over what it cannot read, and then trust nobody: that is told here, where the file has
  * a name. Throws BAD_INPUT, with `hint` for what should be in it.
  */
-export async function readCertificates(option: string, path: string, hint: string): Promise<string> {
+export async function readCertificates(option: OptionName, path: string, hint: string): Promise<string> {
   try {
     const pem = await readFile(path, 'utf8')
     void new X509Certificate(pem)

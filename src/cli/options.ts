@@ -386,7 +386,7 @@ export const options = {
   },
   'listen-tls-cert': {
     group: 'Running',
-    help: 'Serve these over TLS, with the certificate in this PEM file, and what leads from it to its authority. Read again when it changes.',
+    help: 'Serve these over TLS, with the certificate in this PEM file, and what leads from it to its authority. Read again when it changes. status trusts it, and no other.',
     schema: text,
     value: 'FILE',
   },

@@ -1,5 +1,5 @@
 import { storeOptions } from './open-store.ts'
 
-export const askOptions = ['listen', 'watch', 'json'] as const
+export const askOptions = ['listen', 'listen-tls-cert', 'watch', 'json'] as const
 
 export const statusOptions = [...askOptions, ...storeOptions] as const

@@ -35,10 +35,11 @@ export async function runStatus(args: readonly string[]): Promise<number> {
 }
 
 /** Where a receiver with the same --listen is reached: one that listens on every address, on loopback. */
-function addressOf({ listen }: Config<'listen'>): ReceiverAddress | null {
+function addressOf(config: Config<'listen' | 'listen-tls-cert'>): ReceiverAddress | null {
+  const { listen, 'listen-tls-cert': certificateFile = null } = config
   if (listen === null) return null
   const host = listen.host === '0.0.0.0' ? '127.0.0.1' : listen.host === '::' ? '::1' : listen.host
-  return { host, port: listen.port, certificateFile: null }
+  return { host, port: listen.port, certificateFile }
 }
 
 async function tellOnce(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {

@@ -11,20 +11,15 @@ import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
-import { newestBackup } from '../archive/backups.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
 import { claimArchive } from '../archive/owner.ts'
-import { listArchive } from '../audit/listing.ts'
-import { tellValue } from '../audit/tell-listing.ts'
-import type { ToldListing } from '../audit/told-listing.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
-import { MetricsRegistry } from '../metrics/registry.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
 import { furthestEnd } from '../receive/furthest.ts'
@@ -32,9 +27,7 @@ import { OtherHosts } from '../receive/other-hosts.ts'
 import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
 import { seedSpool } from '../receive/seed.ts'
 import { checkIdentity, type Gap } from '../receive/start.ts'
-import { ArchiveView } from '../serve/archive-view.ts'
-import { type Listener, type ListenOptions, listen } from '../serve/listener.ts'
-import { Sampler } from '../serve/sampler.ts'
+import type { ListenOptions } from '../serve/listener.ts'
 import type { Reason } from '../serve/routes.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
@@ -46,16 +39,9 @@ import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 import { runSchedule, type Schedule } from './backup-schedule.ts'
-import { BackupRecord, type Taken } from './backup-record.ts'
-import { DiskWatch, diskSpaceOf } from './disk-watch.ts'
-import { GapWatch } from './gap-watch.ts'
-import { beginCounters, ProblemGauge, setGauges } from './gauges.ts'
-import type { Known } from './known.ts'
-import { RateMeter } from './rate-meter.ts'
-import { reasonsAgainst } from './readiness.ts'
-import { SlotWatch } from './slot-watch.ts'
+import type { Taken } from './backup-record.ts'
+import { type Capture, Observer } from './observer.ts'
 import { StoreAsker } from './store-asker.ts'
-import { tellFlow, tellStatus } from './tell-status.ts'
 
 export interface ReceiveConfig {
   readonly version: string
@@ -110,25 +96,14 @@ export class ReceiveDaemon {
   readonly #archive: Archive
   readonly #log: Log
   readonly #backups: Backups | null
-  readonly #metrics: MetricsRegistry
-  readonly #problems = new ProblemGauge()
-  readonly #startedAt = new Date(systemClock.nowMs())
-  readonly #disk: DiskWatch
-  readonly #rate = new RateMeter(this.positions, systemClock)
-  readonly #slot: SlotWatch
-  readonly #gaps: GapWatch
-  readonly #record: BackupRecord
-  /** What is looked at beside the capture. */
+  readonly #observer: Observer
+  readonly #metrics: Metrics
+  /** The observer's looks. */
   readonly #watching: Promise<void>[] = []
   readonly #store: StoreAsker
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
-  readonly #sampler = new Sampler(
-    async () => tellFlow({ positions: this.positions, state: this.#receiver.state }),
-    systemClock,
-  )
-  readonly #archiveView = new ArchiveView((signal) => this.#listArchive(signal), systemClock, this.#cut.signal)
   /** Aborts, with the error, when the archive turns out not to be ours. */
   readonly #refused = new AbortController()
   #scan: SpoolScan = emptySpool
@@ -142,26 +117,17 @@ export class ReceiveDaemon {
     this.#archive = archive
     this.#log = log
     this.#backups = backups
-    this.#metrics = new MetricsRegistry((metrics) => this.#refresh(metrics))
+    this.#observer = new Observer({
+      ...config,
+      archive,
+      backups,
+      positions: this.positions,
+      capture: () => this.#capture(),
+      log,
+      signal: this.#cut.signal,
+    })
+    this.#metrics = this.#observer.metrics
     this.#store = new StoreAsker(log, this.#metrics)
-    this.#metrics.set('walferry_build_info', 1, { version: config.version })
-    beginCounters(this.#metrics)
-    this.#disk = new DiskWatch(() => diskSpaceOf(config.spoolFolder))
-    this.#slot = new SlotWatch({
-      slot: config.slot,
-      server: () => this.#receiver.met,
-      isStreaming: () => this.#receiver.state === 'streaming',
-      clock: systemClock,
-      log,
-    })
-    this.#gaps = new GapWatch(archive.store, log)
-    this.#record = new BackupRecord({
-      newest: (signal) => newestBackup(archive.store, { signal }),
-      shipped: () => this.positions.shipped,
-      clock: systemClock,
-      log,
-      metrics: this.#metrics,
-    })
     // Every upload under way listens to it.
     setMaxListeners(0, this.#cut.signal)
     this.#receiver = new Receiver({
@@ -208,11 +174,10 @@ export class ReceiveDaemon {
       const hint = 'It is not shipped. Look where it comes from, then remove it.'
       this.#log.error(`set aside a file of the spool: ${name} ${fault}`, { as, hint })
     }
-    const listener = await this.#listen()
-    const sampling = listener === null ? null : this.#sampler.run(this.#cut.signal)
+    const listener = await this.#observer.listen()
     const lookingAfter = this.#lookAfterOtherHosts()
     const backingUp = this.#backUp(stop)
-    this.#watching.push(this.#slot.run(this.#cut.signal), this.#rate.run(this.#cut.signal))
+    this.#watching.push(this.#observer.run())
     try {
       if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
       await this.#receive(stop).catch(async (error: unknown) => {
@@ -230,43 +195,20 @@ export class ReceiveDaemon {
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
       await listener?.close()
-      await sampling
-      await this.#archiveView.settled()
       await this.#pipeline?.spool.close()
     }
   }
 
   /** Why it is not ready; empty while WAL flows and nothing needs a hand. */
   reasons(): Reason[] {
-    const problems = [this.#receiver.problem, this.#store.problem, this.#pipeline?.shipper.problem ?? null]
-    return reasonsAgainst({
-      state: this.#receiver.state,
-      problems: problems.filter((problem) => problem !== null),
-      slotName: this.#config.slot,
-      slot: this.#slot.seen,
-      gaps: this.#gaps.gaps,
-    })
+    return this.#observer.reasons()
   }
 
-  async #listen(): Promise<Listener | null> {
-    if (this.#config.listen === null) return null
-    const listener = await listen(
-      { ...this.#config.listen, log: this.#log },
-      {
-        contentType: this.#metrics.contentType,
-        metrics: () => this.#metrics.text(),
-        reasons: () => this.reasons(),
-        status: async () => tellStatus(await this.#know()),
-        history: () => this.#sampler.history(),
-        archive: () => this.#archiveView.answer(),
-      },
-    )
-    this.#log.info('listening', { url: listener.url })
-    return listener
-  }
-
-  async #listArchive(signal: AbortSignal): Promise<ToldListing> {
-    return tellValue(await listArchive(this.#archive, { signal }))
+  #capture(): Capture {
+    const { spool = null, shipper = null } = this.#pipeline ?? {}
+    const { state, met, problem } = this.#receiver
+    const storeProblems = [this.#store.problem, shipper?.problem ?? null].filter((one) => one !== null)
+    return { state, met, receiveProblem: problem, storeProblems, spool, shipper }
   }
 
   async #lookAfterOtherHosts(): Promise<void> {
@@ -293,7 +235,7 @@ export class ReceiveDaemon {
     if (stop.aborted) onEnd()
     const { schedule, take } = this.#backups
     const takeOne = (signal: AbortSignal): Promise<Taken> => take(signal, this.#metrics)
-    const common = { clock: systemClock, log: this.#log, record: this.#record }
+    const common = { clock: systemClock, log: this.#log, record: this.#observer.record }
     await runSchedule({ schedule, take: takeOne, ...common }, end.signal)
     for (const signal of [stop, this.#cut.signal]) signal.removeEventListener('abort', onEnd)
   }
@@ -347,7 +289,7 @@ export class ReceiveDaemon {
     claimed.then(
       () => {
         this.#isClaimed = true
-        this.#watching.push(this.#gaps.run(this.#cut.signal), this.#record.run(this.#cut.signal))
+        this.#watching.push(this.#observer.runArchive())
       },
       (error: unknown) => this.#refused.abort(error),
     )
@@ -449,7 +391,7 @@ export class ReceiveDaemon {
     const reason = 'The server had removed this WAL before it was received.'
     await putGap(this.#archive.store, { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }, { signal })
     this.#metrics.add('walferry_gaps_total', 1)
-    this.#gaps.lookSoon()
+    this.#observer.gaps.lookSoon()
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
@@ -462,7 +404,7 @@ export class ReceiveDaemon {
         inner,
       )
       // Whoever has shipped meanwhile may have met one.
-      this.#gaps.lookSoon()
+      this.#observer.gaps.lookSoon()
       if (end?.hole) this.#log.warn('the archive has a hole', { missing: end.hole.missing, newest: end.hole.newest })
       return end ?? 'nothing'
     }
@@ -504,47 +446,6 @@ export class ReceiveDaemon {
         synced: formatLsn(synced),
         bytes: bytesBetween(upTo, synced),
       })
-    }
-  }
-
-  async #refresh(metrics: Metrics): Promise<void> {
-    const known = await this.#know()
-    setGauges(metrics, known)
-    this.#problems.set(metrics, known)
-  }
-
-  async #know(): Promise<Known> {
-    const disk = await this.#disk.space()
-    const pipeline = this.#pipeline
-    const lastUploadMs = pipeline?.shipper.lastUploadMs ?? null
-    const now = new Date(systemClock.nowMs())
-    return {
-      version: this.#config.version,
-      now,
-      startedAt: this.#startedAt,
-      state: this.#receiver.state,
-      reasons: this.reasons(),
-      server: this.#receiver.met,
-      positions: this.positions,
-      rate: this.#rate.rate,
-      spoolFolder: this.#config.spoolFolder,
-      segments: pipeline?.spool.segments() ?? [],
-      segmentBytes: pipeline?.cluster.segmentBytes ?? null,
-      disk,
-      storeUrl: this.#archive.store.url,
-      storeProblem: this.#store.problem ?? pipeline?.shipper.problem ?? null,
-      uploadsInFlight: pipeline?.shipper.inFlight ?? 0,
-      lastUpload: lastUploadMs === null ? null : new Date(lastUploadMs),
-      slotName: this.#config.slot,
-      slot: this.#slot.seen,
-      backups: {
-        running: this.#record.isRunning,
-        lastSuccess: this.#record.lastSuccess,
-        lastFailure: this.#record.lastFailure,
-        schedule: this.#backups?.text ?? null,
-        next: this.#backups?.schedule(now) ?? null,
-      },
-      gaps: this.#gaps.gaps,
     }
   }
 }

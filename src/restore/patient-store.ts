@@ -50,6 +50,10 @@ export class PatientStore implements ObjectStore {
     return await this.#again(() => this.#store.head(key, options), options)
   }
 
+  async findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]> {
+    return await this.#again(() => this.#store.findAmong(beginning, ends, options), options)
+  }
+
   /** A listing that breaks off is begun again behind the last object. */
   async *list(options: ListOptions): AsyncGenerator<ObjectInfo> {
     const turn = new Turn(this.#patience, options.signal)

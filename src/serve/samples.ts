@@ -100,20 +100,19 @@ export class SampleRing {
   }
 
   #column(name: SeriesName, oldest: number | null, startMs: number, stepMs: number, count: number): Column {
-    const made = {
-      min: Array.from<number | null>({ length: count }).fill(null),
-      max: Array.from<number | null>({ length: count }).fill(null),
-      last: Array.from<number | null>({ length: count }).fill(null),
-    }
+    // Plain numbers until the end: a day has 8640 samples, and shipping waits while we count.
+    const least = new Float64Array(count).fill(Infinity)
+    const greatest = new Float64Array(count).fill(-Infinity)
+    const last = new Float64Array(count).fill(Number.NaN)
     for (let nth = oldest ?? this.#count; nth < this.#count; nth++) {
-      const value = rounded(this.#at(this.#values[name], nth))
+      const value = this.#at(this.#values[name], nth)
       if (Number.isNaN(value)) continue
       const at = Math.floor((this.#at(this.#times, nth) - startMs) / stepMs)
-      made.min[at] = Math.min(made.min[at] ?? Infinity, value)
-      made.max[at] = Math.max(made.max[at] ?? -Infinity, value)
-      made.last[at] = value
+      if (value < (least[at] ?? 0)) least[at] = value
+      if (value > (greatest[at] ?? 0)) greatest[at] = value
+      last[at] = value
     }
-    return made
+    return { min: Array.from(least, told), max: Array.from(greatest, told), last: Array.from(last, told) }
   }
 
   /** The number of the oldest sample that is not before `atMs`; null: there is none. */
@@ -134,7 +133,7 @@ function roundCount(least: number): number {
   return [1, 2, 3, 6, 12, 30, 60].find((count) => count >= least) ?? Math.ceil(least)
 }
 
-/** A chart shows no more than that, and the answer gets smaller. */
-function rounded(value: number): number {
-  return Number(value.toPrecision(4))
+/** To four digits: a chart shows no more than that, and the answer gets smaller. */
+function told(value: number): number | null {
+  return Number.isFinite(value) ? Number(value.toPrecision(4)) : null
 }

@@ -13,7 +13,7 @@ import { isError, WalferryError } from '../kit/errors.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { countFailure, countUpload, type UploadKind } from '../metrics/uploads.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
-import { type Segment, segmentName } from '../wal/segment.ts'
+import { historyName, type Segment, segmentName } from '../wal/segment.ts'
 import type { Record } from './record.ts'
 
 /** Where the bytes of segments are read from: the spool, or pg_wal. */
@@ -23,14 +23,24 @@ export interface SegmentSource {
   openForRead(segment: Segment): Promise<FileHandle>
 }
 
+/** What is put: a file, or memory (without `fd`). */
+interface Opened extends ReadableAt {
+  readonly name: string
+  readonly fd: number | null
+}
+
 export interface CarrierOptions {
   readonly source: SegmentSource
   readonly archive: Archive
   /** For what is put. What is there already counts under any. */
   readonly codec: WritableCodec
   readonly metrics: Metrics
+  /** Encode what is large in a thread of its own: for who has something else to do meanwhile. */
+  readonly aside: boolean
 }
 
+/** Fewer bytes are encoded in the event loop: a few milliseconds at most. */
+const largeBytes = 1024 * 1024
 /** Overtaken so often by others that merge or delete, which takes them seconds, it is no coincidence any more. */
 const listAttempts = 5
 
@@ -39,6 +49,7 @@ export class Carrier {
   readonly #archive: Archive
   readonly #codec: WritableCodec
   readonly #metrics: Metrics
+  readonly #aside: boolean
   #lastStoredMs: number | null = null
 
   constructor(options: CarrierOptions) {
@@ -46,6 +57,7 @@ export class Carrier {
     this.#archive = options.archive
     this.#codec = options.codec
     this.#metrics = options.metrics
+    this.#aside = options.aside
   }
 
   /** When something was last stored; null for never. */
@@ -107,7 +119,7 @@ export class Carrier {
 
   /** Stores a timeline's history file. It is never overwritten: other content is ARCHIVE_CONFLICT. */
   async putHistory(timeline: number, content: Uint8Array, signal: AbortSignal): Promise<void> {
-    const file = memoryAt(Buffer.from(content))
+    const file = { ...memoryAt(Buffer.from(content)), name: historyName(timeline), fd: null }
     const there = await this.#archive.findHistory(timeline, { signal })
     for (const object of there) await this.#mustBeSame(object.key, file, 0, content.length, signal)
     if (there.length === 0)
@@ -173,13 +185,13 @@ export class Carrier {
   async #put(
     kind: UploadKind,
     key: string,
-    file: ReadableAt,
+    file: Opened,
     from: number,
     to: number,
     signal: AbortSignal,
   ): Promise<void> {
     const startedMs = performance.now()
-    const counted = new Counted(this.#archive.encode(this.#codec, piecesOf(file, from, to)))
+    const counted = new Counted(this.#encoded(file, from, to))
     try {
       await this.#archive.store.put(key, counted, { ifAbsent: true, signal }).catch(async (error: unknown) => {
         if (!isError(error, 'KEY_EXISTS')) throw error
@@ -193,6 +205,14 @@ export class Carrier {
     this.#lastStoredMs = Date.now()
     const seconds = (performance.now() - startedMs) / 1000
     countUpload(this.#metrics, { kind, seconds, plainBytes: to - from, storedBytes: counted.bytes })
+  }
+
+  #encoded(file: Opened, from: number, to: number): AsyncIterable<Uint8Array> {
+    const { fd, name } = file
+    if (fd === null || !this.#aside || to - from < largeBytes) {
+      return this.#archive.encode(this.#codec, piecesOf(file, from, to))
+    }
+    return this.#archive.encodeFile({ codec: this.#codec, fd, name, from, to })
   }
 
   async #mustBeSame(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {
@@ -220,10 +240,11 @@ export class Carrier {
     })
   }
 
-  async #withFile<T>(segment: Segment, work: (file: ReadableAt) => Promise<T>): Promise<T> {
+  async #withFile<T>(segment: Segment, work: (file: Opened) => Promise<T>): Promise<T> {
     const file = await this.#source.openForRead(segment)
+    const name = this.#name(segment)
     try {
-      return await work(fileAt(file, this.#name(segment)))
+      return await work({ ...fileAt(file, name), name, fd: file.fd })
     } finally {
       await file.close()
     }

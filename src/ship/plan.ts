@@ -100,7 +100,9 @@ function chunkTasks(input: PlanInput): Task[] {
   // A whole segment without chunks is covered soonest as a whole.
   if (front.whole && front.coveredBytes === 0) return []
   if (front.chunks === null) {
-    return front.syncedBytes < front.lookFromBytes ? [] : [{ lane: 'chunk', shipment: front, to: null }]
+    // One that was left since then will never reach as far: it is compared as it is.
+    const waits = front.syncedBytes < front.lookFromBytes && !front.left
+    return waits ? [] : [{ lane: 'chunk', shipment: front, to: null }]
   }
   if (front.syncedBytes <= front.coveredBytes || !(input.tailIsDue || front.whole || front.left)) return []
   // A timeline's first bytes are its parent's: they are shipped at once, or not yet.

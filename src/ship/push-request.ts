@@ -30,7 +30,7 @@ export async function claim({ archive }: PushRequest, cluster: ClusterIdentity, 
 /** For the one segment that lies at `path`. A process that ends with its one file is not watched. */
 export function carrierFor({ archive, codec }: PushRequest, path: string, segmentBytes: number): Carrier {
   const source = { segmentBytes, openForRead: () => openFile(path) }
-  return new Carrier({ source, archive, codec, metrics: noMetrics })
+  return new Carrier({ source, archive, codec, metrics: noMetrics, aside: false })
 }
 
 export function conflict({ archive, path }: PushRequest, key: string): WalferryError {

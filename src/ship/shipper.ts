@@ -75,7 +75,7 @@ export class Shipper {
 
   constructor(options: ShipperOptions) {
     this.#options = options
-    this.#carrier = new Carrier({ ...options, source: options.spool })
+    this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
     this.#wake = options.positions.bell
   }
 

@@ -38,8 +38,8 @@ export class Positions {
   #firstHeardMs: number | null = null
   /** How much the server had, and its clock when it said so. */
   readonly #said = new Trail()
-  /** A stream has begun in which the server has not spoken yet. */
-  #wasAway = false
+  /** The server's last word before this stream, until it has said in this one how much it has. */
+  #lastWordMs: number | null = null
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -76,7 +76,7 @@ export class Positions {
     this.#written = laterOf(this.#written, at)
     this.#received = laterOf(this.#received, at)
     this.#server = laterOf(this.#server, at)
-    this.#wasAway = true
+    this.#lastWordMs ??= this.#heard?.serverMs ?? null
     this.bell.ring()
   }
 
@@ -95,13 +95,12 @@ export class Positions {
 
   /** The server spoke at `sentAtMs` (its clock, since 1970), and its WAL was durable up to `flush`. */
   noteServer(flush: Lsn, sentAtMs: number): void {
-    const before = this.#wasAway ? this.#heard : null
-    this.#wasAway = false
     this.#heard = { serverMs: sentAtMs, hereMs: this.#clock.monotonicMs() }
     this.#firstHeardMs ??= sentAtMs
-    if (flush > this.#server) {
+    if (flush >= this.#server) {
       // What came into being while we were away may be as old as the last word before.
-      this.#existed.note(this.#server, before?.serverMs ?? sentAtMs)
+      if (flush > this.#server) this.#existed.note(this.#server, this.#lastWordMs ?? sentAtMs)
+      this.#lastWordMs = null
       this.#server = flush
     }
     // A keepalive names what was sent, which may be less than what the server had said before that it has.

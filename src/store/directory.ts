@@ -80,6 +80,12 @@ export class DirectoryStore implements ObjectStore {
     return await this.#io(`look at ${key}`, () => this.#look(key))
   }
 
+  /** One by one: a listing would read the names of the whole folder. */
+  async findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]> {
+    const found = await Promise.all(ends.map((end) => this.head(beginning + end, options)))
+    return found.filter((info) => info !== null)
+  }
+
   async *list(options: ListOptions): AsyncGenerator<ObjectInfo> {
     const { prefix, after = '', limit = Number.POSITIVE_INFINITY, signal } = options
     checkPrefix(prefix)

@@ -23,7 +23,8 @@ export interface ObjectStore {
    * the old state or the whole new object (an answer can be lost on its way), never a part of it.
    * With `ifAbsent`, rejects KEY_EXISTS if the key is taken, and changes nothing. Of two such calls at once one wins,
    * unless the store cannot tell them apart (`conditionalPut`).
-   * An iterable is read once, with bounded memory; when it throws, nothing is stored and its error is thrown on.
+   * An iterable is read once, with bounded memory, and a piece is used up before the next one is asked for; when it
+   * throws, nothing is stored and its error is thrown on.
    */
   put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions): Promise<void>
 
@@ -36,6 +37,13 @@ export interface ObjectStore {
 
   /** Looks whether an object is there. Resolves null only if the store has said that it is not. */
   head(key: string, options: CallOptions): Promise<ObjectInfo | null>
+
+  /**
+   * Those of the keys `beginning + end` that are there, in the order of `ends`; few other keys begin like that. One
+   * round trip, and its cost does not grow with the store. Resolves only if the store has said of each whether it is
+   * there.
+   */
+  findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]>
 
   /**
    * Objects whose key begins with `prefix`, in the order of the keys' bytes, after the key `after`, at most `limit`.

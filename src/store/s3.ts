@@ -111,6 +111,13 @@ export class S3Store implements ObjectStore {
     return null
   }
 
+  /** By one listing: a request for each would cost more than ten times as much, where most are absent. */
+  async findAmong(beginning: string, ends: readonly string[], { signal }: CallOptions): Promise<ObjectInfo[]> {
+    const found = new Map<string, ObjectInfo>()
+    for await (const info of this.list({ prefix: beginning, signal })) found.set(info.key, info)
+    return ends.map((end) => found.get(beginning + end)).filter((info) => info !== undefined)
+  }
+
   async *list(options: ListOptions): AsyncGenerator<ObjectInfo> {
     const { prefix, after = '', limit = Number.POSITIVE_INFINITY, signal } = options
     checkPrefix(prefix)

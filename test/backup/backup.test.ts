@@ -10,6 +10,7 @@ import { formatSentinel } from '../../src/archive/sentinel.ts'
 import type { BackupOptions } from '../../src/backup/backup.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { type ErrorCode, isError, WalferryError } from '../../src/kit/errors.ts'
+import { type Labels, noMetrics } from '../../src/metrics/catalogue.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import {
   connect,
@@ -152,6 +153,27 @@ for (const version of await newestVersion()) {
         assert.deepEqual(leftOf(store), [])
       })
     }
+
+    await t.test('which refuses a part, or takes them all: the uploads are counted', async () => {
+      const store = new MemoryStore()
+      refusePut(store, /part_002/)
+      const counts = new Map<string, number>()
+      const add = (name: string, value: number, labels: Labels = {}): void => {
+        const series = [name, ...Object.values(labels)].join(' ')
+        counts.set(series, (counts.get(series) ?? 0) + value)
+      }
+      const change = { metrics: { ...noMetrics, add } }
+      await assert.rejects(take(server, { store, change }), as('STORE_DENIED', /./))
+      assert.equal(counts.get('walferry_uploads_total backup failure'), 1)
+      counts.clear()
+      const all = new MemoryStore()
+      const { parts, plainBytes, storedBytes } = await take(server, { store: all, change })
+      // The parts, pg_control, and the manifest, whose size is not that of the backup.
+      assert.equal(counts.get('walferry_uploads_total backup success'), parts + 2)
+      assert.ok((counts.get('walferry_shipped_bytes_total backup') ?? 0) > plainBytes)
+      assert.ok((counts.get('walferry_stored_bytes_total backup') ?? 0) > storedBytes)
+      assert.equal(counts.has('walferry_uploads_total backup failure'), false)
+    })
 
     await t.test('which is not there at first: that is told, and the backup is taken once it is', async () => {
       const store = new MemoryStore()

@@ -52,6 +52,16 @@ test('a failure reaches both ends, whichever waits', async () => {
   await reading
 })
 
+test('a failure is seen by a reader who was busy with a piece when it came', async () => {
+  const failure = new Error('the server found damaged pages')
+  const pipe = new Pipe(10)
+  await pipe.write(Buffer.from('a'), signal)
+  const reader = pipe[Symbol.asyncIterator]()
+  assert.equal((await reader.next()).done, false)
+  pipe.fail(failure)
+  await assert.rejects(Promise.race([reader.next(), setImmediate('it waits')]), failure)
+})
+
 test('an abort ends the wait of a writer', async () => {
   const pipe = new Pipe(1)
   const stop = new AbortController()

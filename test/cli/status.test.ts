@@ -1,7 +1,9 @@
 /** `walferry status` as a person or a program runs it: what it prints, and its exit code. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -11,6 +13,7 @@ import { tempFolder } from '../support/temp.ts'
 import { type Finished, type Program, program, runProgram, startProgram } from '../support/walferry.ts'
 import { madeStatus, storeDenied } from './made-status.ts'
 
+const tls = join(import.meta.dirname, '../../../test/fixtures/tls')
 const archive = join(import.meta.dirname, '../../../test/fixtures/walg')
 
 /** A listener that tells a status; port 0 for any. */
@@ -23,6 +26,19 @@ async function serve(t: TestContext, status: object, port = 0): Promise<{ server
   t.after(() => void server.close())
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server that listens on a port has an AddressInfo
   return { server, address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
+/** The same over TLS, with a certificate that names another host. */
+async function serveTls(t: TestContext, status: object): Promise<string> {
+  const [cert, key] = await Promise.all(['server.crt', 'server.key'].map((name) => readFile(join(tls, name), 'utf8')))
+  const server = createTlsServer({ cert, key }, (_request, response) => {
+    response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(status))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => void server.close())
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server that listens on a port has an AddressInfo
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 /** Where nobody listens. */
@@ -57,6 +73,13 @@ test('--json tells the whole status, and who speaks', async (t) => {
   const { code, stdout } = await status('--json', '--listen', address)
   assert.equal(code, 0)
   assert.deepEqual(JSON.parse(stdout), { from: 'receiver', url: `http://${address}`, ...madeStatus() })
+})
+
+test('a receiver that serves TLS is asked over TLS, and trusted by its own certificate', async (t) => {
+  const address = await serveTls(t, madeStatus())
+  const { code, stdout, stderr } = await status('--listen', address, '--listen-tls-cert', join(tls, 'server.crt'))
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.ok(stdout.includes(`walferry 0.1.0 at https://${address}, up `), stdout)
 })
 
 test('where no receiver answers the archive is told, and that it is the archive', async (t) => {

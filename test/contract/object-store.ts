@@ -45,6 +45,10 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
       else for (const key of keys) await store.put(key, Buffer.from('x'), replace)
     }
 
+    function held(enough: number): Promise<number> {
+      return heldBytes(enough, () => opened.serverBytes?.() ?? 0)
+    }
+
     it('gives back what was put, from any byte on', async () => {
       const bytes = randomBytes(mebibyte + 7)
       await store.put('whole/a', bytes, replace)
@@ -127,15 +131,6 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
     it('carries an iterable of 40 MiB with bounded memory', async () => {
       // A part of 16 MiB, and as much that is on its way: still less than the whole.
       const bound = 32 * mebibyte
-      // What is garbage is freed in the background, some while after it was found to be.
-      const held = async (enough: number): Promise<number> => {
-        for (let round = 1; ; round++) {
-          collectGarbage()
-          const bytes = process.memoryUsage().arrayBuffers - (opened.serverBytes?.() ?? 0)
-          if (bytes < enough || round === 20) return bytes
-          await setImmediate()
-        }
-      }
       const baseline = await held(0)
       let most = 0
       const sent = createHash('sha256')
@@ -168,6 +163,21 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedStor
         assert.equal(await store.head(key, { signal: idle }), null, key)
         await rejectsWith(store.get(key, { signal: idle }), 'KEY_MISSING')
       }
+    })
+
+    it('finds those of some keys that begin alike, in the order that was asked', async () => {
+      const there = ['among/a', 'among/a.lz4', 'among/a.partial.lz4', 'among/ab', 'among/a.zst', 'among/b.lz4']
+      await fill(there)
+      const ends = ['.gz', '.zst', '', '.lz4', '.b']
+      const found = await store.findAmong('among/a', ends, { signal: idle })
+      assert.deepEqual(
+        found.map(({ key }) => key),
+        ['among/a.zst', 'among/a', 'among/a.lz4'],
+      )
+      assert.equal(found[1]?.bytes, (await store.head('among/a', { signal: idle }))?.bytes)
+      assert.deepEqual(await store.findAmong('among/c', ends, { signal: idle }), [])
+      assert.deepEqual(await store.findAmong('none/a', ends, { signal: idle }), [])
+      await assert.rejects(store.findAmong('among/a', ends, { signal: AbortSignal.abort() }), { name: 'AbortError' })
     })
 
     it('lists in the order of the keys’ bytes, by prefix, after a key, up to a limit', async () => {
@@ -322,5 +332,15 @@ function randomFrom(seed: number): () => number {
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+/** Bytes of buffers that are held here: what is garbage is freed in the background, some while after it was found to be. */
+async function heldBytes(enough: number, serverBytes: () => number): Promise<number> {
+  for (let round = 1; ; round++) {
+    collectGarbage()
+    const bytes = process.memoryUsage().arrayBuffers - serverBytes()
+    if (bytes < enough || round === 20) return bytes
+    await setImmediate()
   }
 }

@@ -283,9 +283,9 @@ describe('the timelines of pages', () => {
     const calls = async (name: string): Promise<number[]> => {
       const before = { ...store.calls }
       assert.equal((await data.ask(store, name)).code, 0)
-      return [store.calls.get - before.get, store.calls.head - before.head, store.calls.list - before.list]
+      return [store.calls.get - before.get, store.calls.findAmong - before.findAmong, store.calls.list - before.list]
     }
     assert.deepEqual(await calls(nameOf(1, 2)), [2, 0, 0], 'the identity, and the segment')
-    assert.deepEqual(await calls(first), [3, 7, 0], 'and a look for the history file, which is read')
+    assert.deepEqual(await calls(first), [3, 1, 0], 'and a look for the history file, which is read')
   })
 })

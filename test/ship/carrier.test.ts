@@ -47,7 +47,7 @@ async function makePlace(t: TestContext): Promise<Place> {
     store,
     wal,
     begin: (codec = 'lz4') => ({
-      carrier: new Carrier({ source: spool, archive, codec, metrics: noMetrics }),
+      carrier: new Carrier({ source: spool, archive, codec, metrics: noMetrics, aside: false }),
       record: new Record(),
     }),
     tail: async () => {

@@ -91,6 +91,7 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       [],
     ],
     ['and is looked at again then', [{ synced: 501, lookFrom: 501 }], true, ['look 1']],
+    ['or once it is left, and will never be', [{ synced: 500, lookFrom: 501, left: true }], true, ['look 1']],
     ['a tail that is due', [{ synced: 500, chunks: [] }], true, ['chunk 1 0-500']],
     ['a tail that is not due', [{ synced: 500, chunks: [] }], false, []],
     ['a tail goes on where its last chunk ended', [{ synced: 500, chunks: [100, 300] }], true, ['chunk 1 300-500']],

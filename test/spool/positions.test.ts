@@ -292,6 +292,12 @@ test('what the server wrote while we were away may be as old as its last word be
   assert.equal(life.unshippedAgeMs(), 200)
 })
 
+test('the same where its first word is of the segment with which the stream begins again', () => {
+  const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(60_000)
+  life.start(2000).keepalive(1000).pass(100).send(2500, 9000)
+  assert.equal(life.unshippedAgeMs(), 60_100)
+})
+
 test('a server that wrote nothing while we were away has nothing old afterwards', () => {
   const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(hourMs)
   life.start(2000).keepalive(2000).pass(50).send(2100).pass(50)

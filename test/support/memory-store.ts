@@ -14,7 +14,7 @@ import type {
   PutOptions,
 } from '../../src/store/object-store.ts'
 
-export type Operation = 'put' | 'get' | 'head' | 'list' | 'deleteMany'
+export type Operation = 'put' | 'get' | 'head' | 'findAmong' | 'list' | 'deleteMany'
 
 interface Stored {
   readonly bytes: Uint8Array
@@ -27,7 +27,7 @@ export class MemoryStore implements ObjectStore {
   readonly url = 'memory://test'
   readonly conditionalPut = 'honoured'
   /** Requests so far; a listing counts once for each page. */
-  readonly calls: Record<Operation, number> = { put: 0, get: 0, head: 0, list: 0, deleteMany: 0 }
+  readonly calls: Record<Operation, number> = { put: 0, get: 0, head: 0, findAmong: 0, list: 0, deleteMany: 0 }
   /** Called before each request, with its key or prefix. What it throws, the request rejects with. */
   before: (operation: Operation, key: string) => void | Promise<void> = () => undefined
   /** Bytes of all objects, and of those that are being put. */
@@ -96,6 +96,12 @@ export class MemoryStore implements ObjectStore {
     checkKey(key)
     await this.#begin('head', key, options)
     return this.#info(key)
+  }
+
+  async findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]> {
+    for (const end of ends) checkKey(beginning + end)
+    await this.#begin('findAmong', beginning, options)
+    return ends.map((end) => this.#info(beginning + end)).filter((info) => info !== null)
   }
 
   async *list(options: ListOptions): AsyncGenerator<ObjectInfo> {

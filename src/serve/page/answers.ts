@@ -19,7 +19,7 @@ export interface Answer {
 const warningSeconds = 30
 const badSeconds = 60
 const heldSeconds = 10 // what a stage may hold back before it is where it hangs
-const oldBackupDays = 8
+const oldBackupHours = 36
 const heardMs = 60_000 // an idle server speaks every half minute at the latest, and then nothing is amiss
 
 /** Changes only when something has happened: it is read out each time. */
@@ -28,6 +28,13 @@ export function verdict(status: Status): Answer {
   if (first === undefined) return { level: 'good', big: 'Ready', line: 'WAL flows, and nothing needs a hand.' }
   const more = others.length === 0 ? '' : ` And ${countText(others.length, 'other problem')}.`
   return { level: 'bad', big: 'Not ready', line: `${first.code}: ${first.message}.${more}` }
+}
+
+/** What stands there instead when the receiver does not answer. */
+export function silence(last: Status | null): Answer {
+  const since = last === null ? 'yet' : `since ${last.at.slice(0, 10)} ${last.at.slice(11, 19)} UTC`
+  const below = last === null ? '' : ' What stands below is from then.'
+  return { level: 'bad', big: 'No answer', line: `walferry has not answered ${since}.${below} Asking again …` }
 }
 
 /** How much would we lose now? */
@@ -57,7 +64,7 @@ export function trendAnswer(status: Status, history: History | null): Answer {
   const rates = `In ${rateText(into)}, out ${rateText(out)}.`
   const trend = history === null ? null : trendOf(history.recent.series.loss, history.recent.stepMs)
   if (trend === null || trend.way === 'unknown') {
-    return { level: 'unknown', big: 'Too early to say', line: `It takes a minute or two. ${rates}` }
+    return { level: 'unknown', big: 'Not known yet', line: `It takes a minute or two. ${rates}` }
   }
   const minutes = `${Math.round(trend.overMs / 60_000)} min`
   const change = `Loss over the last ${minutes}: ${durationText(trend.from)} → ${durationText(trend.to)}.`
@@ -86,7 +93,7 @@ function full({ rate, spool }: Status): string {
 
 const culprits: readonly (readonly [codes: RegExp, where: string])[] = [
   [/^(?:STORE_|KEY_)/, 'At the store'],
-  [/^(?:ARCHIVE_|ENCRYPTION_|BACKUP_)/, 'In the archive'],
+  [/^(?:ARCHIVE_|ENCRYPTION_|GAP_)/, 'In the archive'],
   [/^SPOOL_/, 'In the spool'],
   [/^SLOT_/, 'At the slot'],
   [/^(?:PG_|SERVER_|WAL_|TIMELINE_)/, 'At the server'],
@@ -136,7 +143,7 @@ export function restoreAnswer(status: Status, archive: ArchiveAnswer | null): An
   const told = newest.beforeGap ? newest.lastCommit : (status.restorableTime ?? newest.lastCommit)
   const endMs = told === null ? fromMs : Math.max(fromMs, Date.parse(told))
   const backupMs = newestBackup(listing)
-  const isOld = backupMs === null || now - backupMs > oldBackupDays * 86_400_000
+  const isOld = backupMs === null || now - backupMs > oldBackupHours * 3_600_000
   const line = [
     now - endMs < heardMs ? '' : `That is ${agoText(endMs, now)}. `,
     `Any moment since ${minuteText(fromMs)}`,

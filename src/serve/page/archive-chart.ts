@@ -10,15 +10,16 @@ const axisHeight = 26
 const left = 40
 const tickWidth = 80
 const leastBarWidth = 3
+const leastSpanMs = 60_000
 
 export function archiveChart(line: TimeLine, width: number): SVGSVGElement {
   const right = width - 14
-  const spanMs = Math.max(60_000, line.nowMs - line.fromMs)
-  const x = (atMs: number): number => left + 8 + ((right - left - 8) * (atMs - line.fromMs)) / spanMs
+  const endMs = Math.max(line.nowMs, line.fromMs + leastSpanMs)
+  const x = (atMs: number): number => left + 8 + ((right - left - 8) * (atMs - line.fromMs)) / (endMs - line.fromMs)
   const bottom = line.rows.length * rowHeight
   const height = bottom + axisHeight
   const summary = summaryOf(line)
-  const ticks = timeTicks(line.fromMs, line.nowMs, Math.floor((right - left) / tickWidth))
+  const ticks = timeTicks(line.fromMs, endMs, Math.floor((right - left) / tickWidth))
   return svgElement(
     'svg',
     { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': `What can be restored. ${summary}` },

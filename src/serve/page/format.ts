@@ -31,7 +31,7 @@ function twoUnits(seconds: number, large: number, largeUnit: string, small: numb
 
 /** `22.5`, `3`, `417`. */
 function threeDigits(value: number): string {
-  return String(Number(value.toPrecision(value >= 100 ? 4 : 3)))
+  return String(Number(value.toPrecision(value >= 1000 ? 4 : 3)))
 }
 
 export function rateText(bytesPerSecond: number): string {

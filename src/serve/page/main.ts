@@ -2,13 +2,22 @@
 import type { ArchiveAnswer } from '../archive-view.ts'
 import type { History, Thinned } from '../samples.ts'
 import type { Status } from '../status.ts'
-import { type Answer, hangAnswer, lossAnswer, newestBackup, restoreAnswer, trendAnswer, verdict } from './answers.ts'
+import {
+  type Answer,
+  hangAnswer,
+  lossAnswer,
+  newestBackup,
+  restoreAnswer,
+  silence,
+  trendAnswer,
+  verdict,
+} from './answers.ts'
 import { archiveChart } from './archive-chart.ts'
 import { archiveLegend, archiveTables } from './archive-words.ts'
 import { byId, element, setText, update } from './dom.ts'
 import { Figure } from './figure.ts'
 import { flowPicture, flowTables, lagLook, rateLook } from './flow-charts.ts'
-import { agoText, countText, durationText, minuteText } from './format.ts'
+import { agoText, countText, durationText } from './format.ts'
 import type { ChartLook } from './line-chart.ts'
 import { poll } from './poll.ts'
 import { timeLine } from './time-line.ts'
@@ -18,14 +27,14 @@ const statusEveryMs = 2000
 const historyEveryMs = 10_000
 const archiveEveryMs = 60_000
 const lookingEveryMs = 2000
+const failedEveryMs = 10_000 // as soon as it is looked again
 const staleAfterMs = 5000 // two answers that did not come
 
 let status: Status | null = null
 let history: History | null = null
 let archive: ArchiveAnswer | null = null
 let span: keyof History = 'recent'
-/** Whether the last question was answered, and when (on a clock that nobody sets) one last was. */
-let isAnswering = true
+/** When the last answer came, on a clock that nobody sets. */
 let heardMs = performance.now()
 
 const lagFigure = flowFigure('lag-chart', lagLook)
@@ -75,21 +84,25 @@ function showAnswer(id: string, { level, big, line }: Answer): void {
   }
 }
 
+function showVerdict({ level, big, line }: Answer): void {
+  const host = status === null || status.server === null ? '' : `of ${status.server.host}`
+  byId('verdict').dataset['level'] = level
+  setText(byId('verdict-big'), big)
+  setText(byId('verdict-line'), line)
+  setText(byId('of'), host)
+  document.title = `${big} · walferry ${host}`.trim()
+}
+
 function showStatus(told: Status): void {
   // Another build serves the page now, and its answers may be others than this script knows.
   if (status !== null && status.version !== told.version) location.reload()
   status = told
-  const { level, big, line } = verdict(told)
-  byId('verdict').dataset['level'] = level
-  setText(byId('verdict-big'), big)
-  setText(byId('verdict-line'), line)
-  const host = told.server === null ? '' : `of ${told.server.host}`
-  setText(byId('of'), host)
-  document.title = `${big} · walferry ${host}`.trim()
+  showVerdict(verdict(told))
   showAnswers(told)
   byId('problems-section').hidden = told.reasons.length === 0
   update(byId('problems'), problemsOf(told))
   update(byId('way'), stagesOf(told))
+  showArchiveNote()
   const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
   setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
 }
@@ -107,10 +120,16 @@ function showAnswers(told: Status): void {
 function showArchive(told: ArchiveAnswer): void {
   archive = told
   archiveFigure.redraw()
-  const note = byId('archive-note')
-  note.dataset['level'] = told.problem === null ? 'good' : 'bad'
-  setText(note, archiveNote(told))
+  showArchiveNote()
   if (status !== null) showAnswers(status)
+}
+
+/** Its age grows while nothing new comes. */
+function showArchiveNote(): void {
+  if (archive === null) return
+  const note = byId('archive-note')
+  note.dataset['level'] = archive.problem === null ? 'good' : 'bad'
+  setText(note, archiveNote(archive))
 }
 
 function archiveNote({ at, listing, problem }: ArchiveAnswer): string {
@@ -129,30 +148,21 @@ function archiveNote({ at, listing, problem }: ArchiveAnswer): string {
   return `${counts.join(', ')}; ${age}`
 }
 
-/** The page says by itself when what it shows is old, and takes that back by itself. */
+/** The page says by itself when what it shows is old; the next answer takes that back. */
 function showStale(): void {
-  const isStale = !isAnswering && performance.now() - heardMs >= staleAfterMs
-  document.body.classList.toggle('is-stale', isStale)
-  const note = byId('stale')
-  note.hidden = !isStale
-  if (!isStale) return
-  const since =
-    status === null ? 'yet' : `since ${minuteText(Date.parse(status.at)).slice(0, 10)} ${status.at.slice(11, 19)} UTC`
-  setText(note, `walferry has not answered ${since}. Below is what it said last. Asking again …`)
+  if (performance.now() - heardMs < staleAfterMs) return
+  document.body.classList.add('is-stale')
+  showVerdict(silence(status))
 }
 
 poll<Status>({
   path: '/status.json',
   onAnswer: (told) => {
     heardMs = performance.now()
-    isAnswering = true
+    document.body.classList.remove('is-stale')
     showStatus(told)
-    showStale()
   },
-  onFailure: () => {
-    isAnswering = false
-    showStale()
-  },
+  onFailure: showStale,
   nextMs: () => statusEveryMs,
 })
 poll<History>({
@@ -168,7 +178,10 @@ poll<History>({
 poll<ArchiveAnswer>({
   path: '/archive.json',
   onAnswer: showArchive,
-  nextMs: (told) => (told?.isLooking === true ? lookingEveryMs : archiveEveryMs),
+  nextMs: (told) => {
+    if (told?.isLooking === true) return lookingEveryMs
+    return told === null || told.problem !== null ? failedEveryMs : archiveEveryMs
+  },
 })
 byId('span').addEventListener('change', () => {
   span = document.querySelector<HTMLInputElement>('input[name="span"]:checked')?.value === 'all' ? 'all' : 'recent'

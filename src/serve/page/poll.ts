@@ -1,6 +1,6 @@
 /** Asks one path again and again, one request at a time; not while nobody sees the page, and at once when it is seen. */
 
-const answerMs = 5000
+const answerMs = 3000
 
 export interface Polled<T> {
   readonly path: string

@@ -9,15 +9,17 @@ type Fact = readonly [name: string, ...told: readonly Child[]]
 
 /** Server > received > synced > shipped, and what waits before each. */
 export function stagesOf(status: Status): HTMLElement[] {
-  const { positions, lag, state } = status
+  const { positions, lag, state, store } = status
   const isStreaming = state === 'streaming'
   const flows: Level = isStreaming ? 'good' : 'bad'
   const server = isStreaming ? 'Connected' : 'Not connected'
+  const [shippingLevel, shippingText] = waiting(lag.ship)
+  const shipping = [store.problem === null ? shippingLevel : 'bad', shippingText] as const
   return [
     stage('Server', positions?.server, [flows, server], serverFacts(status)),
     stage('Received', positions?.received, waiting(lag.receive), slotFacts(status)),
     stage('Synced to the spool', positions?.synced, waiting(lag.sync), spoolFacts(status)),
-    stage('Shipped to the store', positions?.shipped, waiting(lag.ship), storeFacts(status)),
+    stage('Shipped to the store', positions?.shipped, shipping, storeFacts(status)),
   ]
 }
 

@@ -8,6 +8,7 @@ import {
   hangAnswer,
   lossAnswer,
   restoreAnswer,
+  silence,
   trendAnswer,
   verdict,
 } from '../../../src/serve/page/answers.ts'
@@ -33,6 +34,11 @@ test('the verdict says what is wrong first, and does not change while that does 
   check(verdict({ ...well, reasons: [storeAway] }), 'bad', /^Not ready$/, /^STORE_UNREACHABLE: it is away\.$/)
   check(verdict({ ...well, reasons: [storeAway, serverAway] }), 'bad', /^Not ready$/, /And 1 other problem\.$/)
   assert.deepEqual(verdict({ ...well, lossSeconds: 3, at: 'later' }), verdict(well))
+})
+
+test('a receiver that does not answer: since when, if it ever has', () => {
+  check(silence(well), 'bad', /^No answer$/, /since 2026-01-31 12:00:00 UTC\. What stands below is from then/)
+  check(silence(null), 'bad', /^No answer$/, /^walferry has not answered yet\. Asking again/)
 })
 
 const losses: readonly (readonly [name: string, Partial<Status>, Answer['level'], RegExp, RegExp])[] = [
@@ -87,7 +93,7 @@ test('whether it is getting worse: in words, with the rates, and with when the d
   const rate = { receivedBytesPerSecond: 2 * 1024 ** 2, shippedBytesPerSecond: 1024 ** 2 }
   const spool = { ...well.spool, diskFreeBytes: 3600 * 1024 ** 2 }
   const status = { ...well, rate, spool }
-  check(trendAnswer(status, null), 'unknown', /Too early/, /In 2 MiB\/s, out 1 MiB\/s/)
+  check(trendAnswer(status, null), 'unknown', /^Not known yet$/, /In 2 MiB\/s, out 1 MiB\/s/)
   check(trendAnswer(status, historyOf(flat(30, 0.5))), 'good', /^No, steady$/, /5 min: 0\.5 s → 0\.5 s/)
   check(trendAnswer(status, historyOf(flat(30, 500))), 'warning', /^No, steady$/, /8 min 20 s/)
   check(trendAnswer(status, historyOf(rising)), 'bad', /^Yes, growing$/, /disk is full in 1 h\.$/)
@@ -97,6 +103,7 @@ test('whether it is getting worse: in words, with the rates, and with when the d
 const hangs: readonly (readonly [code: string, where: RegExp])[] = [
   ['STORE_DENIED', /At the store/],
   ['ARCHIVE_CONFLICT', /In the archive/],
+  ['GAP_UNACKNOWLEDGED', /In the archive/],
   ['SPOOL_FAILED', /In the spool/],
   ['SLOT_IN_USE', /At the slot/],
   ['SERVER_LOST_WAL', /At the server/],
