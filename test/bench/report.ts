@@ -75,7 +75,7 @@ function ratioOf(side: Side, sides: readonly Side[]): number | null {
 
 /** `met`, or by how much it was not. */
 export function verdictOn(goal: Goal, figure: number | null): string {
-  if (figure === null) return 'not measured'
+  if (figure === null || Number.isNaN(figure)) return 'not measured'
   const isMet = goal.is === 'at least' ? figure >= goal.limit : figure <= goal.limit
   const off = goal.limit === 0 ? shown(figure) : `${Math.abs((figure / goal.limit - 1) * 100).toFixed(0)} %`
   return isMet ? `met (${shown(figure)})` : `missed by ${off} (${shown(figure)})`
