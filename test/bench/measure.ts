@@ -18,6 +18,12 @@ export interface Program {
 const sampleMs = 20
 const clockTicksPerSecond = 100 // USER_HZ, the same on every Linux that Node.js runs on
 
+/** What runs goes with us, however we end. */
+const live = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of live) child.kill()
+})
+
 /** A program under measurement. `ended` rejects, with what it said, if it ends with another code than 0. */
 export class Running {
   readonly ended: Promise<Measured>
@@ -32,6 +38,7 @@ export class Running {
       env: { ...withoutOurs(process.env), ...program.env },
       cwd: program.cwd,
     })
+    live.add(this.#child)
     let said = ''
     this.#child.stdout?.on('data', (text: Buffer) => {
       said += text.toString()
@@ -44,6 +51,7 @@ export class Running {
       this.#child.once('error', reject)
       this.#child.once('exit', (code) => {
         clearInterval(timer)
+        live.delete(this.#child)
         const seconds = (performance.now() - startedMs) / 1000
         const cpuSeconds = cpuSecondsOfEndedChildren() - cpuBefore
         if (code === 0) resolve({ seconds, cpuSeconds, peakMegabytes: this.#peakMegabytes })

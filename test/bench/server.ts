@@ -1,4 +1,5 @@
 /** A server for a benchmark, what it is compared with, and how large it is. */
+import { rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -45,7 +46,11 @@ const bin = resolve(import.meta.dirname, '../../../bin')
 
 /** Ends servers that run, and removes what was written, also when the process is ended from outside. */
 const running = new RunningClusters()
-process.on('exit', () => running.killNow())
+const folders = new Set<string>()
+process.on('exit', () => {
+  running.killNow()
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+})
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => process.exit(1))
 
 /** Runs `work` with a server of its own, and cleans up. */
@@ -57,6 +62,7 @@ export async function withServer(options: BenchOptions, work: (bench: Bench) => 
   const binDir = pgBin ?? (receivewal === undefined ? undefined : await serverBeside(receivewal))
   const binaries: Binaries = await findBinaries({ binDir, from: import.meta.dirname, signal })
   const folder = await mkdtemp(join(tmpdir(), 'walferry-bench-'))
+  folders.add(folder)
   // Where servers have to run as another user, they must get in.
   await chmod(folder, 0o755)
   try {
@@ -92,6 +98,7 @@ export async function withServer(options: BenchOptions, work: (bench: Bench) => 
   } finally {
     await running.disposeAll()
     await rm(folder, { recursive: true, force: true, maxRetries: 10 })
+    folders.delete(folder)
   }
 }
 
