@@ -9,7 +9,7 @@ import { segmentName, segnoOf } from '../../src/wal/segment.ts'
 import { type Program, run } from './measure.ts'
 import { isThere } from './peers.ts'
 import type { Side } from './report.ts'
-import { prefix, requestsOf, type S3, withS3 } from './s3.ts'
+import { kindsBetween, prefix, requestsOf, type S3, withS3 } from './s3.ts'
 import { type Bench, type Benchmark, signal } from './server.ts'
 import { type Backlog, dropSlot, emptied, flushed, makeBacklog, ship, shipping } from './wal.ts'
 
@@ -57,14 +57,15 @@ async function measure(
     const from = segnoOf(parseLsn(backlog.from), segmentBytes) - count
     const before = await s3.ask({ ask: 'fill', from, count, segmentBytes, prefix })
     const { cpuSeconds, peakMegabytes } = await once(s3)
-    const requests = requestsOf(await s3.ask({ ask: 'tally' })) - requestsOf(before)
+    const after = await s3.ask({ ask: 'tally' })
     return {
       name: `${name}, ${before.objects} objects`,
       unit: 'requests',
       less: true,
-      values: [requests],
+      values: [requestsOf(after) - requestsOf(before)],
       cpuSeconds: [cpuSeconds],
       peakMegabytes: [peakMegabytes],
+      note: kindsBetween(before, after),
       against: size === smallest ? null : `${name}, ${smallest} objects`,
       goals: isConstant && size !== smallest ? [{ figure: 'ratio', is: 'at most', limit: 1 }] : [],
     }

@@ -3,7 +3,7 @@ import { sleep } from '../../src/kit/abort.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
 import { usageOf } from './measure.ts'
 import { aimed, type Side } from './report.ts'
-import { requestsOf, withS3 } from './s3.ts'
+import { kindsBetween, requestsOf, withS3 } from './s3.ts'
 import { type Benchmark, signal } from './server.ts'
 import { emptied, flushed, receiving, withReceiver } from './wal.ts'
 
@@ -18,6 +18,7 @@ export const idle: Benchmark = {
     const bytes: number[] = []
     const wal: number[] = []
     const peakMegabytes: number[] = []
+    let kinds = ''
     const seconds = bench.quick ? 5 : 180
     await emptied(bench, 'target')
     await withS3(0, async (s3) => {
@@ -34,6 +35,7 @@ export const idle: Benchmark = {
         const after = await s3.ask({ ask: 'tally' })
         cpu.push(((usage.cpuSeconds - cpuBefore) / seconds) * 100)
         requests.push(((requestsOf(after) - requestsOf(before)) / seconds) * secondsOfDay)
+        kinds = kindsBetween(before, after)
         bytes.push(((after.receivedBytes - before.receivedBytes) / seconds) * secondsOfDay)
         wal.push(((Number(parseLsn(await flushed(bench))) - Number(lsn)) / seconds) * secondsOfDay)
         peakMegabytes.push(usage.peakMegabytes)
@@ -41,7 +43,10 @@ export const idle: Benchmark = {
     })
     return [
       aimed({ ...figure('CPU', '% of a core', cpu), peakMegabytes }, { figure: 'median', is: 'at most', limit: 0.5 }),
-      aimed(figure('requests to the store', 'a day', requests), { figure: 'median', is: 'at most', limit: 0 }),
+      aimed(
+        { ...figure('requests to the store', 'a day', requests), note: kinds && `${kinds} in ${seconds} s` },
+        { figure: 'median', is: 'at most', limit: 0 },
+      ),
       figure('bytes to the store', 'a day', bytes),
       figure('WAL that the server has written', 'bytes a day', wal),
     ]

@@ -16,6 +16,8 @@ export interface Side {
   readonly bytes?: number
   readonly peakMegabytes?: readonly number[]
   readonly goals?: readonly Goal[]
+  /** What else there is to say. */
+  readonly note?: string
 }
 
 export interface Goal {
@@ -41,6 +43,7 @@ export interface Reported {
   readonly cpuSeconds: number | null
   readonly cpuSecondsPerGigabyte: number | null
   readonly peakMegabytes: number | null
+  readonly note: string
   readonly goals: readonly { readonly goal: string; readonly verdict: string }[]
 }
 
@@ -60,6 +63,7 @@ export function reportOf(sides: readonly Side[]): Reported[] {
       cpuSeconds,
       cpuSecondsPerGigabyte: cpuSeconds === null || side.bytes === undefined ? null : cpuSeconds / (side.bytes / 1e9),
       peakMegabytes,
+      note: side.note ?? '',
       goals: (side.goals ?? []).map((goal) => ({
         goal: `${goal.figure} ${goal.is} ${goal.limit}`,
         verdict: verdictOn(goal, figures[goal.figure]),
@@ -94,6 +98,7 @@ export function printReport(title: string, sides: readonly Side[]): void {
       'CPU s': orNothing(side.cpuSeconds),
       'CPU s/GB': orNothing(side.cpuSecondsPerGigabyte),
       'peak MB': side.peakMegabytes === null ? '' : side.peakMegabytes.toFixed(0),
+      note: side.note,
     })),
   )
   for (const { name, goals } of reported) {

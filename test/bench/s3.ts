@@ -56,6 +56,15 @@ export function requestsOf(answer: S3Answer): number {
   return Object.values(answer.requests).reduce((sum, count) => sum + count, 0)
 }
 
+/** What was asked between two tallies: `2 GetObject, 1 ListObjectsV2`. */
+export function kindsBetween(before: S3Answer, after: S3Answer): string {
+  return Object.entries(after.requests)
+    .map(([operation, count]) => ({ operation, count: count - (before.requests[operation] ?? 0) }))
+    .filter(({ count }) => count > 0)
+    .map(({ operation, count }) => `${count} ${operation}`)
+    .join(', ')
+}
+
 /** One question at a time. */
 async function asked(child: ChildProcess, question: S3Question): Promise<S3Answer> {
   const ended = new AbortController()
