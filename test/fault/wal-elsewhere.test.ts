@@ -77,7 +77,7 @@ for (const version of await newestVersion()) {
     await loseWal(primary, client, second.positions.synced, replayed)
     await standby.kill(deadline())
     const third = new Receiving(t, options)
-    await third.untilReady()
+    await third.until(() => String(third.reasons) === 'GAP_UNACKNOWLEDGED')
     await third.untilShipped(await write(client, segmentBytes / 2))
     assert.equal(third.count(/WARN .*does not give the WAL that is missing/), 1, third.lines.join(''))
     assert.deepEqual(

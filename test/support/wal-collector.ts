@@ -72,7 +72,7 @@ export class WalCollector implements WalListener {
   }
 
   wal(bytes: Buffer): void {
-    this.#chunks.push(bytes)
+    this.#chunks.push(Buffer.from(bytes))
     this.receivedBytes += bytes.length
   }
 
