@@ -1,4 +1,5 @@
 /** A server for a benchmark, what it is compared with, and how large it is. */
+import { setMaxListeners } from 'node:events'
 import { rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -41,6 +42,8 @@ export interface BenchOptions {
 
 /** Nothing here is ever given up: Ctrl-C ends the process. */
 export const signal = new AbortController().signal
+// Each of many servers and receivers listens to it.
+setMaxListeners(0, signal)
 
 const bin = resolve(import.meta.dirname, '../../../bin')
 
