@@ -1,106 +1,56 @@
-/**
- * catchup: a backlog of 2 GB from a slot, synced into a local folder. pg_receivewal against our receiver and spool, and
- * against the whole program, which also compresses the WAL and ships it into a directory.
- */
-import { mkdir, rm } from 'node:fs/promises'
+/** catchup: a backlog from a slot, synced into a local folder: pg_receivewal against our receiver and spool. */
 import { join } from 'node:path'
-import type { Measured, Program } from './measure.ts'
-import { Running } from './measure.ts'
-import type { Side } from './report.ts'
-import type { Bench } from './server.ts'
+import { inTurn, rate } from './in-turn.ts'
+import { type Measured, type Program, run } from './measure.ts'
+import { aimed, type Goal } from './report.ts'
+import { type Bench, type Benchmark, urlOf } from './server.ts'
+import { type Backlog, dropSlot, emptied, makeBacklog, spoolOf } from './wal.ts'
 
-const backlogBytes = 2 * 1024 ** 3
-const baseSlot = 'bench_base'
-const runSlot = 'bench_run'
-
-export async function catchup(bench: Bench, rounds: number): Promise<Side[]> {
-  const { endpos, bytes } = await makeBacklog(bench)
-  const sides = programs(bench, endpos)
-  const measured = new Map<string, Measured[]>(sides.map(({ name }) => [name, []]))
-  // One round more than is counted: the first one finds cold caches.
-  for (let round = 0; round <= rounds; round++) {
-    for (const { name, program } of sides) {
-      const one = await runOnce(bench, program)
-      if (round > 0) measured.get(name)?.push(one)
-      process.stdout.write('.')
-    }
-  }
-  process.stdout.write('\n')
-  return [...measured].map(([name, runs]) => ({
-    name,
-    unit: 'MB/s',
-    values: runs.map((run) => bytes / 1e6 / run.seconds),
-    cpuSecondsPerGigabyte: runs.map((run) => run.cpuSeconds / (bytes / 1e9)),
-    peakMegabytes: runs.map((run) => run.peakMegabytes),
-  }))
-}
-
-async function makeBacklog(bench: Bench): Promise<{ endpos: string; bytes: number }> {
-  await bench.sql(`SELECT pg_create_physical_replication_slot('${baseSlot}', true)`)
-  const [start] = await bench.sql('SELECT pg_current_wal_flush_lsn()::text AS lsn')
-  await bench.sql('CREATE TABLE backlog (id bigint, payload text)')
-  const written = async (): Promise<number> => {
-    const [row] = await bench.sql(`SELECT pg_current_wal_flush_lsn() - '${String(start?.['lsn'])}'::pg_lsn AS bytes`)
-    return Number(row?.['bytes'])
-  }
-  while ((await written()) < backlogBytes) {
-    await bench.sql(`INSERT INTO backlog SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 200000) g`)
-  }
-  await bench.sql('CHECKPOINT')
-  const [end] = await bench.sql('SELECT pg_current_wal_flush_lsn()::text AS lsn')
-  return { endpos: String(end?.['lsn']), bytes: await written() }
-}
-
-function programs(bench: Bench, endpos: string): { name: string; program: Program }[] {
-  const { host, port, user } = bench.server.connection
-  const url = `postgres://${user}@${host}:${port}/`
-  const folder = join(bench.folder, 'target')
-  const ours = { UV_THREADPOOL_SIZE: '16' }
-  const receiveOnly = join(import.meta.dirname, 'receive-only.js')
-  const sides = [
-    {
+export const catchup: Benchmark = {
+  what: 'a backlog of 2 GB from a slot into a synced spool; goal: twice the rate of pg_receivewal, below 160 MB',
+  run: async (bench) => {
+    const backlog = await makeBacklog(bench, 'bench_base', backlogBytes(bench))
+    const slot = 'bench_run'
+    const receiveOnly = join(import.meta.dirname, 'receive-only.js')
+    const ours = {
       name: 'walferry, spool only',
-      program: { file: process.execPath, args: [receiveOnly, url, runSlot, folder, endpos], env: ours },
-    },
-    {
-      name: 'walferry, compressed and shipped',
       program: {
-        file: bench.walferry,
-        args: [
-          'receive',
-          '--url',
-          url,
-          '--slot',
-          runSlot,
-          '--spool',
-          folder,
-          '--store',
-          join(bench.folder, 'archive'),
-          '--endpos',
-          endpos,
-          '--no-loop',
-          '--listen',
-          'off',
-          '--log-level',
-          'error',
-        ],
+        file: process.execPath,
+        args: [receiveOnly, urlOf(bench.server), slot, spoolOf(bench), backlog.endpos],
+        env: { UV_THREADPOOL_SIZE: '16' },
       },
-    },
-  ]
-  if (bench.receivewal === null) return sides
-  const args = ['-h', host, '-p', String(port), '-U', user, '-D', folder, '-S', runSlot, '-E', endpos, '--no-loop']
-  return [{ name: 'pg_receivewal', program: { file: bench.receivewal, args } }, ...sides]
+    }
+    const theirs = pgReceivewal(bench, slot, backlog, [])
+    const sides = theirs === null ? [ours] : [{ name: 'pg_receivewal', program: theirs }, ours]
+    const found = await inTurn(bench, sides, ({ program }) => caughtUp(bench, backlog, slot, program))
+    const twice: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 2 }]
+    return sides.map(({ name }) => {
+      const side = rate(name, found(name), backlog.bytes)
+      return name === ours.name ? aimed(side, ...twice, { figure: 'peak MB', is: 'at most', limit: 160 }) : side
+    })
+  },
 }
 
-async function runOnce(bench: Bench, program: Program): Promise<Measured> {
-  for (const name of ['target', 'archive']) {
-    await rm(join(bench.folder, name), { recursive: true, force: true })
-    await mkdir(join(bench.folder, name))
-  }
-  await bench.sql(`SELECT pg_copy_physical_replication_slot('${baseSlot}', '${runSlot}')`)
+export function backlogBytes(bench: Bench): number {
+  return bench.quick ? 64 * 1024 ** 2 : 2 * 1024 ** 3
+}
+
+/** Null where there is none. */
+export function pgReceivewal(bench: Bench, slot: string, backlog: Backlog, more: readonly string[]): Program | null {
+  const { pg_receivewal: file } = bench.peers
+  if (file === undefined) return null
+  const { host, port, user } = bench.server.connection
+  const place = ['-h', host, '-p', String(port), '-U', user, '-D', spoolOf(bench), '-S', slot]
+  return { file, args: [...place, '-E', backlog.endpos, '--no-loop', ...more] }
+}
+
+/** One run, into an empty folder, from a slot that stands where the backlog begins. */
+export async function caughtUp(bench: Bench, backlog: Backlog, slot: string, program: Program): Promise<Measured> {
+  await emptied(bench, 'target', 'archive')
+  await bench.sql(`SELECT pg_copy_physical_replication_slot('${backlog.slot}', '${slot}')`)
   try {
-    return await new Running(program).ended
+    return await run(program)
   } finally {
-    await bench.sql(`SELECT pg_drop_replication_slot('${runSlot}')`)
+    await dropSlot(bench, slot)
   }
 }

@@ -1,103 +1,88 @@
-/** commit: the latency of a commit that waits for us as the synchronous standby, one client. */
-import { mkdir, rm } from 'node:fs/promises'
+/** commit: how fast commits are that wait for us as the synchronous standby, with one client and with sixteen. */
 import { join } from 'node:path'
 import pg from 'pg'
-import { sleep } from '../../src/kit/abort.ts'
-import { type Program, Running, spreadOf } from './measure.ts'
-import type { Side } from './report.ts'
-import type { Bench } from './server.ts'
+import { type Program, spreadOf } from './measure.ts'
+import { aimed } from './report.ts'
+import type { Bench, Benchmark } from './server.ts'
+import { emptied, receiving, spoolOf, withReceiver } from './wal.ts'
 
-const commitsPerRun = 1000
-const warmUpCommits = 200
 const slot = 'bench_commit'
+const warmUpCommits = 200
+const peerName = 'pg_receivewal --synchronous'
 
-export async function commit(bench: Bench, rounds: number): Promise<Side[]> {
-  await bench.sql('CREATE TABLE commits (id bigint, payload text)')
-  const { host, port, user } = bench.server.connection
-  const url = `postgres://${user}@${host}:${port}/`
-  const folder = join(bench.folder, 'commit')
-  const archive = join(bench.folder, 'commit-archive')
-  const sides: { name: string; program: Program }[] = [
-    {
-      name: 'walferry',
-      program: {
-        file: bench.walferry,
-        args: [
-          'receive',
-          '--url',
-          url,
-          '--slot',
-          slot,
-          '--spool',
-          folder,
-          '--store',
-          archive,
-          '--listen',
-          'off',
-          '--log-level',
-          'error',
-        ],
-      },
-    },
-  ]
-  if (bench.receivewal !== null) {
-    const args = ['-h', host, '-p', String(port), '-U', user, '-D', folder, '-S', slot, '--synchronous', '--no-loop']
-    sides.unshift({ name: 'pg_receivewal --synchronous', program: { file: bench.receivewal, args } })
-  }
-  const latencies = new Map<string, number[]>(sides.map(({ name }) => [name, []]))
-  for (let round = 0; round < rounds; round++) {
-    for (const { name, program } of sides) {
-      await rm(folder, { recursive: true, force: true })
-      await rm(archive, { recursive: true, force: true })
-      await mkdir(folder)
-      await mkdir(archive)
-      latencies.get(name)?.push(spreadOf(await measureOne(bench, program)).median)
-      process.stdout.write('.')
+export const commit: Benchmark = {
+  what: "commits that wait for us as synchronous standby; goal: pg_receivewal's rate at 16 clients, 1.2 times its latency at one",
+  run: async (bench) => {
+    await bench.sql('CREATE TABLE commits (id bigint, payload text)')
+    const sides = programs(bench)
+    const found = sides.map(() => ({ latencies: [] as number[], rates: [] as number[] }))
+    for (let round = 0; round < bench.rounds; round++) {
+      for (const [i, { program }] of sides.entries()) {
+        await emptied(bench, 'target', 'archive')
+        await withReceiver(bench, slot, program, async () => {
+          const { latency, rate } = await whileSynchronous(bench)
+          found[i]?.latencies.push(latency)
+          found[i]?.rates.push(rate)
+        })
+        bench.tick()
+      }
     }
-  }
-  process.stdout.write('\n')
-  return [...latencies].map(([name, values]) => ({ name, unit: 'ms a commit (median of a run)', values, less: true }))
+    return [
+      ...sides.map(({ name }, i) => {
+        const values = found[i]?.latencies ?? []
+        const side = {
+          name: `${name}, 1 client`,
+          unit: 'ms a commit',
+          values,
+          less: true,
+          against: `${peerName}, 1 client`,
+        }
+        return name === peerName ? side : aimed(side, { figure: 'ratio', is: 'at most', limit: 1.2 })
+      }),
+      ...sides.map(({ name }, i) => {
+        const values = found[i]?.rates ?? []
+        const side = { name: `${name}, 16 clients`, unit: 'commits/s', values, against: `${peerName}, 16 clients` }
+        return name === peerName ? side : aimed(side, { figure: 'ratio', is: 'at least', limit: 1 })
+      }),
+    ]
+  },
 }
 
-async function measureOne(bench: Bench, program: Program): Promise<number[]> {
-  await bench.sql(`SELECT pg_create_physical_replication_slot('${slot}', true)`)
-  const standby = new Running(program)
+function programs(bench: Bench): { name: string; program: Program }[] {
+  const ours = { name: 'walferry', program: receiving(bench, slot, ['--store', join(bench.folder, 'archive')]) }
+  const { pg_receivewal: file } = bench.peers
+  if (file === undefined) return [ours]
+  const { host, port, user } = bench.server.connection
+  const args = ['-h', host, '-p', String(port), '-U', user, '-D', spoolOf(bench), '-S', slot]
+  return [{ name: peerName, program: { file, args: [...args, '--synchronous', '--no-loop'] } }, ours]
+}
+
+/** The median latency of one client's commits, and the rate of sixteen. */
+async function whileSynchronous(bench: Bench): Promise<{ latency: number; rate: number }> {
+  await bench.sql(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
+  await bench.sql('SELECT pg_reload_conf()')
   try {
-    await untilStreaming(bench, standby)
-    await bench.sql(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
-    await bench.sql('SELECT pg_reload_conf()')
-    return await commits(bench)
+    const alone = await commits(bench, bench.quick ? 100 : 1000)
+    const each = bench.quick ? 50 : 500
+    const startedMs = performance.now()
+    await Promise.all(Array.from({ length: 16 }, async () => await commits(bench, each, 0)))
+    const rate = (16 * each) / ((performance.now() - startedMs) / 1000)
+    return { latency: spreadOf(alone).median, rate }
   } finally {
     await bench.sql('ALTER SYSTEM RESET synchronous_standby_names')
     await bench.sql('SELECT pg_reload_conf()')
-    standby.stop()
-    await standby.ended.catch(() => undefined)
-    await bench.sql(`SELECT pg_drop_replication_slot('${slot}')`)
   }
 }
 
-async function untilStreaming(bench: Bench, standby: Running): Promise<void> {
-  const ended = standby.ended.then(() => {
-    throw new Error('the receiver ended before it streamed')
-  })
-  for (;;) {
-    const [row] = await bench.sql(
-      `SELECT count(*)::int AS n FROM pg_stat_replication WHERE state = 'streaming' AND flush_lsn = pg_current_wal_flush_lsn()`,
-    )
-    if (row?.['n'] === 1) return
-    await Promise.race([sleep(20, AbortSignal.timeout(60_000)), ended])
-  }
-}
-
-async function commits(bench: Bench): Promise<number[]> {
+async function commits(bench: Bench, count: number, warmUps = warmUpCommits): Promise<number[]> {
   const client = new pg.Client({ ...bench.server.connection, password: '', ssl: false })
   await client.connect()
   try {
     const found: number[] = []
-    for (let n = 0; n < warmUpCommits + commitsPerRun; n++) {
+    for (let n = 0; n < warmUps + count; n++) {
       const startedMs = performance.now()
       await client.query({ name: 'insert', text: 'INSERT INTO commits VALUES ($1, $2)', values: [n, 'x'.repeat(100)] })
-      if (n >= warmUpCommits) found.push(performance.now() - startedMs)
+      if (n >= warmUps) found.push(performance.now() - startedMs)
     }
     return found
   } finally {

@@ -1,33 +1,86 @@
-/** `npm run bench [-- NAME...] [--rounds N] [--pg-bin DIR] [--out FILE]` */
+/** `npm run bench [-- NAME...]`: measures us against what somebody would take instead. Prints, and judges nothing. */
 import { writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { availableParallelism, cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
+import { backup } from './backup.ts'
 import { catchup } from './catchup.ts'
+import { catchupShip } from './catchup-ship.ts'
 import { commit } from './commit.ts'
-import { printReport, type Side } from './report.ts'
-import { type Bench, withServer } from './server.ts'
+import { fetch } from './fetch.ts'
+import { fleet } from './fleet.ts'
+import { growth } from './growth.ts'
+import { idle } from './idle.ts'
+import { recover } from './recover.ts'
+import { printReport, reportOf } from './report.ts'
+import { restore } from './restore.ts'
+import { rpo } from './rpo.ts'
+import { type Benchmark, withServer } from './server.ts'
 
-const benchmarks: Record<string, (bench: Bench, rounds: number) => Promise<Side[]>> = { catchup, commit }
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  catchup,
+  'catchup-ship': catchupShip,
+  commit,
+  rpo,
+  recover,
+  fetch,
+  backup,
+  restore,
+  idle,
+  growth,
+  fleet,
+}
+
+const usage = `Usage: npm run bench [-- NAME... [OPTION]...]
+
+Measures in turn with what is installed (pg_receivewal, pg_basebackup, tar, lz4, wal-g), and prints medians, ratios, CPU
+seconds, peak memory, and the goals. Without a name, all of them:
+
+${Object.entries(benchmarks)
+  .map(([name, { what }]) => `  ${name.padEnd(14)}${what}`)
+  .join('\n')}
+
+  --rounds N    how often each side is measured (default: 5; with --quick 1)
+  --quick       everything as small as it can be, to see it work; the figures mean nothing
+  --pg-bin DIR  take PostgreSQL's programs from there
+  --out FILE    write the figures as JSON, too
+`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, 'pg-bin': { type: 'string' }, out: { type: 'string' } },
+  options: {
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    'pg-bin': { type: 'string' },
+    out: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
 })
-const names = positionals.length === 0 ? Object.keys(benchmarks) : positionals
-for (const name of names) {
-  if (benchmarks[name] === undefined) {
-    throw new Error(`there is no benchmark "${name}"; there are ${Object.keys(benchmarks).join(', ')}`)
+if (values.help) process.stdout.write(usage)
+else await measureAll(positionals.length === 0 ? Object.keys(benchmarks) : positionals)
+
+async function measureAll(names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    if (benchmarks[name] === undefined) {
+      throw new Error(`there is no benchmark "${name}"; there are ${Object.keys(benchmarks).join(', ')}`)
+    }
+  }
+  const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds must be a whole number from 1 on')
+  const machine = `${availableParallelism()} x ${cpus()[0]?.model}, ${(totalmem() / 1e9).toFixed(0)} GB of memory`
+  const facts = { date: new Date().toISOString(), machine, system: process.platform, node: process.version, rounds }
+  process.stdout.write(`${Object.values(facts).slice(0, -1).join(', ')}, ${rounds} rounds\n`)
+  const results: Record<string, unknown> = {}
+  for (const name of names) {
+    process.stdout.write(`\n${name}: ${benchmarks[name]?.what}\n`)
+    await withServer({ pgBin: values['pg-bin'], rounds, quick: values.quick }, async (bench) => {
+      const sides = (await benchmarks[name]?.run(bench)) ?? []
+      printReport(name, sides)
+      results[name] = {
+        quick: bench.quick,
+        sides: reportOf(sides),
+      }
+    })
+    // After each of them: the next one may fail.
+    if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify({ ...facts, results }, null, 2)}\n`)
   }
 }
-const results: Record<string, Side[]> = {}
-process.stdout.write(
-  `${new Date().toISOString()}, ${availableParallelism()} x ${cpus()[0]?.model}, Node.js ${process.version}\n`,
-)
-for (const name of names) {
-  await withServer(values['pg-bin'], async (bench) => {
-    const sides = (await benchmarks[name]?.(bench, Number(values.rounds))) ?? []
-    results[name] = sides
-    printReport(name, sides)
-  })
-}
-if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify(results, null, 2)}\n`)

@@ -12,24 +12,33 @@ export interface Program {
   readonly file: string
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
 }
 
 const sampleMs = 20
 const clockTicksPerSecond = 100 // USER_HZ, the same on every Linux that Node.js runs on
 
+/** What runs goes with us, however we end. */
+const live = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of live) child.kill()
+})
+
 /** A program under measurement. `ended` rejects, with what it said, if it ends with another code than 0. */
 export class Running {
   readonly ended: Promise<Measured>
   readonly #child: ChildProcess
-  #cpuSeconds = 0
   #peakMegabytes = 0
 
   constructor(program: Program) {
     const startedMs = performance.now()
+    const cpuBefore = cpuSecondsOfEndedChildren()
     this.#child = spawn(program.file, program.args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...program.env },
+      env: { ...withoutOurs(process.env), ...program.env },
+      cwd: program.cwd,
     })
+    live.add(this.#child)
     let said = ''
     this.#child.stdout?.on('data', (text: Buffer) => {
       said += text.toString()
@@ -42,8 +51,10 @@ export class Running {
       this.#child.once('error', reject)
       this.#child.once('exit', (code) => {
         clearInterval(timer)
+        live.delete(this.#child)
         const seconds = (performance.now() - startedMs) / 1000
-        if (code === 0) resolve({ seconds, cpuSeconds: this.#cpuSeconds, peakMegabytes: this.#peakMegabytes })
+        const cpuSeconds = cpuSecondsOfEndedChildren() - cpuBefore
+        if (code === 0) resolve({ seconds, cpuSeconds, peakMegabytes: this.#peakMegabytes })
         else reject(new Error(`${program.file} ended with ${code}: ${said.slice(-2000)}`))
       })
     })
@@ -51,22 +62,77 @@ export class Running {
     this.ended.catch(() => undefined)
   }
 
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the program could not be started')
+    return this.#child.pid
+  }
+
   stop(): void {
     this.#child.kill('SIGTERM')
   }
 
   #sample(): void {
-    try {
-      const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
-      const peak = /VmHWM:\s+(\d+) kB/.exec(status)
-      if (peak !== null) this.#peakMegabytes = Number(peak[1]) / 1024
-      const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8')
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      this.#cpuSeconds = (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond
-    } catch {
-      // It has ended between two looks.
-    }
+    const peak = treeOf(this.pid).reduce((sum, pid) => sum + (megabytesOf(pid, 'status', 'VmHWM') ?? 0), 0)
+    this.#peakMegabytes = Math.max(this.#peakMegabytes, peak)
   }
+}
+
+/** Runs a program to its end. */
+export async function run(program: Program): Promise<Measured> {
+  return await new Running(program).ended
+}
+
+/** What a program that runs has used so far. Throws if it has ended. */
+export function usageOf(pid: number): { cpuSeconds: number; peakMegabytes: number; ownMegabytes: number } {
+  const fields = statOf(String(pid))
+  if (fields === null) throw new Error(`process ${pid} has ended`)
+  return {
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond,
+    peakMegabytes: megabytesOf(pid, 'status', 'VmHWM') ?? 0,
+    // Its pages, of those that it shares with others a part: of ten programs, the sum is what they take together.
+    ownMegabytes: megabytesOf(pid, 'smaps_rollup', 'Pss') ?? 0,
+  }
+}
+
+/**
+ * To the tick, and with whatever they have waited for; a program that lives for a moment is seen whole. Of programs that
+ * end at once it cannot tell whose it was: what is measured runs alone.
+ */
+function cpuSecondsOfEndedChildren(): number {
+  const fields = statOf('self')
+  return fields === null ? 0 : (Number(fields[13]) + Number(fields[14])) / clockTicksPerSecond
+}
+
+/** The fields of /proc/PID/stat behind the name, from the state on; null where the process is gone. */
+function statOf(pid: string): string[] | null {
+  const stat = readOrNull(`/proc/${pid}/stat`)
+  return stat === null ? null : stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+}
+
+function treeOf(pid: number): number[] {
+  const children = readOrNull(`/proc/${pid}/task/${pid}/children`)?.trim() ?? ''
+  return [pid, ...(children === '' ? [] : children.split(' ').flatMap((child) => treeOf(Number(child))))]
+}
+
+function megabytesOf(pid: number, file: string, name: string): number | null {
+  const found = new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(readOrNull(`/proc/${pid}/${file}`) ?? '')
+  return found === null ? null : Number(found[1]) / 1024
+}
+
+/** Null where it has ended between two looks. */
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}
+
+/** Without what would configure the programs in ways that the figures do not tell. */
+function withoutOurs(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => !/^(PG|AWS_|WALFERRY_|WALG_|NODE_OPTIONS$)/.test(name)),
+  )
 }
 
 export interface Spread {
@@ -80,4 +146,10 @@ export function spreadOf(values: readonly number[]): Spread {
   const middle = sorted.length / 2
   const median = ((sorted[Math.ceil(middle) - 1] ?? 0) + (sorted[Math.floor(middle)] ?? 0)) / 2
   return { median, min: sorted[0] ?? 0, max: sorted.at(-1) ?? 0 }
+}
+
+/** The value that a part of the others, such as 0.99, does not exceed. */
+export function quantileOf(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? 0
 }

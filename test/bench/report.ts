@@ -1,43 +1,135 @@
-/** Prints what was measured, as it is. */
+/** Prints what was measured, as it is, and beside it what was aimed at. */
 import { spreadOf } from './measure.ts'
 
+/** One side of a comparison: a line of the table. */
 export interface Side {
   readonly name: string
   readonly unit: string
+  /** One for each run. */
   readonly values: readonly number[]
   /** Less is better. */
   readonly less?: boolean
-  readonly cpuSecondsPerGigabyte?: readonly number[]
+  /** The side that it is compared with. Default: the first one; null: none. */
+  readonly against?: string | null
+  readonly cpuSeconds?: readonly number[]
+  /** How much a run has carried. */
+  readonly bytes?: number
   readonly peakMegabytes?: readonly number[]
+  readonly goals?: readonly Goal[]
+  /** What else there is to say. */
+  readonly note?: string
 }
 
-/** The first side is what the others are compared with. */
-export function printReport(title: string, sides: readonly Side[]): void {
-  const [first] = sides
-  if (first === undefined) return
-  const base = spreadOf(first.values).median
-  const rows = sides.map((side) => {
-    const { median, min, max } = spreadOf(side.values)
-    const ratio = side === first ? '' : `${(median / base).toFixed(2)}x${side.less === true ? ' (less is better)' : ''}`
-    const cpu = side.cpuSecondsPerGigabyte
-    const peak = side.peakMegabytes
+export interface Goal {
+  readonly figure: 'median' | 'ratio' | 'peak MB'
+  readonly is: 'at least' | 'at most'
+  readonly limit: number
+}
+
+/** The side, and what is aimed at with it. */
+export function aimed(side: Side, ...goals: readonly Goal[]): Side {
+  return { ...side, goals }
+}
+
+export interface Reported {
+  readonly name: string
+  readonly unit: string
+  readonly median: number
+  readonly min: number
+  readonly max: number
+  readonly values: readonly number[]
+  /** To the median of the side that it is compared with. */
+  readonly ratio: number | null
+  readonly cpuSeconds: number | null
+  readonly cpuSecondsPerGigabyte: number | null
+  readonly peakMegabytes: number | null
+  readonly note: string
+  readonly goals: readonly { readonly goal: string; readonly verdict: string }[]
+}
+
+export function reportOf(sides: readonly Side[]): Reported[] {
+  return sides.map((side) => {
+    const spread = spreadOf(side.values)
+    const ratio = ratioOf(side, sides)
+    const cpuSeconds = side.cpuSeconds === undefined ? null : meanOf(side.cpuSeconds)
+    const peakMegabytes = side.peakMegabytes === undefined ? null : Math.max(...side.peakMegabytes)
+    const figures = { median: spread.median, ratio, 'peak MB': peakMegabytes }
     return {
-      [title]: side.name,
-      median: median.toPrecision(4),
-      'min to max': `${min.toPrecision(4)} to ${max.toPrecision(4)}`,
+      name: side.name,
       unit: side.unit,
+      ...spread,
+      values: side.values,
       ratio,
-      'CPU s/GB': cpu === undefined ? '' : spreadOf(cpu).median.toFixed(2),
-      'peak MB': peak === undefined ? '' : Math.max(...peak).toFixed(0),
+      cpuSeconds,
+      cpuSecondsPerGigabyte: cpuSeconds === null || side.bytes === undefined ? null : cpuSeconds / (side.bytes / 1e9),
+      peakMegabytes,
+      note: side.note ?? '',
+      goals: (side.goals ?? []).map((goal) => ({
+        goal: `${goal.figure} ${goal.is} ${goal.limit}`,
+        verdict: verdictOn(goal, figures[goal.figure]),
+      })),
     }
   })
-  const columns = Object.keys(rows[0] ?? {})
-  const widths = columns.map((name) => Math.max(name.length, ...rows.map((row) => String(row[name]).length)))
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd()
-  process.stdout.write(`\n${line(columns)}\n`)
-  for (const row of rows) process.stdout.write(`${line(columns.map((name) => String(row[name])))}\n`)
+}
+
+function ratioOf(side: Side, sides: readonly Side[]): number | null {
+  const base = side.against === undefined ? sides[0] : sides.find(({ name }) => name === side.against)
+  return base === undefined || base === side ? null : spreadOf(side.values).median / spreadOf(base.values).median
+}
+
+/** `met`, or by how much it was not. */
+export function verdictOn(goal: Goal, figure: number | null): string {
+  if (figure === null || Number.isNaN(figure)) return 'not measured'
+  const isMet = goal.is === 'at least' ? figure >= goal.limit : figure <= goal.limit
+  const off = goal.limit === 0 ? shown(figure) : `${Math.abs((figure / goal.limit - 1) * 100).toFixed(0)} %`
+  return isMet ? `met (${shown(figure)})` : `missed by ${off} (${shown(figure)})`
+}
+
+export function printReport(title: string, sides: readonly Side[]): void {
+  const less = new Set(sides.filter((side) => side.less === true).map(({ name }) => name))
+  const reported = reportOf(sides)
+  printTable(
+    reported.map((side) => ({
+      [title]: side.name,
+      median: shown(side.median),
+      'min to max': side.values.length === 1 ? '' : `${shown(side.min)} to ${shown(side.max)}`,
+      unit: `${side.unit}${less.has(side.name) ? ' (less is better)' : ''}`,
+      ratio: side.ratio === null ? '' : side.ratio.toFixed(2),
+      'CPU s': orNothing(side.cpuSeconds),
+      'CPU s/GB': orNothing(side.cpuSecondsPerGigabyte),
+      'peak MB': side.peakMegabytes === null ? '' : side.peakMegabytes.toFixed(0),
+      note: side.note,
+    })),
+  )
+  for (const { name, goals } of reported) {
+    for (const { goal, verdict } of goals) process.stdout.write(`goal: ${name}: ${goal}: ${verdict}\n`)
+  }
+}
+
+function printTable(rows: readonly Readonly<Record<string, string>>[]): void {
+  const columns = Object.keys(rows[0] ?? {}).filter((name, i) => i === 0 || rows.some((row) => row[name] !== ''))
+  const cells = [columns, ...rows.map((row) => columns.map((name) => row[name] ?? ''))]
+  const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i]?.length ?? 0)))
+  process.stdout.write('\n')
+  for (const line of cells) {
+    process.stdout.write(
+      `${line
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd()}\n`,
+    )
+  }
+}
+
+function orNothing(figure: number | null): string {
+  return figure === null ? '' : shown(figure)
+}
+
+/** Three digits that count, and never an exponent. */
+function shown(value: number): string {
+  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
 }

@@ -1,72 +1,125 @@
-/** A server for the benchmarks, and the peer's program where it is installed. */
-import { access, mkdtemp, realpath, rm } from 'node:fs/promises'
+/** A server for a benchmark, what it is compared with, and how large it is. */
+import { setMaxListeners } from 'node:events'
+import { rmSync } from 'node:fs'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Binaries, findBinaries } from '../../src/cluster/binaries.ts'
 import { Cluster } from '../../src/cluster/cluster.ts'
 import { query, type Row } from '../../src/cluster/query.ts'
+import { RunningClusters } from '../../src/cluster/running-clusters.ts'
+import { findPeers, isThere, type Peers, tellPeers } from './peers.ts'
+import type { Side } from './report.ts'
+
+/** One comparison, or several that belong together. */
+export interface Benchmark {
+  /** What is measured, as one line. */
+  readonly what: string
+  readonly run: (bench: Bench) => Promise<Side[]>
+}
 
 export interface Bench {
+  /** For all that it writes; removed afterwards. */
   readonly folder: string
   readonly server: Cluster
-  /** Path of pg_receivewal, or null with a printed word if there is none that fits the server. */
-  readonly receivewal: string | null
+  readonly peers: Peers
   readonly walferry: string
+  readonly walferryFetch: string
+  /** How often each side is measured. */
+  readonly rounds: number
+  /** Everything as small as it can be, to see it work: figures mean nothing. */
+  readonly quick: boolean
   sql(text: string): Promise<readonly Row[]>
+  /** Shows that it goes on. */
+  tick(): void
 }
 
-const signal = new AbortController().signal
+export interface BenchOptions {
+  readonly pgBin: string | undefined
+  readonly rounds: number
+  readonly quick: boolean
+}
+
+/** Nothing here is ever given up: Ctrl-C ends the process. */
+export const signal = new AbortController().signal
+// Each of many servers and receivers listens to it.
+setMaxListeners(0, signal)
+
+const bin = resolve(import.meta.dirname, '../../../bin')
+
+/** Ends servers that run, and removes what was written, also when the process is ended from outside. */
+const running = new RunningClusters()
+const folders = new Set<string>()
+process.on('exit', () => {
+  running.killNow()
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+})
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => process.exit(1))
 
 /** Runs `work` with a server of its own, and cleans up. */
-export async function withServer(pgBin: string | undefined, work: (bench: Bench) => Promise<void>): Promise<void> {
-  const receivewal = await findReceivewal(pgBin)
+export async function withServer(options: BenchOptions, work: (bench: Bench) => Promise<void>): Promise<void> {
+  const { pgBin, rounds, quick } = options
+  const peers = await findPeers(pgBin)
   // pg_receivewal refuses servers that are newer than itself, so its own server is taken where there is one.
-  const binDir = pgBin ?? (receivewal === null ? undefined : await serverBeside(receivewal))
+  const { pg_receivewal: receivewal } = peers
+  const binDir = pgBin ?? (receivewal === undefined ? undefined : await serverBeside(receivewal))
   const binaries: Binaries = await findBinaries({ binDir, from: import.meta.dirname, signal })
   const folder = await mkdtemp(join(tmpdir(), 'walferry-bench-'))
-  const server = await Cluster.create({
-    binaries,
-    folder: join(folder, 'server'),
-    tcp: true,
-    settings: {
-      max_wal_size: '20GB',
-      checkpoint_timeout: '1d',
-      max_wal_senders: 10,
-      max_replication_slots: 20,
-      autovacuum: false,
-    },
-    signal,
-  })
+  folders.add(folder)
+  // Where servers have to run as another user, they must get in.
+  await chmod(folder, 0o755)
   try {
+    const server = await Cluster.create({
+      binaries,
+      folder: join(folder, 'server'),
+      tcp: true,
+      settings: {
+        max_wal_size: '20GB',
+        checkpoint_timeout: '1d',
+        max_wal_senders: 10,
+        max_replication_slots: 20,
+        max_connections: 40,
+        autovacuum: false,
+      },
+      signal,
+    })
+    track(server)
     await server.start(signal)
-    const walferry = join(import.meta.dirname, '..', '..', '..', 'bin', 'walferry')
-    process.stdout.write(`PostgreSQL ${binaries.version}; pg_receivewal: ${receivewal ?? 'not installed'}\n`)
-    await work({ folder, server, receivewal, walferry, sql: (text) => query(server.connection, text, signal) })
+    process.stdout.write(`PostgreSQL ${binaries.version}; ${await tellPeers(peers)}\n`)
+    await work({
+      folder,
+      server,
+      peers,
+      walferry: join(bin, 'walferry'),
+      walferryFetch: join(bin, 'walferry-fetch'),
+      rounds,
+      quick,
+      sql: (text) => query(server.connection, text, signal),
+      tick: () => process.stdout.write('.'),
+    })
+    process.stdout.write('\n')
   } finally {
-    await server.dispose()
-    await rm(folder, { recursive: true, force: true })
+    await running.disposeAll()
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
+    folders.delete(folder)
   }
 }
 
-async function findReceivewal(pgBin: string | undefined): Promise<string | null> {
-  const folders = pgBin === undefined ? (process.env['PATH'] ?? '').split(delimiter) : [pgBin]
-  // Debian's program in PATH is a wrapper; those of the versions are measured.
-  const versioned = [18, 17, 16, 15, 14, 13].map((major) => `/usr/lib/postgresql/${major}/bin`)
-  for (const folder of [...(pgBin === undefined ? versioned : []), ...folders]) {
-    const path = join(folder, 'pg_receivewal')
-    if (await isThere(path)) return await realpath(path)
-  }
-  return null
+/** Has a server ended with the benchmark, whatever came of it. */
+export function track(server: Cluster): void {
+  running.add(server)
+}
+
+/** Ends and deletes a server that is tracked. */
+export async function discard(server: Cluster): Promise<void> {
+  await running.dispose(server)
+}
+
+export function urlOf({ connection: { host, port, user } }: Cluster): string {
+  return `postgres://${user}@${host}:${port}/?sslmode=disable`
 }
 
 async function serverBeside(program: string): Promise<string | undefined> {
   const folder = dirname(program)
   return (await isThere(join(folder, 'initdb'))) ? folder : undefined
-}
-
-function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
 }

@@ -37,6 +37,8 @@ export interface S3LogEntry {
   readonly key: string
   /** Undefined where no answer was sent. */
   readonly status: number | undefined
+  /** When the answer was given, or given up, by the wall clock of the server's process. */
+  readonly atMs: number
 }
 
 const tricklesPerSecond = 20
@@ -176,7 +178,7 @@ export class S3Server {
       this.#arrivals = []
       for (const arrived of arrivals) arrived(request)
       const status = await this.#answer(message, response, request, fault)
-      this.log.push({ operation: request.operation, key: request.key, status })
+      this.log.push({ operation: request.operation, key: request.key, status, atMs: Date.now() })
     } catch (error) {
       if (!response.destroyed && !this.#stopping.signal.aborted) throw error
     }

@@ -1,0 +1,36 @@
+/** backup: a base backup with its WAL into the store, against pg_basebackup with the same compression into a folder. */
+import { join } from 'node:path'
+import { archiveIn, makeData, ourBackup, theirBackup } from './data.ts'
+import { inTurn, rate } from './in-turn.ts'
+import { type Measured, run } from './measure.ts'
+import { aimed, type Goal } from './report.ts'
+import { withS3 } from './s3.ts'
+import type { Benchmark } from './server.ts'
+import { emptied } from './wal.ts'
+
+export const backup: Benchmark = {
+  what: "a base backup of 2 GB into the store; goal: pg_basebackup's rate with the same compression, below 256 MB",
+  run: async (bench) => {
+    const bytes = await makeData(bench)
+    const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))
+    const peer = theirs === null ? [] : [{ name: 'pg_basebackup --compress=client-lz4', once: () => run(theirs) }]
+    const sides: { name: string; once: () => Promise<Measured> }[] = [
+      ...peer,
+      { name: 'walferry backup, a folder', once: () => run(ourBackup(bench, archiveIn(bench))) },
+      {
+        name: 'walferry backup, S3 on loopback',
+        once: () => withS3(0, (s3) => run({ ...ourBackup(bench, s3.args), env: s3.env })),
+      },
+    ]
+    const found = await inTurn(bench, sides, async ({ once }) => {
+      await emptied(bench, 'target', 'archive')
+      return await once()
+    })
+    const atLeast: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 1 }]
+    return sides.map(({ name }) => {
+      const side = rate(name, found(name), bytes)
+      if (!name.startsWith('walferry')) return side
+      return aimed(side, ...atLeast, { figure: 'peak MB', is: 'at most', limit: 256 })
+    })
+  },
+}

@@ -1,0 +1,57 @@
+/**
+ * restore: a base backup back into a folder, every file checked and synced, against tar and lz4 from a local file, which
+ * check nothing but the frame, and sync nothing unless they are told to.
+ */
+import { join } from 'node:path'
+import { archiveIn, makeData, ourBackup, theirBackup } from './data.ts'
+import { inTurn, rate } from './in-turn.ts'
+import { type Measured, type Program, run } from './measure.ts'
+import { aimed, type Goal } from './report.ts'
+import { withS3 } from './s3.ts'
+import type { Bench, Benchmark } from './server.ts'
+import { emptied } from './wal.ts'
+
+export const restore: Benchmark = {
+  what: 'a base backup of 2 GB back, checked; goal: the rate of tar and lz4 from a local file, below 256 MB',
+  run: async (bench) => {
+    const bytes = await makeData(bench)
+    await emptied(bench, 'archive', 'base')
+    await run(ourBackup(bench, archiveIn(bench)))
+    const tar = join(bench.folder, 'base', 'tar')
+    const theirs = bench.peers.lz4 === undefined ? null : theirBackup(bench, tar)
+    if (theirs !== null) await run(theirs)
+    return await withS3(0, async (s3) => {
+      await run({ ...ourBackup(bench, s3.args), env: s3.env })
+      const target = join(bench.folder, 'target', 'data')
+      const unpack = `mkdir ${target} && lz4 -dc ${join(tar, 'base.tar.lz4')} | tar -x -C ${target}`
+      const sync = `find ${target} -type f -exec sync {} +`
+      const peers = [
+        { name: 'tar and lz4', once: () => run(shell(unpack)) },
+        { name: 'tar and lz4, then synced', once: () => run(shell(`${unpack} && ${sync}`)) },
+      ]
+      const sides: { name: string; once: () => Promise<Measured> }[] = [
+        ...(theirs === null ? [] : peers),
+        { name: 'walferry restore, a folder', once: () => run(ours(bench, target, archiveIn(bench), {})) },
+        { name: 'walferry restore, S3 on loopback', once: () => run(ours(bench, target, s3.args, s3.env)) },
+      ]
+      const found = await inTurn(bench, sides, async ({ once }) => {
+        await emptied(bench, 'target')
+        return await once()
+      })
+      const atLeast: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 1 }]
+      return sides.map(({ name }) => {
+        const side = rate(name, found(name), bytes)
+        if (!name.startsWith('walferry')) return side
+        return aimed(side, ...atLeast, { figure: 'peak MB', is: 'at most', limit: 256 })
+      })
+    })
+  },
+}
+
+function ours(bench: Bench, target: string, store: readonly string[], env: Readonly<Record<string, string>>): Program {
+  return { file: bench.walferry, args: ['restore', target, ...store, '--log-level', 'error'], env }
+}
+
+function shell(command: string): Program {
+  return { file: 'sh', args: ['-c', command] }
+}
