@@ -176,7 +176,7 @@ export class Receiver {
           await this.#session(signal)
           break
         } catch (error) {
-          if (signal.aborted) break
+          if (signal.aborted || this.#lostAtEndpos(error)) break
           await this.#afterFailure(error, signal)
         }
       }
@@ -185,6 +185,13 @@ export class Receiver {
       this.#state = signal.aborted ? 'stopped' : 'halted'
       if (!signal.aborted) throw error
     }
+  }
+
+  /** Everything that was asked for is durable here: that the server did not say goodbye changes nothing. */
+  #lostAtEndpos(error: unknown): boolean {
+    const { endpos, positions } = this.#options
+    const isThere = this.#state === 'streaming' && endpos !== null && positions.synced >= endpos
+    return isThere && isError(error, 'PG_CONNECTION_LOST')
   }
 
   async #session(signal: AbortSignal): Promise<void> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { parseChunkKey, segmentKey } from '../../src/archive/keys.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
-import { parseLsn } from '../../src/wal/lsn.ts'
+import { parseLsn, plus } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
 import { filesIn, Receiving } from '../fault/receiving.ts'
 import {
@@ -17,6 +17,7 @@ import {
 } from '../fault/server.ts'
 import { FaultyStore } from '../ship/shipping.ts'
 import { connect, deadline, newestVersion, testVersions } from '../support/postgres.ts'
+import { stalled, TcpProxy } from '../support/tcp-proxy.ts'
 import { tempFolder } from '../support/temp.ts'
 
 function failing(code: 'STORE_DENIED' | 'STORE_UNREACHABLE'): never {
@@ -110,6 +111,21 @@ for (const version of await newestVersion()) {
       await assert.rejects(receiving.ended, { code: 'PG_CONNECTION_LOST' })
       assert.ok(receiving.positions.shipped >= end)
       await assertArchived(cluster, at.store, end)
+    })
+
+    test('has done what it was asked for at its end position, also where the server does not say goodbye', async (t) => {
+      const cluster = await startServer(t, version)
+      const client = await clientOf(t, cluster)
+      const proxy = await TcpProxy.open(t, cluster.connection)
+      const endpos = plus(await flushedUpTo(client), 100_000)
+      const server = { ...cluster.connection, port: proxy.port }
+      const at = { server, store: new FaultyStore(), spool: await tempFolder(t) }
+      const receiving = new Receiving(t, { ...at, config: { endpos, loop: false } })
+      await receiving.untilReady()
+      proxy.towardsServer = stalled
+      await write(client, 200_000)
+      await receiving.ended
+      assert.equal(receiving.positions.shipped, endpos)
     })
 
     test('leaves nothing open in its process, however it ends', async (t) => {
