@@ -75,7 +75,9 @@ test('an encoding that is given up leaves the others alone', async (t) => {
 })
 
 /** A file with a thread's code, `content`, and something to encode. */
-async function otherProgram(t: TestContext): Promise<{ path: string; write(content: string): void; source: Source }> {
+async function otherProgram(
+  t: TestContext,
+): Promise<{ path: string; write: (content: string) => void; source: Source }> {
   const path = join(await tempFolder(t), 'program.mjs')
   const write = (content: string): void =>
     writeFileSync(path, `import { parentPort as port } from 'node:worker_threads'\n${content}`)
@@ -83,7 +85,8 @@ async function otherProgram(t: TestContext): Promise<{ path: string; write(conte
   return { path, write, source: { codec: 'none', fd, name: 'file', from: 0, to: 1000 } }
 }
 
-const real = new URL('../../src/archive/encode-worker.js', import.meta.url).href
+const built = new URL('../../src/archive/', import.meta.url).href
+const real = `${built}encode-worker.js`
 
 test('a thread that cannot be read is an error with a hint, and the next file tries again', async (t) => {
   const { path, write, source } = await otherProgram(t)
@@ -129,11 +132,10 @@ test('what a thread had begun when it died is not asked of the next one', async 
 test('archives share one thread, which does not keep the process alive', async (t) => {
   const folder = await tempFolder(t)
   const program = join(folder, 'program.mjs')
-  const at = (path: string): string => new URL(`../../src/${path}`, import.meta.url).href
   writeFileSync(
     program,
     `import { readdirSync } from 'node:fs'
-    import { Archive } from '${at('archive/archive.js')}'
+    import { Archive } from '${built}archive.js'
     const threads = () => readdirSync('/proc/self/task').length
     await new Archive(null).warmUp('lz4')
     const before = threads()
