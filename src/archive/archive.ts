@@ -10,14 +10,13 @@
 import { isError, WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { historyName } from '../wal/segment.ts'
-import type { ReadableAt, WritableAt } from './bytes-at.ts'
+import { memoryAt, piecesOf, type ReadableAt, type WritableAt } from './bytes-at.ts'
 import { decode, encode, type Plain, type PlainSize } from './codec.ts'
 import { refuseUnreadable } from './codec-support.ts'
 import { knownEnds, type WritableCodec } from './codec-name.ts'
 import { inOrder } from './in-order.ts'
 import { damaged } from './damaged.ts'
 import type { Source } from './encode-worker.ts'
-import type { EncodingThread } from './encoding-thread.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
@@ -43,7 +42,6 @@ const largestPlain = 1024 * 1024 * 1024 // a segment of 1 GB
 export class Archive {
   readonly store: ObjectStore
   readonly #secret: EncryptionKey | null
-  #thread: Promise<EncodingThread> | null = null
 
   /** `secret` null: nothing in it is encrypted. */
   constructor(store: ObjectStore, secret: EncryptionKey | null = null) {
@@ -66,8 +64,19 @@ export class Archive {
 
   /** The same for a part of an open file, in a thread of its own: see EncodingThread. */
   async *encodeFile(source: Source): AsyncGenerator<Uint8Array, void> {
-    this.#thread ??= import('./encoding-thread.ts').then(({ EncodingThread }) => new EncodingThread(this.#secret))
-    yield* (await this.#thread).encode(source)
+    const { encodingThread } = await import('./encoding-thread.ts')
+    yield* encodingThread.encode(source, this.#secret)
+  }
+
+  /**
+   * Encodes nothing, both ways, so that all code for it is loaded: for who runs so long that the files of walferry may be
+   * replaced meanwhile.
+   */
+  async warmUp(codec: WritableCodec): Promise<void> {
+    const empty = memoryAt(new Uint8Array())
+    await drain(this.encode(codec, piecesOf(empty, 0, 0)))
+    // Of no bytes, none is read.
+    await drain(this.encodeFile({ codec, fd: -1, name: 'nothing', from: 0, to: 0 }))
   }
 
   /**
@@ -184,6 +193,10 @@ export class Archive {
     }
     return plain.checked
   }
+}
+
+async function drain(pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const piece of pieces) void piece
 }
 
 async function equalAt(plain: ReadableAt, position: number, piece: Uint8Array): Promise<boolean> {

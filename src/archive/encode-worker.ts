@@ -1,17 +1,19 @@
 /**
  * The thread of encoding-thread.ts: reads files, compresses and encrypts.
  *
- *     in    { id, source, slot }               begins to encode `source`, and fills `slot` with the first bytes
- *           { id, source: null, slot }         fills `slot` with the next
- *           { id, source: null, slot: null }   gives up
- *     out   { id, bytes, isLast }              so many bytes of the slot are filled
- *           { id, failure }                    and nothing more comes
+ *     out   { version }                       once, before all else: of the code that runs here
+ *     in    { id, begin, slot }               begins to encode `begin.source`, and fills `slot` with the first bytes
+ *           { id, begin: null, slot }         fills `slot` with the next
+ *           { id, begin: null, slot: null }   gives up
+ *     out   { id, bytes, isLast }             so many bytes of the slot are filled
+ *           { id, failure }                   and nothing more comes
  *
  * Each request is answered once, and requests of several encodings take turns.
  */
 import { readSync } from 'node:fs'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { type ErrorCode, isError, systemCode } from '../kit/errors.ts'
+import { version } from '../kit/version.ts'
 import { piecesOf, type ReadableAt, tooShort } from './bytes-at.ts'
 import { encode } from './codec.ts'
 import type { WritableCodec } from './codec-name.ts'
@@ -28,7 +30,8 @@ export interface Source {
 
 export interface Request {
   readonly id: number
-  readonly source: Source | null
+  /** Encrypted where there is a key. */
+  readonly begin: { readonly source: Source; readonly key: Uint8Array | null } | null
   readonly slot: SharedArrayBuffer | null
 }
 
@@ -46,14 +49,15 @@ export type Reply =
   | { readonly id: number; readonly bytes: number; readonly isLast: boolean }
   | { readonly id: number; readonly failure: Failure }
 
-export type WorkerData = { readonly key: Uint8Array | null }
+export type Message = Reply | { readonly version: string }
 
 /** One encoding, and what of it had no room in the last slot. */
 class Encoding {
   readonly #pieces: AsyncGenerator<Uint8Array, void>
   #rest: Uint8Array = new Uint8Array()
 
-  constructor(source: Source, secret: EncryptionKey | null) {
+  constructor({ source, key }: NonNullable<Request['begin']>) {
+    const secret = key === null ? null : new EncryptionKey(key)
     this.#pieces = encode(source.codec, plainOf(source), secret)
   }
 
@@ -99,18 +103,16 @@ function failureOf(error: unknown): Failure {
   return { code, system, message, hint, fields, retryable }
 }
 
-const { key }: WorkerData = workerData
-const secret = key === null ? null : new EncryptionKey(key)
 const encodings = new Map<number, Encoding>()
 
-async function answer({ id, source, slot }: Request): Promise<Reply> {
+async function answer({ id, begin, slot }: Request): Promise<Reply> {
   try {
     if (slot === null) {
       await encodings.get(id)?.end()
       encodings.delete(id)
       return { id, bytes: 0, isLast: true }
     }
-    if (source !== null) encodings.set(id, new Encoding(source, secret))
+    if (begin !== null) encodings.set(id, new Encoding(begin))
     const filled = await encodings.get(id)?.fill(new Uint8Array(slot))
     if (filled === undefined) throw new Error('there is no such encoding')
     if (filled.isLast) encodings.delete(id)
@@ -122,6 +124,7 @@ async function answer({ id, source, slot }: Request): Promise<Reply> {
 }
 
 const port = parentPort
+port?.postMessage({ version: version() })
 port?.on('message', (request: Request) => {
   void answer(request).then((reply) => port.postMessage(reply))
 })

@@ -135,7 +135,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     return 0
   }
   if (isAsked('--version')) {
-    const { version } = await import('./version.ts')
+    const { version } = await import('../kit/version.ts')
     process.stdout.write(`${version()}\n`)
     return 0
   }

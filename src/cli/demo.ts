@@ -30,7 +30,7 @@ import { DemoScreen, type Figure } from './demo-screen.ts'
 import { judge, type Verdict } from './demo-verdict.ts'
 import { DemoWriter, writerClients } from './demo-writer.ts'
 import { cleanupCommand } from './restore-command.ts'
-import { version } from './version.ts'
+import { version } from '../kit/version.ts'
 
 const writeMs = 12_000
 const backupAfterMs = 3000

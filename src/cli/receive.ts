@@ -19,7 +19,7 @@ import { receiveOptions, slotActionOptions } from './receive-options.ts'
 import { report } from './report.ts'
 import { runSlotAction, type SlotAction } from './slot-action.ts'
 import type { Sources } from './values.ts'
-import { version } from './version.ts'
+import { version } from '../kit/version.ts'
 
 type ReceiveConfig = Config<(typeof receiveOptions)[number]>
 type LogConfig = Config<'log-level' | 'verbose' | 'log-format'>
@@ -116,6 +116,8 @@ function scheduledBackups(text: string, config: ReceiveConfig, target: Target, a
 
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
   const archive = await openArchive(config, log)
+  // Now, and not with the first segment: an upgrade may replace the files while it runs.
+  await archive.warmUp(config.compression)
   const daemon = new ReceiveDaemon(
     {
       version: version(),

@@ -83,7 +83,9 @@ function restorableOf({ restorableTime, backup, gaps, at }: Status): Answer {
   if (restorableTime === null) return { label, text: `not known yet; ${base}`, tone: 'warning' }
   const time = new Date(restorableTime)
   const text = `${timeText(time)}, ${agoText(time, new Date(at))}; ${base}`
-  if (gaps === null || gaps.length === 0) return { label, text }
-  const but = 'but not across a gap (below): behind it a newer backup is needed; walferry list shows the windows'
-  return { label, text, tone: 'warning', more: [{ text: but }] }
+  const gap = gaps?.at(-1)
+  if (gap === undefined) return { label, text }
+  const upTo = `surely only up to ${gap.from} on timeline ${gap.timeline}, where a gap begins; ${base}`
+  const but = 'further only with a base backup that ended behind the gap: walferry list shows the windows'
+  return { label, text: upTo, tone: 'bad', more: [{ text: but }] }
 }

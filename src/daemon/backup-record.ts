@@ -1,7 +1,7 @@
 /**
  * What is known of the archive's base backups: those of the schedule as they happen, those of others by looking.
  *
- * It is looked at the start, and later at most hourly and only if WAL was shipped since: an archive in which nothing
+ * It is looked at the start, and later at most every five minutes and only if WAL was shipped since: an archive in which nothing
  * happens costs no requests.
  */
 import { sleep } from '../kit/abort.ts'
@@ -27,7 +27,7 @@ export interface BackupRecordOptions {
   readonly metrics: Metrics
 }
 
-const everyMs = 3_600_000
+const everyMs = 300_000
 /** After a look that failed. */
 const againMs = 60_000
 

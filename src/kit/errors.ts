@@ -18,6 +18,7 @@ export const errorCodes = {
   BACKUP_WITHOUT_WAL: 'WAL that the base backup needs has not come into the archive',
   BAD_INPUT: 'an option, a name or an argument cannot be used',
   CLUSTER_FAILED: 'a throw-away PostgreSQL server could not be set up, started or stopped',
+  ENCODER_FAILED: 'the thread that compresses WAL ended, could not begin, or is of another version than the receiver',
   ENCRYPTION_KEY: 'the key is missing, another one than that of the archive, or given where nothing is encrypted',
   KEY_EXISTS: 'an object of that key is already in the store',
   KEY_MISSING: 'no object of that key is in the store',

@@ -101,7 +101,7 @@ async function openS3(t: TestContext) {
     forcePathStyle: true,
     // A hung call is given up soon, so that the test is.
     connectTimeoutMs: 1000,
-    idleTimeoutMs: 1000,
+    idleTimeoutMs: 3000,
   })
   t.after(() => store.close())
   return { server, store }

@@ -75,6 +75,9 @@ export function trendAnswer(status: Status, history: History | null): Answer {
       line: `${change} ${rates}${full(status)}`,
     }
   }
+  if (status.state !== 'streaming') {
+    return { level: 'warning', big: 'Not known', line: 'No server is connected: what it writes meanwhile is not seen.' }
+  }
   const big = trend.way === 'shrinking' ? 'No, catching up' : 'No, steady'
   return {
     level: trend.to >= badSeconds && trend.way === 'steady' ? 'warning' : 'good',

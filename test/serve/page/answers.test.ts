@@ -95,6 +95,8 @@ test('whether it is getting worse: in words, with the rates, and with when the d
   const status = { ...well, rate, spool }
   check(trendAnswer(status, null), 'unknown', /^Not known yet$/, /In 2 MiB\/s, out 1 MiB\/s/)
   check(trendAnswer(status, historyOf(flat(30, 0.5))), 'good', /^No, steady$/, /5 min: 0\.5 s → 0\.5 s/)
+  const away = { ...status, state: 'waiting' }
+  check(trendAnswer(away, historyOf(flat(30, 0.5))), 'warning', /^Not known$/, /No server is connected/)
   check(trendAnswer(status, historyOf(flat(30, 500))), 'warning', /^No, steady$/, /8 min 20 s/)
   check(trendAnswer(status, historyOf(rising)), 'bad', /^Yes, growing$/, /disk is full in 1 h\.$/)
   check(trendAnswer(status, historyOf(rising.toReversed())), 'good', /^No, catching up$/, /→/)
