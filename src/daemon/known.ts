@@ -88,8 +88,8 @@ export function spoolBytes({ segments }: Known): number {
 export function lossOf({ positions, state }: Pick<Known, 'positions' | 'state'>): number | null {
   return lossSeconds({
     isStreaming: state === 'streaming',
-    serverNowMs: positions.serverNowMs(),
-    unshippedSinceMs: positions.unshippedSinceMs(),
-    restorableMs: positions.restorableTimeMs(),
+    hasServerSpoken: positions.hasServerSpoken,
+    unshippedAgeMs: positions.unshippedAgeMs(),
+    restorableAgeMs: positions.restorableAgeMs(),
   })
 }

@@ -34,6 +34,7 @@ import { BacklogKeeper } from '../ship/backlog-keeper.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { lockSpool } from '../spool/lock.ts'
 import { Positions } from '../spool/positions.ts'
+import { type LastWrite, lastWrites } from '../spool/last-writes.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
 import type { TimelineHistory } from '../wal/history.ts'
@@ -180,7 +181,11 @@ export class ReceiveDaemon {
     const backingUp = this.#backUp(stop)
     this.#watching.push(this.#observer.run())
     try {
-      if (this.#scan.identity !== null) this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
+      if (this.#scan.identity !== null) {
+        const found = await lastWrites(spoolFolder, this.#scan.identity.segmentBytes)
+        this.#open(this.#scan.identity, `the spool ${spoolFolder}`)
+        this.#watching.push(this.#tellFound(found))
+      }
       await this.#receive(stop).catch(async (error: unknown) => {
         // What is synced is shipped all the same, within the time that a stop would give it.
         await this.#drain(AbortSignal.abort()).catch(() => undefined)
@@ -203,6 +208,15 @@ export class ReceiveDaemon {
   /** Why it is not ready; empty while WAL flows and nothing needs a hand. */
   reasons(): Reason[] {
     return this.#observer.reasons()
+  }
+
+  /**
+   * Only after a while: a store that answers soon says that most of it is shipped, and an idle server's would be told as
+   * a loss of hours until then.
+   */
+  async #tellFound(found: readonly LastWrite[]): Promise<void> {
+    await sleep(archivePatienceMs, this.#cut.signal).catch(() => undefined)
+    this.positions.noteFound(found)
   }
 
   #capture(): Capture {

@@ -43,16 +43,16 @@ export const catalogue = {
   },
   walferry_lag_seconds: {
     type: 'gauge',
-    help: "Age of the oldest byte that has not passed a stage, by the server's send times; 0 when all has.",
+    help: "Age of the oldest byte that has not passed a stage, by the server's send times; 0 when all has. Of WAL that lay in the spool at the start, the time since its file was last written to: a lower bound.",
     labels: ['stage'],
   },
   walferry_loss_seconds: {
     type: 'gauge',
-    help: "What would be lost if the server and the spool were gone now: the age, by the server's clock, of the oldest byte that is not in the store; while no server is connected, the time since the restorable time.",
+    help: 'What would be lost if the server and the spool were gone now: the age of the oldest byte that is not in the store (of WAL that lay in the spool at the start, a lower bound: the time since its file was last written to); while no server is connected, the time since the restorable time. Streamed from a standby, it is what the standby knows: cut off from its primary, it tells 0.',
   },
   walferry_restorable_time_seconds: {
     type: 'gauge',
-    help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database; 0 while unknown.",
+    help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database; 0 while unknown. Streamed from a standby, it is what the standby knows.",
   },
   walferry_gaps: {
     type: 'gauge',

@@ -5,10 +5,15 @@
  *
  * Each position is set by the one room that knows it, and moves forward only. There are two exceptions: `dropUnsynced`,
  * when the spool gives up what it could not make durable, and `turnTo`, when the server's line has left ours.
+ *
+ * Ages are measured on a line of time of our own. It begins with our clock at the start, and goes on as the server's does;
+ * where another stream's first word jumps, because that is another host or its clock was set, the line does not, and
+ * what waits from before is as old as it was.
  */
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
 import { asLsn, bytesBetween, earlierOf, laterOf, type Lsn, lsnZero } from '../wal/lsn.ts'
+import type { LastWrite } from './last-writes.ts'
 import { Trail } from './trail.ts'
 
 export const stages = ['receive', 'sync', 'ship'] as const
@@ -16,7 +21,7 @@ export type Stage = (typeof stages)[number]
 
 export interface Lag {
   readonly bytes: number
-  /** Age, by the server's clock, of the oldest byte that has not passed the stage; 0 when all has. */
+  /** Age of the oldest byte that has not passed the stage; 0 when all has. */
   readonly seconds: number
 }
 
@@ -32,17 +37,23 @@ export class Positions {
   #written: Lsn = lsnZero
   #synced: Lsn = lsnZero
   #shipped: Lsn = lsnZero
-  /** The server's clock when it last sent something, and ours (monotonic) when that came. */
-  #heard: { readonly serverMs: number; readonly hereMs: number } | null = null
-  /** The server's clock when it first sent something: what lies here from before is at least as old. */
-  #firstHeardMs: number | null = null
-  /** How much the server had, and its clock when it said so. */
+  /** A moment on our line of time (the server's last word, or our start), and our monotonic clock at it. */
+  #anchor: { readonly lineMs: number; readonly hereMs: number }
+  /** How far the clock of this stream's server is ahead of our line; null until its first word. */
+  #aheadMs: number | null = null
+  #hasServerSpoken = false
+  /** When we began: what lay here then is at least as old. */
+  #begunMs: number | null = null
+  /** When the files were last written to that lay here then: what they hold is at least as old, too. */
+  readonly #found = new Trail()
+  /** How much the server had, and when it said so. */
   readonly #said = new Trail()
   /** The server's last word before this stream, until it has said in this one how much it has. */
   #lastWordMs: number | null = null
 
   constructor(clock: Clock) {
     this.#clock = clock
+    this.#anchor = { lineMs: clock.nowMs(), hereMs: clock.monotonicMs() }
   }
 
   /** How far the server's own WAL is durable, as it last said. */
@@ -76,8 +87,18 @@ export class Positions {
     this.#written = laterOf(this.#written, at)
     this.#received = laterOf(this.#received, at)
     this.#server = laterOf(this.#server, at)
-    this.#lastWordMs ??= this.#heard?.serverMs ?? null
+    this.#begunMs ??= this.#nowMs()
+    if (this.#hasServerSpoken) this.#lastWordMs ??= this.#anchor.lineMs
+    this.#aheadMs = null
     this.bell.ring()
+  }
+
+  /**
+   * What lay in the spool at the start. A file's last write, by our own clock, came after its bytes did, so their age from
+   * then on is a lower bound; when they came nobody knows any more.
+   */
+  noteFound(writes: readonly LastWrite[]): void {
+    for (const { start, atMs } of writes) this.#found.note(start, Math.min(atMs, this.#begunMs ?? atMs))
   }
 
   /** The server's line left ours at `fork`: what is here behind it is on a branch that does not count any more. */
@@ -89,28 +110,30 @@ export class Positions {
     this.#synced = earlierOf(this.#synced, fork)
     this.#shipped = earlierOf(this.#shipped, fork)
     // Their positions will be passed a second time.
-    for (const trail of [this.#sent, this.#existed, this.#said]) trail.forgetFrom(fork)
+    for (const trail of [this.#sent, this.#existed, this.#said, this.#found]) trail.forgetFrom(fork)
     this.bell.ring()
   }
 
   /** The server spoke at `sentAtMs` (its clock, since 1970), and its WAL was durable up to `flush`. */
   noteServer(flush: Lsn, sentAtMs: number): void {
-    this.#heard = { serverMs: sentAtMs, hereMs: this.#clock.monotonicMs() }
-    this.#firstHeardMs ??= sentAtMs
+    this.#aheadMs ??= sentAtMs - this.#nowMs()
+    this.#hasServerSpoken = true
+    const lineMs = sentAtMs - this.#aheadMs
+    this.#anchor = { lineMs, hereMs: this.#clock.monotonicMs() }
     if (flush >= this.#server) {
       // What came into being while we were away may be as old as the last word before.
-      if (flush > this.#server) this.#existed.note(this.#server, this.#lastWordMs ?? sentAtMs)
+      if (flush > this.#server) this.#existed.note(this.#server, this.#lastWordMs ?? lineMs)
       this.#lastWordMs = null
       this.#server = flush
     }
     // A keepalive names what was sent, which may be less than what the server had said before that it has.
-    if (flush === this.#server) this.#said.note(flush, sentAtMs)
+    if (flush === this.#server) this.#said.note(flush, lineMs, sentAtMs)
   }
 
-  /** The bytes from `start` on were sent at `sentAtMs`. */
+  /** The bytes from `start` on were sent at `sentAtMs`, by the clock of a server that has spoken. */
   noteSent(start: Lsn, sentAtMs: number): void {
     // After a reconnect a message may begin with bytes that are here already.
-    this.#sent.note(laterOf(start, this.#received), sentAtMs)
+    this.#sent.note(laterOf(start, this.#received), sentAtMs - (this.#aheadMs ?? 0))
   }
 
   noteReceived(upTo: Lsn): void {
@@ -153,19 +176,16 @@ export class Positions {
       ship: [this.#shipped, this.#synced] as const,
     }[stage]
     if (from >= to) return { bytes: 0, seconds: 0 }
-    const since = (stage === 'receive' ? this.#existed : this.#sent).timeOf(from) ?? this.#firstHeardMs
-    const serverNowMs = this.serverNowMs()
-    const seconds = since === null || serverNowMs === null ? 0 : Math.max(0, (serverNowMs - since) / 1000)
-    return { bytes: bytesBetween(from, to), seconds }
+    const ageMs = this.#ageOf(from, stage === 'receive' ? this.#existed : this.#sent)
+    return { bytes: bytesBetween(from, to), seconds: (ageMs ?? 0) / 1000 }
   }
 
   /**
-   * Since when, by the server's clock, the oldest byte exists that is not in the store; null when the store has all. What
-   * the server had before it first spoke to us is at least as old as that.
+   * How old the oldest byte is that is not in the store; null when the store has all. What lay here when we began is at
+   * least as old as that told.
    */
-  unshippedSinceMs(): number | null {
-    if (this.#shipped >= this.#server) return null
-    return this.#existed.timeOf(this.#shipped) ?? this.#firstHeardMs
+  unshippedAgeMs(): number | null {
+    return this.#shipped >= this.#server ? null : this.#ageOf(this.#shipped, this.#existed)
   }
 
   /**
@@ -175,12 +195,27 @@ export class Positions {
    * catch up this stands still.
    */
   restorableTimeMs(): number | null {
-    return this.#shipped === lsnZero ? null : this.#said.timeOf(this.#shipped)
+    return this.#shipped === lsnZero ? null : this.#said.toldTimeOf(this.#shipped)
   }
 
-  /** The server's clock at this moment; null before it first spoke. */
-  serverNowMs(): number | null {
-    if (this.#heard === null) return null
-    return this.#heard.serverMs + (this.#clock.monotonicMs() - this.#heard.hereMs)
+  /** How long ago that was, whatever server's clock told it. */
+  restorableAgeMs(): number | null {
+    const sinceMs = this.#shipped === lsnZero ? null : this.#said.timeOf(this.#shipped)
+    return sinceMs === null ? null : Math.max(0, this.#nowMs() - sinceMs)
+  }
+
+  get hasServerSpoken(): boolean {
+    return this.#hasServerSpoken
+  }
+
+  /** How old the byte at `position` is, by `trail` where that knows, and else at least. */
+  #ageOf(position: Lsn, trail: Trail): number | null {
+    const sinceMs = trail.timeOf(position) ?? this.#found.timeOf(position) ?? this.#begunMs
+    return sinceMs === null ? null : Math.max(0, this.#nowMs() - sinceMs)
+  }
+
+  /** This moment on our line of time. */
+  #nowMs(): number {
+    return this.#anchor.lineMs + (this.#clock.monotonicMs() - this.#anchor.hereMs)
   }
 }

@@ -8,6 +8,7 @@ import type { Lsn } from '../wal/lsn.ts'
 interface Sample {
   readonly from: Lsn
   readonly atMs: number
+  readonly toldMs: number
 }
 
 /** Closer samples would not change a lag that is read in tenths of seconds. */
@@ -20,13 +21,13 @@ export class Trail {
 
   /**
    * The bytes from `from` on were sent at `atMs`. Positions that go back are ignored; for the newest position the newer
-   * time counts, because no byte of it can have come before.
+   * time counts, because no byte of it can have come before. `toldMs` is the same moment as somebody else's clock told it.
    */
-  note(from: Lsn, atMs: number): void {
+  note(from: Lsn, atMs: number, toldMs = atMs): void {
     const last = this.#samples.at(-1)
     if (last?.from === from) this.#samples.pop()
     else if (last !== undefined && (from < last.from || atMs - last.atMs < this.#spacingMs)) return
-    this.#samples.push({ from, atMs })
+    this.#samples.push({ from, atMs, toldMs })
     if (this.#samples.length < maxSamples) return
     // A long outage: keep every second sample. A byte then seems sent a little earlier than it was, never later.
     this.#samples = this.#samples.filter((_, i) => i % 2 === 0)
@@ -35,6 +36,15 @@ export class Trail {
 
   /** When the byte at `position` was sent, or null if that is not known. */
   timeOf(position: Lsn): number | null {
+    return this.#sampleOf(position)?.atMs ?? null
+  }
+
+  /** The same, as it was told. */
+  toldTimeOf(position: Lsn): number | null {
+    return this.#sampleOf(position)?.toldMs ?? null
+  }
+
+  #sampleOf(position: Lsn): Sample | undefined {
     let low = 0
     let high = this.#samples.length
     while (low < high) {
@@ -43,7 +53,7 @@ export class Trail {
       if (sample !== undefined && sample.from <= position) low = middle + 1
       else high = middle
     }
-    return this.#samples[low - 1]?.atMs ?? null
+    return this.#samples[low - 1]
   }
 
   /** The bytes from `position` on are given up: others will take their places. */

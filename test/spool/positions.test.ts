@@ -13,7 +13,7 @@ class Life {
   readonly clock = new FakeClock()
   readonly positions = new Positions(this.clock)
   /** The server's clock is half an hour ahead of ours: lags must not notice. */
-  readonly aheadMs = hourMs / 2
+  aheadMs = hourMs / 2
 
   get serverMs(): number {
     return this.clock.nowMs() + this.aheadMs
@@ -59,10 +59,15 @@ class Life {
     return [bytes, seconds]
   }
 
-  /** How old, by the server's clock, the oldest byte is that is not in the store. */
+  /** The server is another one from now on, whose clock is `ms` ahead of the old one's. */
+  failOver(ms: number): this {
+    this.aheadMs += ms
+    return this
+  }
+
+  /** How old the oldest byte is that is not in the store. */
   unshippedAgeMs(): number | null {
-    const since = this.positions.unshippedSinceMs()
-    return since === null ? null : this.serverMs - since
+    return this.positions.unshippedAgeMs()
   }
 
   /** How long ago, by the server's clock, the store could have brought back. */
@@ -202,6 +207,57 @@ test('after a restart in an outage, what waits from before is not told as young'
   assert.equal(bytes, 1000)
   assert.ok(seconds >= 3600, `told as ${seconds} s, and known to wait for an hour at least`)
 })
+
+test('what waits from before a start is as old as its file, as long as it waits, and at least as old as the start', () => {
+  const life = new Life().start(3500, 1000).pass(5000)
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[2500, 5], 5000], 'before anybody has spoken')
+  const at = (ms: number): number => life.clock.nowMs() + ms
+  life.positions.noteFound([
+    { start: asLsn(1000), atMs: at(-hourMs) },
+    { start: asLsn(2000), atMs: at(-60_000) },
+    // Somebody has set our clock back since.
+    { start: asLsn(3000), atMs: at(hourMs) },
+  ])
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[2500, 3600], hourMs])
+  assert.equal(life.positions.restorableTimeMs(), null)
+  // It is as old where the server has spoken, whose clock is not ours, and where its file is shipped in part.
+  life.start(3500).send(4000).sync(4000).ship(1500).pass(1000)
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[2500, 3601], hourMs + 1000])
+  life.ship(2000)
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[2000, 61], 61_000])
+  life.ship(3000)
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[1000, 6], 6000])
+  life.ship(3500)
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[500, 1], 1000])
+  life.ship(4000)
+  assert.deepEqual([life.lag('ship'), life.unshippedAgeMs()], [[0, 0], null])
+})
+
+for (const [clock, aheadMs] of [
+  ['5 min behind', -300_000],
+  ['5 min ahead', 300_000],
+  ['right', 0],
+] as const) {
+  test(`where the next host's clock is ${clock}, what waits stays as old as it is`, () => {
+    const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(1000).send(3000).sync(3000).pass(60_000)
+    const restorable = life.positions.restorableTimeMs()
+    life.failOver(aheadMs).start(3000)
+    assert.equal(life.unshippedAgeMs(), 60_000)
+    life.send(4000, 5000).pass(500)
+    assert.equal(life.unshippedAgeMs(), 60_500)
+    assert.deepEqual(life.lag('ship'), [1000, 60.5])
+    // What it wrote while we were away may be as old as the old host's last word.
+    assert.deepEqual(life.lag('receive'), [1000, 60.5])
+    assert.deepEqual(life.lag('sync'), [1000, 0.5])
+    assert.equal(life.positions.restorableTimeMs(), restorable, 'as the old host told it')
+    assert.equal(life.positions.restorableAgeMs(), 61_500)
+    life.send(5000).sync(5000).ship(5000).pass(2000)
+    assert.equal(life.restorableAgeMs(), 2000, 'as the new host tells it')
+    assert.equal(life.positions.restorableAgeMs(), 2000)
+    life.send(6000).pass(700)
+    assert.equal(life.unshippedAgeMs(), 700)
+  })
+}
 
 test('bytes that came with a message from before a reconnect do not make new ones old', () => {
   const life = new Life().start(1000).send(2000).sync(2000).ship(2000).pass(hourMs)
