@@ -36,6 +36,17 @@ export async function claimArchive(
   else assertSameKey(archive, known)
 }
 
+/**
+ * Asks anew whether this is the archive that was claimed. False if its identity is gone: a disk that is not mounted any more
+ * leaves an empty folder in its place, and what is put there is not in the archive. Throws ARCHIVE_FOREIGN if it is another
+ * cluster's.
+ */
+export async function isStillOurs(archive: Archive, mine: ClusterIdentity, options: CallOptions): Promise<boolean> {
+  const found = await readIdentity(archive.store, options)
+  if (found !== null) assertSameCluster(archive.store, found, mine)
+  return found !== null
+}
+
 async function ownerOfFirstSegment(archive: Archive, options: CallOptions): Promise<ClusterIdentity | null> {
   for await (const { key } of archive.store.list({ prefix: walFolder, signal: options.signal })) {
     const object = parseWalKey(key)

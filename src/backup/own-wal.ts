@@ -21,6 +21,7 @@ import { Ack } from '../receive/ack.ts'
 import { learnLine } from '../receive/learn-line.ts'
 import type { Start } from '../receive/start.ts'
 import { streamInto } from '../receive/stream.ts'
+import { isStillOurs } from '../archive/owner.ts'
 import { Shipper } from '../ship/shipper.ts'
 import { Positions } from '../spool/positions.ts'
 import { emptySpool } from '../spool/recover.ts'
@@ -92,9 +93,11 @@ export class OwnWal {
     await learnLine(this.#client, this.#server, spool, signal)
     const lsn = segmentStart(segnoOf(from.lsn, segmentBytes), segmentBytes)
     this.#positions.startAt(lsn, lsn)
+    const mine = { systemIdentifier: String(this.#server.systemIdentifier), segmentBytes }
     const shipper = new Shipper({
       spool,
       archive,
+      isStillOurs: (asking) => isStillOurs(archive, mine, { signal: asking }),
       positions: this.#positions,
       shipIntervalMs: 1000,
       uploadConcurrency,

@@ -13,7 +13,8 @@ import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { putGap } from '../archive/gaps.ts'
-import { claimArchive } from '../archive/owner.ts'
+import type { ClusterIdentity } from '../archive/identity.ts'
+import { claimArchive, isStillOurs } from '../archive/owner.ts'
 import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
@@ -261,9 +262,11 @@ export class ReceiveDaemon {
       this.positions.startAt(upTo, oldest === undefined ? upTo : segmentStart(oldest.segment.segno, segmentBytes))
       this.#log.info('found in the spool', { upTo: formatLsn(upTo), segments: spool.segments().length })
     }
+    const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes }
     const shipper = new Shipper({
       spool,
       archive: this.#archive,
+      isStillOurs: (signal) => isStillOurs(this.#archive, mine, { signal }),
       positions: this.positions,
       // What commits wait for does not wait for an interval.
       shipIntervalMs: this.#config.ack === 'store' ? 0 : this.#config.shipIntervalMs,
@@ -273,7 +276,7 @@ export class ReceiveDaemon {
       log: this.#log,
       metrics: this.#metrics,
     })
-    const claimed = this.#claim(cluster)
+    const claimed = this.#claim(mine)
     const shipping = claimed.then(() => shipper.run(this.#cut.signal))
     const keeper = new BacklogKeeper({
       slot: this.#config.slot,
@@ -299,8 +302,7 @@ export class ReceiveDaemon {
   }
 
   /** Until the store answers, for ever. Rejects with ARCHIVE_FOREIGN or ENCRYPTION_KEY. */
-  async #claim(cluster: ClusterOfSpool): Promise<void> {
-    const mine = { systemIdentifier: String(cluster.systemIdentifier), segmentBytes: cluster.segmentBytes }
+  async #claim(mine: ClusterIdentity): Promise<void> {
     await this.#store.ask((signal) => claimArchive(this.#archive, mine, { signal, now: new Date() }), this.#cut.signal)
   }
 

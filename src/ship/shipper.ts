@@ -38,6 +38,8 @@ import { Record } from './record.ts'
 export interface ShipperOptions {
   readonly spool: Spool
   readonly archive: Archive
+  /** Whether the store still holds the archive that was claimed. */
+  readonly isStillOurs: (signal: AbortSignal) => Promise<boolean>
   readonly codec: WritableCodec
   readonly positions: Positions
   /** How long a synced byte of the tail may wait; 0 ships as soon as the previous chunk is stored. */
@@ -51,6 +53,8 @@ export interface ShipperOptions {
 /** Errors that no retry may mend: what is in the archive has to be looked at first. */
 const halting: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'ENCRYPTION_KEY']
 const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
+/** A chunk may go where the archive was seen so long ago: a request for each would double what they cost. */
+const confirmEveryMs = 5000
 
 export class Shipper {
   readonly #options: ShipperOptions
@@ -70,6 +74,8 @@ export class Shipper {
   #draining = false
   #failures = 0
   #notBeforeMs = 0
+  /** When the archive was last seen in its place; null for not since something failed. */
+  #confirmedMs: number | null = null
   #problem: WalferryError | null = null
   #halted: WalferryError | null = null
 
@@ -203,6 +209,7 @@ export class Shipper {
     if (file === undefined) return
     this.#historiesBusy.add(timeline)
     try {
+      await this.#confirm(confirmEveryMs, signal)
       await this.#carrier.putHistory(timeline, file.content, signal)
       this.#historiesStored.add(timeline)
       this.#succeeded()
@@ -232,6 +239,7 @@ export class Shipper {
       this.#waitingSinceMs = null
     }
     try {
+      await this.#confirm(confirmEveryMs, signal)
       switch (task.lane) {
         case 'whole':
           await this.#carryWhole(task.shipment, record, signal)
@@ -258,6 +266,8 @@ export class Shipper {
   async #carryWhole(shipment: Shipment, record: Record, signal: AbortSignal): Promise<void> {
     if (!record.stored) {
       await this.#carrier.putSegment(shipment.segment, signal)
+      // It leaves the spool for it.
+      await this.#confirm(0, signal)
       record.stored = true
       // The chunks can be deleted later; whoever waits for the position should not.
       this.#wake.ring()
@@ -288,6 +298,21 @@ export class Shipper {
     }
   }
 
+  /** What was put where the archive is not, is not in it: chunks are looked for anew. Whole segments were confirmed. */
+  async #confirm(maxAgeMs: number, signal: AbortSignal): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (this.#confirmedMs !== null && nowMs - this.#confirmedMs < maxAgeMs) return
+    if (!(await this.#options.isStillOurs(signal))) {
+      for (const record of this.#records.values()) if (!record.stored) record.chunks = null
+      const message = `what is at ${this.#options.archive.store.url} is not the archive that was there before`
+      throw new WalferryError('STORE_UNREACHABLE', message, {
+        hint: 'Bring it back: is its disk mounted? Then shipping goes on. To begin a new archive here, start the receiver anew.',
+        retryable: true,
+      })
+    }
+    this.#confirmedMs = nowMs
+  }
+
   #succeeded(): void {
     if (this.#halted !== null) return
     if (this.#problem !== null) this.#options.log.info('shipping works again')
@@ -297,6 +322,7 @@ export class Shipper {
   }
 
   #failed(error: unknown, doing: string): void {
+    this.#confirmedMs = null
     const { log, metrics, clock } = this.#options
     const known = isError(error)
       ? error

@@ -1,6 +1,6 @@
 /** How `receive` ends: by a signal, at a position, with the connection; and that the server can always end, too. */
 import assert from 'node:assert/strict'
-import { mkdir, rename } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
@@ -57,6 +57,23 @@ for (const version of await newestVersion()) {
         await assertArchived(cluster, store, end)
       },
     )
+
+    await t.test('an empty folder in the place of the archive is not taken for it', async () => {
+      const receive = begin([])
+      await receive.waitForReady(deadline())
+      await receive.waitForShipped(await write(client, segmentBytes / 3), deadline())
+      // As if its disk was not mounted any more.
+      await rename(archive, `${archive}.away`)
+      await mkdir(archive)
+      const end = await write(client, 3 * segmentBytes)
+      await receive.waitForLog(/is not the archive that was there before/, deadline())
+      assert.equal((await receive.readyz(deadline())).ready, false)
+      await rm(archive, { recursive: true })
+      await rename(`${archive}.away`, archive)
+      await receive.waitForShipped(end, deadline())
+      assert.deepEqual(await receive.terminate(deadline()), { code: 0, signal: null })
+      await assertArchived(cluster, store, end)
+    })
 
     await t.test('a second signal ends it at once, and loses nothing of the spool', async () => {
       const receive = begin([...never, '--drain-timeout', '1h'])

@@ -36,6 +36,7 @@ test('a merge that is still on its way when its segment becomes whole leaves no 
   const shipper = new Shipper({
     spool,
     archive: new Archive(store),
+    isStillOurs: () => Promise.resolve(true),
     positions,
     shipIntervalMs: 0,
     uploadConcurrency: 4,

@@ -57,6 +57,7 @@ export class Shipping {
     this.shipper = new Shipper({
       spool: this.feeder.spool,
       archive: this.archive,
+      isStillOurs: () => Promise.resolve(true),
       positions: this.feeder.positions,
       shipIntervalMs: options.shipIntervalMs ?? 0,
       uploadConcurrency: options.uploadConcurrency ?? 4,
