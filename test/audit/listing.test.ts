@@ -111,7 +111,7 @@ test('listed again and again: a window that grows costs its last segment, one th
   const list = async (): Promise<{ commits: boolean[]; read: number[] }> => {
     read.clear()
     windows = (await listArchive(new Archive(archive.store), options, windows)).windows
-    return { commits: windows.map(({ lastCommit }) => lastCommit !== null), read: [...read].toSorted() }
+    return { commits: windows.map(({ lastCommit }) => lastCommit !== null), read: [...read].toSorted((x, y) => x - y) }
   }
   const commits = [true, false]
   assert.deepEqual(await list(), { commits, read: [1, 2, 6] }, 'the one before the gap whole, nothing of 4 and 5')
