@@ -28,14 +28,16 @@ const noteSchema = v.object({ reason: v.string(), noticedAt: v.string(), acknowl
 
 const largestNoteBytes = 64 * 1024
 
-/** Writes a note, unless it is there. Resolves once it is durable. */
-export async function putGap(store: ObjectStore, gap: GapNote, { signal }: CallOptions): Promise<void> {
+/** Writes a note; false if one is there already. Resolves once it is durable. */
+export async function putGap(store: ObjectStore, gap: GapNote, { signal }: CallOptions): Promise<boolean> {
   const { reason, noticedAt } = gap
   const note = { ...placeOf(gap), reason, noticedAt: noticedAt.toISOString(), acknowledged: false }
   try {
     await store.put(gapKey(gap), bytesOf(note), { ifAbsent: true, signal })
+    return true
   } catch (error) {
     if (!isError(error, 'KEY_EXISTS')) throw error
+    return false
   }
 }
 
@@ -65,15 +67,18 @@ export async function isAcknowledged(store: ObjectStore, gap: GapName, options: 
 }
 
 /**
- * Notes, durably, that a gap is known. False if that was so before. Rejects KEY_MISSING without a note, ARCHIVE_DAMAGED
- * for one that cannot be read.
+ * Notes, durably, that a gap is known. False if that was so before. A note that cannot be read is written anew: its key
+ * says which WAL is gone. Rejects KEY_MISSING without a note.
  */
 export async function acknowledgeGap(
   store: ObjectStore,
   gap: GapName,
   { signal, now }: CallOptions & { readonly now: Date },
 ): Promise<boolean> {
-  const { reason, noticedAt, acknowledged } = await readNote(store, gap, { signal })
+  const { reason, noticedAt, acknowledged } = await readNote(store, gap, { signal }).catch((error: unknown) => {
+    if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
+    return { reason: 'The note could not be read any more.', noticedAt: now.toISOString(), acknowledged: false }
+  })
   if (acknowledged) return false
   const note = { ...placeOf(gap), reason, noticedAt, acknowledged: true, acknowledgedAt: now.toISOString() }
   await store.put(gapKey(gap), bytesOf(note), { ifAbsent: false, signal })

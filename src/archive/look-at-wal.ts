@@ -31,18 +31,18 @@ const attempts = 3 // what is merged while it is read is there again at once, as
 
 /**
  * Looks back from `end` until a transaction has ended, at most as far as `from`: at the last segment, then at the last 2,
- * 4, 8, up to 512 MiB. Mostly one object is read.
+ * 4, 8, up to 512 MiB, or `segments` of them. Mostly one object is read.
  */
 export async function lookBack(
   archive: Archive,
   line: Line,
-  { from, end }: { readonly from: Lsn; readonly end: Lsn },
+  { from, end, segments }: { readonly from: Lsn; readonly end: Lsn; readonly segments?: number },
   options: CallOptions,
 ): Promise<LookedBack> {
   const { segmentBytes } = line
   const last = segnoBefore(end, segmentBytes)
   const first = segnoOf(from, segmentBytes)
-  const most = Math.max(leastBackSegments, Math.floor(mostBackBytes / segmentBytes))
+  const most = segments ?? Math.max(leastBackSegments, Math.floor(mostBackBytes / segmentBytes))
   for (let count = 1; ; count = Math.min(most, count * 2)) {
     const begin = Math.max(first, last - count + 1)
     const seen: { lastCommit: Timestamp | null; latest: Timestamp | null } = { lastCommit: null, latest: null }

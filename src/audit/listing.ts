@@ -41,6 +41,8 @@ export interface ListedWindow {
   readonly beforeGap: boolean
   /** Null: there is none behind the end of the first backup, or not in the last 512 MiB. */
   readonly lastCommit: Timestamp | null
+  /** False: only its last segment was looked at, and there is none. */
+  readonly isLookedThrough: boolean
 }
 
 /** WAL of a timeline's line that the archive lacks, with WAL behind it. */
@@ -56,8 +58,15 @@ const requestsInFlight = 8
 /**
  * Costs a listing of all WAL, two requests for each backup, one for each history file, and for each window its last
  * segments up to one with a commit: mostly one, at most 1 GiB.
+ *
+ * @param earlier the windows of an earlier listing ([]: of none), for whoever lists again and again: what it found is
+ * taken for the windows that have not changed since, and of one that grows only the last segment is read.
  */
-export async function listArchive(archive: Archive, options: CallOptions): Promise<Listing> {
+export async function listArchive(
+  archive: Archive,
+  options: CallOptions,
+  earlier: readonly ListedWindow[] | null = null,
+): Promise<Listing> {
   const { store } = archive
   const survey = await surveyArchive(archive, options)
   const all = windowsOfAll(survey)
@@ -78,7 +87,7 @@ export async function listArchive(archive: Archive, options: CallOptions): Promi
   }
   const windows: ListedWindow[] = []
   for (const { line, windows: ofLine } of all) {
-    for (const window of ofLine) windows.push(await lookAt(archive, line, window, options))
+    for (const window of ofLine) windows.push(await lookAt(archive, line, window, options, earlier))
   }
   const tree = survey.newest.length > 1 ? drawTree(survey.coverage) : []
   return { store: store.url, backups, damaged, windows, gaps: lines.flatMap(gapsOf), tree }
@@ -89,10 +98,18 @@ async function lookAt(
   line: Line,
   { timeline, backups, run }: RecoveryWindow,
   options: CallOptions,
+  earlier: readonly ListedWindow[] | null,
 ): Promise<ListedWindow> {
   const [first] = backups
-  const { lastCommit } = await lookBack(archive, line, { from: first.finishLsn, end: run.end }, options)
-  return { timeline, backups, first, end: run.end, beforeGap: run.beforeHole, lastCommit }
+  const { end, beforeHole: beforeGap } = run
+  const same = earlier?.find(
+    (one) => one.timeline === timeline && one.end === end && one.first.finishLsn === first.finishLsn,
+  )
+  if (same?.isLookedThrough) return { ...same, backups, first, beforeGap }
+  const isBrief = earlier !== null && same === undefined && !beforeGap
+  const span = { from: first.finishLsn, end, ...(isBrief && { segments: 1 }) }
+  const { lastCommit } = await lookBack(archive, line, span, options)
+  return { timeline, backups, first, end, beforeGap, lastCommit, isLookedThrough: !isBrief || lastCommit !== null }
 }
 
 function gapsOf({ timeline, runs }: Line): Gap[] {

@@ -53,6 +53,8 @@ async function watch(source: StatusSource, json: boolean, signal: AbortSignal): 
   const end = new AbortController()
   const onEnd = (): void => end.abort()
   signal.addEventListener('abort', onEnd, { once: true })
+  // It may have come while the archive was opened: no listener hears of that any more.
+  if (signal.aborted) onEnd()
   process.stdout.on('error', onEnd)
   const screen = json ? null : new LiveScreen(process.stdout)
   try {

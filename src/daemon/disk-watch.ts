@@ -9,6 +9,8 @@ const patienceMs = 500
 export class DiskWatch {
   readonly #look: () => Promise<DiskSpace>
   #looking: Promise<DiskSpace | null> | null = null
+  /** The look that is under way has used up all patience. */
+  #isLate = false
 
   constructor(look: () => Promise<DiskSpace>) {
     this.#look = look
@@ -20,10 +22,15 @@ export class DiskWatch {
       .catch(() => null)
       .finally(() => {
         this.#looking = null
+        this.#isLate = false
       })
+    if (this.#isLate) return null
     const enough = new AbortController()
     const late = sleep(patienceMs, enough.signal).then(
-      () => null,
+      () => {
+        this.#isLate = this.#looking !== null
+        return null
+      },
       () => null,
     )
     try {

@@ -18,6 +18,8 @@ export class GapWatch {
   readonly #log: Log
   readonly #bell = new Bell()
   readonly #acknowledged = new Set<string>()
+  /** Noted by us, and in no listing yet: some stores list what was written only later. */
+  readonly #unlisted = new Map<string, GapName>()
   #gaps: readonly GapName[] | null = null
 
   constructor(store: ObjectStore, log: Log) {
@@ -28,6 +30,13 @@ export class GapWatch {
   /** Those that nobody has acknowledged; null while the archive could not be asked. */
   get gaps(): readonly GapName[] | null {
     return this.#gaps
+  }
+
+  /** We have noted one that was not there before. It counts at once, whatever a listing says. */
+  noted(gap: GapName): void {
+    this.#unlisted.set(gapKey(gap), gap)
+    this.#gaps = [...(this.#gaps ?? []), gap]
+    this.lookSoon()
   }
 
   /** There may be new ones. */
@@ -48,13 +57,16 @@ export class GapWatch {
   async #look(signal: AbortSignal): Promise<boolean> {
     try {
       const open: GapName[] = []
+      const listed: string[] = []
       for (const gap of await listGaps(this.#store, { signal })) {
         const key = gapKey(gap)
+        listed.push(key)
         if (this.#acknowledged.has(key)) continue
         if (await isAcknowledged(this.#store, gap, { signal })) this.#acknowledged.add(key)
         else open.push(gap)
       }
-      this.#gaps = open
+      for (const key of listed) this.#unlisted.delete(key)
+      this.#gaps = [...open, ...this.#unlisted.values()]
       return true
     } catch (error) {
       if (!signal.aborted) this.#log.debug(`the notes of gaps could not be read: ${describe(error)}`)

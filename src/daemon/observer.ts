@@ -4,8 +4,9 @@
  */
 import type { Archive } from '../archive/archive.ts'
 import { newestBackup } from '../archive/backups.ts'
-import { listArchive } from '../audit/listing.ts'
+import { type ListedWindow, listArchive } from '../audit/listing.ts'
 import { tellValue } from '../audit/tell-listing.ts'
+import type { ToldListing } from '../audit/told-listing.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
@@ -93,11 +94,13 @@ export class Observer {
     const newest = (inner: AbortSignal): Promise<Date | null> => newestBackup(archive.store, { signal: inner })
     this.record = new BackupRecord({ newest, shipped: () => positions.shipped, clock, log, metrics })
     this.#sampler = new Sampler(async () => tellFlow({ positions, state: capture().state }), clock)
-    this.#archiveView = new ArchiveView(
-      async (inner) => tellValue(await listArchive(archive, { signal: inner })),
-      clock,
-      signal,
-    )
+    let windows: readonly ListedWindow[] = []
+    const list = async (inner: AbortSignal): Promise<ToldListing> => {
+      const listing = await listArchive(archive, { signal: inner }, windows)
+      windows = listing.windows
+      return tellValue(listing)
+    }
+    this.#archiveView = new ArchiveView(list, clock, signal)
   }
 
   /** For the rooms that count what happens. */

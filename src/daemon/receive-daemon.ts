@@ -405,9 +405,11 @@ export class ReceiveDaemon {
 
   async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
     const reason = 'The server had removed this WAL before it was received.'
-    await putGap(this.#archive.store, { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }, { signal })
+    const note = { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }
+    const isNew = await putGap(this.#archive.store, note, { signal })
     this.#metrics.add('walferry_gaps_total', 1)
-    this.#observer.gaps.lookSoon()
+    if (isNew) this.#observer.gaps.noted(gap)
+    else this.#observer.gaps.lookSoon()
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */

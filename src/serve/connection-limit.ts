@@ -24,6 +24,11 @@ export class ConnectionLimit {
     silent?.destroy()
   }
 
+  /** Closes all, also those that are in the middle of a handshake: HTTP does not know them yet. */
+  closeAll(): void {
+    for (const socket of this.#open.values()) socket.destroy()
+  }
+
   /** A whole request has come. */
   heard(socket: Socket): void {
     const name = nameOf(socket)

@@ -83,7 +83,7 @@ export async function listen(options: ListenOptions, served: Served): Promise<Li
       closed.abort(new Error('closed'))
       await new Promise<void>((resolve) => {
         server.close(() => resolve())
-        server.closeAllConnections()
+        connections.closeAll()
       })
       await following
     },

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
-import { listArchive } from '../../src/audit/listing.ts'
+import { type ListedWindow, listArchive } from '../../src/audit/listing.ts'
 import { humanBytes, tellJson, tellLines, tellTables } from '../../src/audit/tell-listing.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { MadeArchive, nameOf } from '../restore/made-archive.ts'
@@ -37,14 +37,19 @@ test('a timeline without a history file has windows, a delta leads nowhere', asy
   assert.equal(listing.windows.length, 1)
 })
 
-/** A window, a gap, a window whose WAL has no commit. */
-async function made(): Promise<MadeArchive> {
+/** With a commit at the end of the first base backup, and one behind it. */
+function madeWal(): { readonly wal: MadeWal; readonly a: number } {
   const wal = new MadeWal().fillTo(segmentBytes + 100_000, 'a').commit(9, seconds(5.000001))
   const a = wal.end
   wal
     .fillTo(segmentBytes + 300_000, 'b')
     .commit(10, seconds(7.000001))
     .fillTo(6 * segmentBytes + 500_000, 'c')
+  return { wal, a }
+}
+
+/** A window, a gap, a window whose WAL has no commit. */
+async function made({ wal, a } = madeWal()): Promise<MadeArchive> {
   const archive = new MadeArchive()
   archive.identity(wal)
   for (const segno of [1, 2, 4, 5]) await archive.segment(wal, segno, nameOf(1, segno), 'none')
@@ -92,6 +97,28 @@ test('as JSON: every position as text, times as ISO 8601, nothing where there is
     },
   ])
   assert.deepEqual(gaps, [{ timeline: 1, from: '0/300000', to: '0/400000' }])
+})
+
+test('listed again and again: a window that grows costs its last segment, one that stays is looked through once', async () => {
+  const scene = madeWal()
+  const archive = await made(scene)
+  const read = new Set<number>()
+  archive.store.before = (operation, key) => {
+    const [, segno] = /00000001-?00000000-?([0-9A-F]{8})/i.exec(key.startsWith('basebackups') ? '' : key) ?? []
+    if (operation === 'get' && segno !== undefined) read.add(Number.parseInt(segno, 16))
+  }
+  let windows: readonly ListedWindow[] = []
+  const list = async (): Promise<{ commits: boolean[]; read: number[] }> => {
+    read.clear()
+    windows = (await listArchive(new Archive(archive.store), options, windows)).windows
+    return { commits: windows.map(({ lastCommit }) => lastCommit !== null), read: [...read].toSorted((x, y) => x - y) }
+  }
+  const commits = [true, false]
+  assert.deepEqual(await list(), { commits, read: [1, 2, 6] }, 'the one before the gap whole, nothing of 4 and 5')
+  await archive.chunk(scene.wal, 6, 300_000, 400_000)
+  assert.deepEqual(await list(), { commits, read: [6] })
+  assert.deepEqual(await list(), { commits, read: [4, 5, 6] })
+  assert.deepEqual(await list(), { commits, read: [] })
 })
 
 test('as tables: columns under their names, and no line of a label’s own', async () => {

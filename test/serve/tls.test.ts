@@ -82,6 +82,20 @@ async function ask(listener: Listener, path: string, ca: Buffer): Promise<string
   })
 }
 
+test('who is in the middle of a handshake does not hold up the end', async (t) => {
+  const { listener } = await open(t, await pair(t))
+  const port = Number(new URL(listener.url).port)
+  const silent = createConnection(port, '127.0.0.1').on('error', () => undefined)
+  t.after(() => silent.destroy())
+  await once(silent, 'connect')
+  // Connections are accepted in order: once this one is answered, the listener has the silent one.
+  assert.equal(await ask(listener, '/metrics', root), '200 up 1\n')
+  // Sooner than the limit on a handshake, which would close it in the end.
+  const closing = listener.close()
+  await once(silent, 'close', { signal: AbortSignal.timeout(2500) })
+  await closing
+})
+
 /** Whom the certificate names that is served now. */
 async function subject(listener: Listener): Promise<string> {
   const socket = connect({ host: '127.0.0.1', port: Number(new URL(listener.url).port), rejectUnauthorized: false })

@@ -37,6 +37,13 @@ export function silence(last: Status | null): Answer {
   return { level: 'bad', big: 'No answer', line: `walferry has not answered ${since}.${below} Asking again …` }
 }
 
+/** And when it answers, and this page fails to show that. */
+export const notShown: Answer = {
+  level: 'bad',
+  big: 'Not shown',
+  line: 'walferry answers, but this page cannot show what it says. What stands below may be old: reload the page, or ask walferry status.',
+}
+
 /** How much would we lose now? */
 export function lossAnswer(status: Status): Answer {
   const { lossSeconds, lag } = status

@@ -7,6 +7,7 @@ import {
   hangAnswer,
   lossAnswer,
   newestBackup,
+  notShown,
   restoreAnswer,
   silence,
   trendAnswer,
@@ -36,6 +37,8 @@ let archive: ArchiveAnswer | null = null
 let span: keyof History = 'recent'
 /** When the last answer came, on a clock that nobody sets. */
 let heardMs = performance.now()
+/** When the last answer was shown. */
+let shownMs = heardMs
 
 const lagFigure = flowFigure('lag-chart', lagLook)
 const rateFigure = flowFigure('rate-chart', rateLook)
@@ -97,7 +100,6 @@ function showStatus(told: Status): void {
   // Another build serves the page now, and its answers may be others than this script knows.
   if (status !== null && status.version !== told.version) location.reload()
   status = told
-  showVerdict(verdict(told))
   showAnswers(told)
   byId('problems-section').hidden = told.reasons.length === 0
   update(byId('problems'), problemsOf(told))
@@ -105,6 +107,8 @@ function showStatus(told: Status): void {
   showArchiveNote()
   const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
   setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
+  // Last: it must not say that all is well above what could not be shown.
+  showVerdict(verdict(told))
 }
 
 /** What follows from more than one of the answers. */
@@ -150,17 +154,19 @@ function archiveNote({ at, listing, problem }: ArchiveAnswer): string {
 
 /** The page says by itself when what it shows is old; the next answer takes that back. */
 function showStale(): void {
-  if (performance.now() - heardMs < staleAfterMs) return
+  const now = performance.now()
+  if (now - shownMs < staleAfterMs) return
   document.body.classList.add('is-stale')
-  showVerdict(silence(status))
+  showVerdict(now - heardMs < staleAfterMs ? notShown : silence(status))
 }
 
 poll<Status>({
   path: '/status.json',
   onAnswer: (told) => {
     heardMs = performance.now()
-    document.body.classList.remove('is-stale')
     showStatus(told)
+    shownMs = heardMs
+    document.body.classList.remove('is-stale')
   },
   onFailure: showStale,
   nextMs: () => statusEveryMs,

@@ -347,5 +347,25 @@ for (const version of await newestVersion()) {
         await until(page, has('#verdict', 'Ready'))
       },
     )
+
+    await step('an answer that it cannot show does not leave it as it was, and the next one is asked for', async () => {
+      const errors: string[] = []
+      page.on('pageerror', (error) => errors.push(String(error)))
+      await page.evaluate(`
+        const asIs = window.fetch
+        window.fetch = async (path, ...more) => {
+          const answer = await asIs(path, ...more)
+          if (path !== '/status.json') return answer
+          const { lag, ...rest } = await answer.json()
+          return new Response(JSON.stringify(rest))
+        }
+        window.showAgain = () => { window.fetch = asIs }`)
+      await until(page, has('#verdict', 'Not shown'))
+      assert.ok(await inPage(page, "document.body.classList.contains('is-stale')"))
+      assert.match(errors[0] ?? '', /TypeError/, 'and the browser says why')
+      await page.evaluate('window.showAgain()')
+      await until(page, "!document.body.classList.contains('is-stale')")
+      await until(page, has('#verdict', 'Ready'))
+    })
   })
 }
