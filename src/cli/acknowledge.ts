@@ -29,9 +29,13 @@ export async function runAcknowledge(args: readonly string[]): Promise<number> {
       }
       const done = await acknowledgeGaps(store, all ? 'all' : places, { signal, now: new Date() })
       process.stdout.write(tellDone(done))
+      if (done.some(({ wasBefore }) => !wasBefore)) process.stderr.write(afterwards)
     })
   })
 }
+
+const afterwards =
+  'No recovery passes a gap: unless a base backup has ended behind it (walferry list shows the windows), take one now.\n'
 
 function tellWaiting(gaps: readonly GapName[]): string {
   if (gaps.length === 0 && process.stdout.isTTY) return 'No gap waits to be acknowledged.\n'
