@@ -54,7 +54,7 @@ const matrixFolder = resolve(import.meta.dirname, '../../../test/matrix')
 const prompt: Settings = { wal_writer_delay: '10ms' }
 
 /** Enough for the slowest single step, a whole recovery, on a slow and busy machine; what takes longer hangs. */
-export const stepTimeoutMs = 120_000
+export const stepTimeoutMs = 300_000
 
 const running = new RunningClusters()
 const templates = new Map<string, Promise<Cluster>>()
