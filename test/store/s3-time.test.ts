@@ -86,7 +86,7 @@ describe('in S3,', { concurrency: true }, () => {
 describe('in S3, with a large body,', () => {
   for (const operation of ['CreateMultipartUpload', 'UploadPart', 'CompleteMultipartUpload'] as const) {
     it(`an upload in parts whose ${operation} gets no answer ends`, async (t) => {
-      const { s3, store } = await s3Setting(t, { ...short, idleTimeoutMs: 300 })
+      const { s3, store } = await s3Setting(t, { ...short, idleTimeoutMs: 2000 })
       s3.inject({ kind: 'noAnswer', how: 'stall' }, on(operation), 1)
       await failure(store.put('a', moreThanOnePart(), putIfAbsent), 'STORE_UNREACHABLE')
       assert.equal(s3.objects.uploads.size, 0)
@@ -105,8 +105,8 @@ describe('in S3, with a large body,', () => {
   })
 
   it('a PUT that takes long is not cut', async (t) => {
-    const { s3, store } = await s3Setting(t, { ...short, idleTimeoutMs: 3000, minBytesPerSecond: mebibyte })
-    s3.inject({ kind: 'slow', bytesPerSecond: 12 * mebibyte }, on('PutObject'))
+    const { s3, store } = await s3Setting(t, { ...short, idleTimeoutMs: 6000, minBytesPerSecond: mebibyte })
+    s3.inject({ kind: 'slow', bytesPerSecond: 6 * mebibyte }, on('PutObject'))
     await store.put('a', Buffer.alloc(48 * mebibyte), put)
   })
 })

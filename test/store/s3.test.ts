@@ -151,7 +151,7 @@ test('a call for which the credentials do not come is given up', async (t) => {
   const url = `${s3.endpoint}/credentials`
   t.after(setEnvironment({ AWS_ACCESS_KEY_ID: undefined, AWS_CONTAINER_CREDENTIALS_FULL_URI: url }))
   s3.inject({ kind: 'noAnswer', how: 'stall' })
-  const store = open({ connectTimeoutMs: 300, idleTimeoutMs: 300 })
+  const store = open({ connectTimeoutMs: 1000, idleTimeoutMs: 1000 })
   await failure(store.put('a', Buffer.from('x'), put), 'STORE_UNREACHABLE')
 })
 
