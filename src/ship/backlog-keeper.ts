@@ -35,7 +35,10 @@ export interface BacklogKeeperOptions {
 const patienceMs = 10_000
 /** How often the note is written again while it stands, and how soon a request that failed is made again. */
 const refreshMs = 10_000
-/** Another receiver of the slot may have left a note that we know nothing of. */
+/**
+ * Another receiver of the slot may have left a note that we know nothing of. What such a note tells of comes to us from
+ * the server, too, so we look after WAL was shipped, once in this time: a server that writes nothing costs no request.
+ */
 const askAgainMs = 60_000
 const lookMs = 1000
 /** How long the last request may hold up the end. */
@@ -50,6 +53,8 @@ export class BacklogKeeper {
   /** The note that is there, as far as we know; 'unreadable' is one, too. */
   #note: BacklogNote | 'unreadable' | null = null
   #askedMs = Number.NEGATIVE_INFINITY
+  /** What was shipped when the note was last asked for. */
+  #askedAt: Lsn | null = null
   #wroteMs = Number.NEGATIVE_INFINITY
   #failedMs = Number.NEGATIVE_INFINITY
 
@@ -76,7 +81,8 @@ export class BacklogKeeper {
       if (this.#standing === 'behind') {
         if (nowMs - this.#wroteMs >= refreshMs) await this.#write(signal)
       } else if (this.#standing === 'level') {
-        if (nowMs - this.#askedMs >= askAgainMs) await this.#ask(signal)
+        const isNews = this.#options.positions.shipped !== this.#askedAt
+        if (isNews && nowMs - this.#askedMs >= askAgainMs) await this.#ask(signal)
         if (this.#isShipped()) await this.#delete(signal)
       }
     } catch (error) {
@@ -93,7 +99,8 @@ export class BacklogKeeper {
     try {
       await withDeadline(leaveMs, new AbortController().signal, tooLate, async (signal) => {
         if (isAhead) return await this.#write(signal)
-        if (this.#askedMs === Number.NEGATIVE_INFINITY) await this.#ask(signal)
+        // One that came since nothing is shipped any more would stay until the next start.
+        await this.#ask(signal)
         if (this.#isShipped()) await this.#delete(signal)
       })
     } catch (error) {
@@ -137,7 +144,8 @@ export class BacklogKeeper {
   }
 
   async #ask(signal: AbortSignal): Promise<void> {
-    const { store, slot, clock } = this.#options
+    const { store, slot, clock, positions } = this.#options
+    const { shipped } = positions
     try {
       this.#note = await findBacklog(store, slot, { signal })
     } catch (error) {
@@ -145,6 +153,7 @@ export class BacklogKeeper {
       this.#note = 'unreadable'
     }
     this.#askedMs = clock.monotonicMs()
+    this.#askedAt = shipped
   }
 
   async #write(signal: AbortSignal): Promise<void> {

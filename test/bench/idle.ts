@@ -24,9 +24,10 @@ export const idle: Benchmark = {
     await withS3(0, async (s3) => {
       const program = { ...receiving(bench, slot, s3.args), env: s3.env }
       await withReceiver(bench, slot, program, async ({ pid }) => {
-        // What the start has left: notes of running transactions, which the server writes once, and their upload.
+        // What the start has left: notes of running transactions, which the server writes once, their upload, and the
+        // look for another receiver's note, at most a minute after it.
         await bench.sql('CHECKPOINT')
-        await sleep((bench.quick ? 3 : 30) * 1000, signal)
+        await sleep((bench.quick ? 3 : 90) * 1000, signal)
         const before = await s3.ask({ ask: 'tally' })
         const lsn = parseLsn(await flushed(bench))
         const cpuBefore = usageOf(pid).cpuSeconds

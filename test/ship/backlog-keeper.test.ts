@@ -163,14 +163,33 @@ test('the note of another receiver of the slot, on a timeline that is not known 
   assert.ok((await keeping.note()) !== null)
 })
 
-test('a note that another receiver of the slot has left meanwhile is found within a minute', async (t) => {
+test('a note that another receiver of the slot has left meanwhile is found with the next WAL, or at the end', async (t) => {
   const keeping = await Keeping.begin(t)
   await keeping.sync(5000)
   keeping.ship(5000)
   await keeping.pass(5)
   await keeping.leftOver(5000)
+  await keeping.sync(6000)
+  keeping.ship(6000)
   await keeping.pass(60)
   assert.equal(await keeping.note(), null)
+  await keeping.leftOver(6000)
+  await keeping.pass(600)
+  await keeping.keeper.leave()
+  assert.equal(await keeping.note(), null)
+})
+
+test('while no WAL comes the store is not asked, however long that lasts', async (t) => {
+  const keeping = await Keeping.begin(t)
+  await keeping.sync(5000)
+  await keeping.pass(1)
+  keeping.ship(5000)
+  // The last WAL is followed by one look for the note of another receiver, a minute after the one before.
+  await keeping.pass(61)
+  const asked = keeping.store.calls.get
+  await keeping.pass(3600)
+  assert.equal(keeping.store.calls.get, asked)
+  assert.equal(keeping.store.calls.put + keeping.store.calls.deleteMany, 0)
 })
 
 test('one that cannot be read is deleted once the store keeps up', async (t) => {
