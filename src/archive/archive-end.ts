@@ -1,7 +1,7 @@
 import type { TimelineHistory } from '../wal/history.ts'
 import type { Place } from '../wal/place.ts'
 import type { Archive } from './archive.ts'
-import { type ArchivedRun, archivedUpTo, type SegmentOptions, timelinesAbove } from './catalogue.ts'
+import { type ArchivedRun, archivedUpTo, type NewestOptions, timelinesAbove } from './catalogue.ts'
 import { listGaps } from './gaps.ts'
 import { readHistory } from './history-object.ts'
 
@@ -14,7 +14,7 @@ export interface ArchiveEnd {
 }
 
 /** On the newest timeline that has WAL. Null if there is none. */
-export async function archiveEnd(archive: Archive, options: SegmentOptions): Promise<ArchiveEnd | null> {
+export async function archiveEnd(archive: Archive, options: NewestOptions): Promise<ArchiveEnd | null> {
   const { store } = archive
   const [timelines, gaps] = await Promise.all([timelinesAbove(store, 0, options), listGaps(store, options)])
   for (const { timeline, historyKey } of timelines.filter((one) => one.hasWal).toReversed()) {

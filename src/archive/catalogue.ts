@@ -26,7 +26,7 @@ export interface RunOptions extends NewestOptions {
 }
 
 export interface NewestOptions extends SegmentOptions {
-  /** A guess at the number, such as the server's own: the cost is the logarithm of how wrong it is. */
+  /** A guess at the number, such as the server's own: the cost is the logarithm of how wrong it is, the answer the same. */
   readonly near?: number
 }
 
@@ -81,6 +81,9 @@ export async function newestSegment(
  * null if there is none. Beyond that window no hole is looked for: uploads that a killed receiver left out of order are a
  * few. But where the window itself begins with a hole, what lies before that decides: a base backup brings its own WAL
  * while a receiver is stopped, and that one has to go on from where it was. So does a tail that never became whole.
+ *
+ * The search for the newest segment begins at the newest tail, which is mostly the next one: then it costs the same few
+ * requests in an archive of any size. Without a tail it begins at `near`.
  */
 export async function archivedUpTo(
   store: ObjectStore,
@@ -89,10 +92,13 @@ export async function archivedUpTo(
 ): Promise<ArchivedRun | null> {
   const { segmentBytes } = options
   const gaps = (options.gaps ?? []).filter((gap) => gap.timeline === timeline)
-  const [window, tails] = await Promise.all([
-    windowBehindNoHole(store, timeline, gaps, options),
-    chunksOf(store, timeline, options),
-  ])
+  const tails = await chunksOf(store, timeline, options)
+  const window = await windowBehindNoHole(
+    store,
+    timeline,
+    gaps,
+    tails.size === 0 ? options : { ...options, near: Math.max(...tails.keys()) },
+  )
   if (window === null && tails.size === 0) return null
   const { from, whole } = await withOpenTail(store, timeline, window, tails, options)
   const newest = Math.max(window?.newest ?? 0, ...tails.keys())

@@ -367,7 +367,7 @@ export class ReceiveDaemon {
     const pipeline = this.#accept(server)
     const { spool } = pipeline
     const before = others ? null : this.#archived
-    const found = before ?? (await this.#lookAtArchive(pipeline, signal))
+    const found = before ?? (await this.#lookAtArchive(pipeline, server, signal))
     const archived = found === 'nothing' ? null : found
     const sure = before === null && found !== null
     this.#archived = found
@@ -413,12 +413,17 @@ export class ReceiveDaemon {
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
-  async #lookAtArchive(pipeline: Pipeline, signal: AbortSignal): Promise<ArchiveEnd | 'nothing' | null> {
-    const { spool, cluster } = pipeline
+  async #lookAtArchive(
+    pipeline: Pipeline,
+    { flushedUpTo, segmentBytes }: ServerIdentity,
+    signal: AbortSignal,
+  ): Promise<ArchiveEnd | 'nothing' | null> {
+    const { spool } = pipeline
+    const near = segnoOf(flushedUpTo, segmentBytes)
     const look = async (inner: AbortSignal): Promise<ArchiveEnd | 'nothing'> => {
       await orAbort(pipeline.claimed, inner)
       const end = await this.#store.ask(
-        (asking) => archiveEnd(this.#archive, { segmentBytes: cluster.segmentBytes, signal: asking }),
+        (asking) => archiveEnd(this.#archive, { segmentBytes, near, signal: asking }),
         inner,
       )
       // Whoever has shipped meanwhile may have met one.

@@ -265,6 +265,36 @@ test('a tail that never became whole ends the run, however far behind it the new
   assert.deepEqual(await upTo(store), [lsn(903), 0, null])
 })
 
+test('where the archive ends costs the same few listings in ten objects and in ten thousand', async (t) => {
+  for (const [what, near, chunkBytes] of [
+    ['the open tail tells where to look', null, 0x300],
+    ['without a tail the guess does', 0, 0],
+    ['the open tail counts, however wrong the guess is', 1_000_000, 0x300],
+  ] as const) {
+    const costs: number[] = []
+    for (const count of [10, 10_000]) {
+      const store = new MemoryStore()
+      const first = 1000
+      addSegments(store, numbers(first, first + count - 1))
+      if (chunkBytes > 0) addChunk(store, first + count, 0, chunkBytes)
+      const guess = near === 0 ? first + count : near
+      assert.equal((await upTo(store, 1, guess))?.[0], lsn(first + count, chunkBytes), what)
+      costs.push(store.calls.list)
+    }
+    const [few = 0, many = 0] = costs
+    t.diagnostic(`${what}: ${few} and ${many} listings`)
+    assert.ok(many <= few && many <= 6, `${what}: ${few} and ${many} listings`)
+  }
+})
+
+test('a tail that a kill has left far behind only costs listings', async () => {
+  const store = new MemoryStore()
+  addSegments(store, numbers(1, 10_000))
+  addChunk(store, 4, 0, 10)
+  assert.deepEqual(await upTo(store), [lsn(10_001), 0, null])
+  assert.ok(store.calls.list <= 36, `${store.calls.list} listings`)
+})
+
 test('where a timeline begins is no hole', async () => {
   const store = new MemoryStore()
   addSegments(store, [50, 51], 2)
