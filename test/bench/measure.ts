@@ -131,7 +131,8 @@ function readOrNull(path: string): string | null {
 /** Without what would configure the programs in ways that the figures do not tell. */
 function withoutOurs(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
-    Object.entries(env).filter(([name]) => !/^(PG|AWS_|WALFERRY_|WALG_|NODE_OPTIONS$)/.test(name)),
+    // With NODE_EXTRA_CA_CERTS, each Node.js reads all those certificates before anything else: 0.1 s with Debian's.
+    Object.entries(env).filter(([name]) => !/^(PG|AWS_|WALFERRY_|WALG_|NODE_OPTIONS$|NODE_EXTRA_CA_CERTS$)/.test(name)),
   )
 }
 
