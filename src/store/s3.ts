@@ -23,6 +23,7 @@ import { IfAbsent, type NotHonoured } from './s3-if-absent.ts'
 import { checkEncrypted, type ObjectSettings, settingsInput } from './s3-object-settings.ts'
 import { S3Connection, type S3ConnectionOptions } from './s3-connection.ts'
 import { s3Error } from './s3-errors.ts'
+import { takingObjects } from './s3-listing.ts'
 import { S3Pieces } from './s3-pieces.ts'
 import { notS3, partBytes, S3Upload } from './s3-upload.ts'
 
@@ -132,12 +133,14 @@ export class S3Store implements ObjectStore {
         MaxKeys: Math.min(left, pageKeys),
         ...(token === undefined ? start : { ContinuationToken: token }),
       }
+      const command = new ListObjectsV2Command(input)
+      const taken = takingObjects(command)
       const page = await this.#connection.send(call, pageBytes, signal, (client, sending) =>
-        client.send(new ListObjectsV2Command(input), sending),
+        client.send(command, sending),
       )
       // Anything that is not a listing must not pass for an empty one.
       if (page.IsTruncated === undefined) throw notS3(call.operation, call.target, 'IsTruncated')
-      for (const { Key = '', Size, LastModified } of page.Contents ?? []) {
+      for (const { Key = '', Size, LastModified } of taken() ?? page.Contents ?? []) {
         const key = Key.slice(this.#prefix.length)
         if (!isKey(key)) continue
         if (key <= last) throw this.#outOfOrder(last, key)
