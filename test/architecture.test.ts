@@ -31,7 +31,7 @@ const ranks: Readonly<Record<string, number>> = {
 }
 
 /** `fetch` and `push` start with every segment: what they load before they have looked is paid each time. */
-const fastEntries = ['cli/main.ts', 'cli/fetch.ts', 'cli/push.ts']
+const fastEntries = ['cli/main.ts', 'cli/fetch-main.ts', 'cli/fetch.ts', 'cli/push.ts']
 const slowPackages = /^(?:@aws-sdk\/.*|@smithy\/.*|fzstd|sodium-native|libsodium.*|js-yaml|pino|prom-client|pg)$/
 
 const concreteStore = /^store\/(?:s3|directory)(?:-[a-z-]+)?\.ts$/

@@ -7,19 +7,22 @@ import { deadline } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { type Finished, program, runProgram } from '../support/walferry.ts'
 
-/** An installation whose main.js is this. Its folder's name needs quotes wherever it is used. */
+/** An installation of which each main.js is this. Its folder's name needs quotes wherever it is used. */
 async function install(t: TestContext, main: string): Promise<string> {
   const root = join(await tempFolder(t), "it's 100% $HOME")
-  await mkdir(join(root, bundle), { recursive: true })
   await cp(scripts, join(root, 'bin'), { recursive: true })
   await writeFile(join(root, 'package.json'), '{"type":"module"}')
-  await writeFile(join(root, bundle, 'main.js'), main)
+  for (const bundle of [cliBundle, fetchBundle]) {
+    await mkdir(join(root, bundle), { recursive: true })
+    await writeFile(join(root, bundle, 'main.js'), main)
+  }
   return root
 }
 
 const scripts = dirname(program('walferry'))
 const checkout = join(import.meta.dirname, '../../..')
-const bundle = join('dist', 'bundle', 'cli')
+const cliBundle = join('dist', 'bundle', 'cli')
+const fetchBundle = join('dist', 'bundle', 'fetch')
 
 const line = ['000000010000000000000001', '/tmp/never-written', '--store', '/tmp']
 
@@ -58,7 +61,7 @@ describe('a fetch of which Node.js says', () => {
     assert.equal(await readFile(dest, 'utf8'), 'WAL')
     await rm(dest)
     for (const main of ['', 'process.exit(0)']) {
-      await writeFile(join(root, bundle, 'main.js'), main)
+      await writeFile(join(root, fetchBundle, 'main.js'), main)
       assert.equal((await runProgram(...fetch, { signal: deadline() })).code, 126)
     }
   })
@@ -151,15 +154,21 @@ describe('a fetch from an installation', () => {
 
   test('whose modules are cut is answered with 126, whichever it is', async (t) => {
     const build = join(await tempFolder(t), 'walferry')
-    await cp(join(import.meta.dirname, '../../bundle/cli'), join(build, bundle), { recursive: true })
+    await cp(join(import.meta.dirname, '../../bundle/fetch'), join(build, fetchBundle), { recursive: true })
     await cp(scripts, join(build, 'bin'), { recursive: true })
     for (const name of ['package.json', 'node_modules']) await symlink(join(checkout, name), join(build, name))
     const [name, dest] = ['000000010000000000000001', join(build, 'file')]
     const ask = (): Promise<Finished> =>
       runProgram(join(build, 'bin', 'walferry-fetch'), [name, dest, '--store', build], { signal: deadline() })
     assert.equal((await ask()).code, 203)
-    for (const source of ['cli/main.ts', 'cli/fetch.ts', 'restore/fetch.ts', 'store/directory.ts', 'kit/errors.ts']) {
-      const { path, text } = await fileWith(source, join(build, bundle))
+    for (const source of [
+      'cli/fetch-main.ts',
+      'cli/fetch.ts',
+      'restore/fetch.ts',
+      'store/directory.ts',
+      'kit/errors.ts',
+    ]) {
+      const { path, text } = await fileWith(source, join(build, fetchBundle))
       for (const part of ['', text.slice(0, text.length / 2), `${text}\n}`]) {
         await writeFile(path, part)
         const { code, stderr } = await ask()
@@ -187,7 +196,7 @@ describe('the scripts find their installation', () => {
     for (const path of paths) {
       const { code, stdout, stderr } = await runProgram(join(links, path), line, { signal: deadline() })
       assert.equal(code, 1, `${path}: ${stderr}`)
-      assert.ok(stdout.endsWith('/dist/bundle/cli/main.js'))
+      assert.ok(stdout.endsWith('/dist/bundle/fetch/main.js'))
     }
   })
 
