@@ -208,7 +208,7 @@ export const options = {
   store: {
     group: 'Store',
     help: 'Archive: s3://bucket/prefix, file:///path or a folder, which must exist. Else WALG_S3_PREFIX or WALG_FILE_PREFIX.',
-    schema: parsed(parseStore, 's3://bucket/prefix, file:///path or the path of a folder'),
+    schema: parsed(parseStore, 's3://bucket/prefix, file:///path or the path of a folder (with a colon: ./a:b)'),
     value: 'URL',
     required: true,
     standIns: ['WALG_S3_PREFIX', 'WALG_FILE_PREFIX'],

@@ -16,7 +16,7 @@ import { checkTarget } from './connection.ts'
 import { openArchive } from './open-store.ts'
 import type { Config } from './options.ts'
 import { receiveOptions, slotActionOptions } from './receive-options.ts'
-import { report } from './report.ts'
+import { report, warn } from './report.ts'
 import { runSlotAction, type SlotAction } from './slot-action.ts'
 import type { Sources } from './values.ts'
 import { version } from '../kit/version.ts'
@@ -27,23 +27,31 @@ type LogConfig = Config<'log-level' | 'verbose' | 'log-format'>
 /** Resolves with the exit code once everything is stopped. */
 export async function runReceive(args: readonly string[]): Promise<number> {
   let debug = false
+  // For the log, whose format is one of the options.
+  const warnings: string[] = []
+  const openLogOf = (config: LogConfig): Log => {
+    const log = logOf(config)
+    for (const text of warnings.splice(0)) log.warn(text)
+    return log
+  }
   try {
-    const sources = await gather(receiveOptions, args, process.env)
+    const sources = await gather(receiveOptions, args, process.env, (text) => warnings.push(text))
     const target = checkTarget(sources, process.env)
     if (wantsSlotAction(sources)) {
       const [config, server] = acceptBoth(checkConfig(slotActionOptions, sources), target)
       const action = slotActionOf(config)
       debug = levelOf(config) === 'debug'
       // A signal ends it as it ends any process: it is one command, which is done or not.
-      await runSlotAction(action, server, logOf(config), new AbortController().signal)
+      await runSlotAction(action, server, openLogOf(config), new AbortController().signal)
     } else {
       const [config, server] = acceptBoth(checkConfig(receiveOptions, sources), target)
       debug = levelOf(config) === 'debug'
       await refuseUnwritable(config.compression)
-      await runDaemon(config, server, logOf(config))
+      await runDaemon(config, server, openLogOf(config))
     }
     return 0
   } catch (error) {
+    for (const text of warnings) warn(text)
     report(error, debug)
     return 1
   }

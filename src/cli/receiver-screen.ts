@@ -9,13 +9,18 @@
 import { humanBytes, timeText } from '../audit/tell-listing.ts'
 import type { Status } from '../serve/status.ts'
 import { holdUpOf } from './hold-up.ts'
-import { type Answer, type Canvas, drawAnswers } from './paint.ts'
+import { type Answer, type Canvas, drawAnswers, needsHand } from './paint.ts'
 import { backupOf, drawStages, gapsOf, slotOf, spoolOf, storeOf, toneOf } from './receiver-details.ts'
 import { agoText, durationText, secondsBetween } from './time-words.ts'
 import { type Look, trendOf } from './trend.ts'
 
-/** `url` is where the receiver was asked; `looks` are those remembered (trend.ts). */
+/**
+ * `url` is where the receiver was asked; `looks` are those remembered (trend.ts). What needs a hand comes first of the
+ * details: on a small screen the last lines are not seen.
+ */
 export function drawReceiver(url: string, status: Status, looks: readonly Look[], canvas: Canvas): string[] {
+  const details = [slotOf(status), spoolOf(status, canvas), storeOf(status), backupOf(status), gapsOf(status)]
+  const urgent = drawAnswers(details.filter(needsHand), canvas)
   return [
     ...drawAnswers([whoOf(url, status)], canvas),
     '',
@@ -29,10 +34,11 @@ export function drawReceiver(url: string, status: Status, looks: readonly Look[]
       canvas,
     ),
     '',
+    ...(urgent.length === 0 ? [] : [...urgent, '']),
     ...drawStages(status, canvas),
     '',
     ...drawAnswers(
-      [slotOf(status), spoolOf(status, canvas), storeOf(status), backupOf(status), gapsOf(status)],
+      details.filter((one) => !needsHand(one)),
       canvas,
     ),
   ]

@@ -82,6 +82,12 @@ for (const columns of [40, 60, 80, 120]) {
   })
 }
 
+test('what needs a hand stands above the stages and what is well', () => {
+  const labels = draw(failing).flatMap((line) => /^\w+/.exec(line)?.[0] ?? [])
+  const expected = ['Receiver', 'Loss', 'Getting', 'Where', 'Restorable', 'Store', 'Gaps', 'Stage']
+  assert.deepEqual(labels, [...expected, 'Slot', 'Spool', 'Backup'])
+})
+
 test('elsewhere than on a terminal there are neither colours nor bars, and a line is not broken', () => {
   const text = draw(failing).join('\n')
   assert.equal(stripVTControlCharacters(text), text)
