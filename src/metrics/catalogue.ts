@@ -87,16 +87,20 @@ export const catalogue = {
   },
   walferry_slot_wal_status: {
     type: 'gauge',
-    help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others; absent while it cannot be asked.",
+    help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others. Of a server that cannot be reached it is what it said last; absent where it refuses.",
     labels: ['status'],
   },
   walferry_slot_safe_bytes: {
     type: 'gauge',
-    help: 'WAL that the server can still write before it may take WAL away from our slot; +Inf without a limit (max_slot_wal_keep_size = -1), absent while it cannot be asked.',
+    help: 'WAL that the server can still write before it may take WAL away from our slot; +Inf without a limit (max_slot_wal_keep_size = -1), as the server last said.',
   },
   walferry_slot_retained_bytes: {
     type: 'gauge',
-    help: 'WAL that the server keeps for our slot; absent while it cannot be asked.',
+    help: 'WAL that the server keeps for our slot, as it last said.',
+  },
+  walferry_slot_asked_time_seconds: {
+    type: 'gauge',
+    help: 'Unix time, by our clock, at which the server last said how our slot stands; absent where it refuses.',
   },
   walferry_uploads_total: {
     type: 'counter',

@@ -159,6 +159,8 @@ const details: readonly (readonly [string, string, Partial<Status>, RegExp])[] =
     /^16\.0 MiB in 2 segments\n\/var/,
   ],
   ['Spool', 'one segment', { spool: { ...spool, segments: 1 } }, / in 1 segment; /],
+  ['Spool', 'of which nothing waits', { spool: { ...spool, segments: 0 } }, /^16\.0 MiB, all of it shipped; disk/],
+  ['Spool', 'empty', { spool: { ...spool, bytes: 0, segments: 0 } }, /^empty: all is shipped; disk/],
   [
     'Store',
     'failing',

@@ -46,7 +46,7 @@ const archiveFigure = new Figure('archive-chart', { picture: archivePicture, tab
 
 function flowFigure(id: string, look: ChartLook): Figure {
   return new Figure(id, {
-    picture: (width) => flowPicture(look, chosenHistory(), width),
+    picture: (width) => flowPicture(look, chosenHistory(), status, width),
     tables: () => flowTables(look, chosenHistory()),
   })
 }
