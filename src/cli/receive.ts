@@ -13,6 +13,7 @@ import type { Target } from '../pg/target.ts'
 import type { TlsFiles } from '../serve/tls-files.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
+import { endNow } from './end-now.ts'
 import { openArchive } from './open-store.ts'
 import type { Config } from './options.ts'
 import { receiveOptions, slotActionOptions } from './receive-options.ts'
@@ -122,6 +123,9 @@ function scheduledBackups(text: string, config: ReceiveConfig, target: Target, a
   return { text, schedule: parseSchedule(text), take }
 }
 
+/** How long a stop may take beside what is shipped: a server says goodbye within 3 s. */
+const closingMs = 10_000
+
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
   const archive = await openArchive(config, log)
   // Now, and not with the first segment: an upgrade may replace the files while it runs.
@@ -152,20 +156,28 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
       : scheduledBackups(config['backup-schedule'], config, target, archive, log),
   )
   const stop = new AbortController()
+  let overdue: NodeJS.Timeout | undefined
+  // Whatever ends it at once: what is synced stays in the spool, and the next start ships it.
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) {
-      // What is synced stays in the spool, and the next start ships it.
       log.warn('stopped at once by a second signal', { signal })
-      process.exit(1)
+      endNow(signal)
+      return
     }
     log.info('stopping: shipping what is synced', { signal })
     stop.abort(new Error(`stopped by ${signal}`))
+    overdue = setTimeout(() => {
+      const hint = 'Does a file system hang, of the store or the spool (NFS whose server is away)?'
+      log.error('stopped at once: the time to stop in is over, and something does not end', { signal, hint })
+      endNow(signal)
+    }, config['drain-timeout'] + closingMs)
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
   try {
     await daemon.run(stop.signal)
   } finally {
+    clearTimeout(overdue)
     process.off('SIGTERM', onSignal)
     process.off('SIGINT', onSignal)
     archive.store.close()
