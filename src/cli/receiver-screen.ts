@@ -8,6 +8,7 @@
  */
 import { humanBytes, timeText } from '../audit/tell-listing.ts'
 import type { Status } from '../serve/status.ts'
+import { waitsForSlot } from '../serve/waiting.ts'
 import { holdUpOf } from './hold-up.ts'
 import { type Answer, type Canvas, drawAnswers, needsHand } from './paint.ts'
 import { backupOf, drawStages, gapsOf, slotOf, spoolOf, storeOf, toneOf } from './receiver-details.ts'
@@ -20,14 +21,15 @@ import { type Look, trendOf } from './trend.ts'
  */
 export function drawReceiver(url: string, status: Status, looks: readonly Look[], canvas: Canvas): string[] {
   const details = [slotOf(status), spoolOf(status, canvas), storeOf(status), backupOf(status), gapsOf(status)]
+  const isWaiting = waitsForSlot(status)
   const urgent = drawAnswers(details.filter(needsHand), canvas)
   return [
     ...drawAnswers([whoOf(url, status)], canvas),
     '',
     ...drawAnswers(
       [
-        lossOf(status),
-        { label: 'Getting worse?', ...trendOf(status, looks) },
+        isWaiting ? waitingLossOf(status) : lossOf(status),
+        { label: 'Getting worse?', ...(isWaiting ? waitingTrend : trendOf(status, looks)) },
         { label: 'Where it hangs', ...holdUpOf(status) },
         restorableOf(status),
       ],
@@ -44,13 +46,17 @@ export function drawReceiver(url: string, status: Status, looks: readonly Look[]
   ]
 }
 
-function whoOf(url: string, { server, state, version, reasons, startedAt, at }: Status): Answer {
+function whoOf(url: string, status: Status): Answer {
+  const { server, state, version, reasons, startedAt, at } = status
+  // Nothing but the slot is missing: half of a pair.
+  const isAlone = waitsForSlot(status) && reasons.length === 1
+  const standing = reasons.length === 0 ? 'ready' : isAlone ? 'WAITS FOR THE SLOT' : 'NOT READY'
   const up = durationText(secondsBetween(new Date(startedAt), new Date(at)))
   const own = { text: `walferry ${version} at ${url}, up ${up}` }
   return {
     label: 'Receiver',
-    text: `${reasons.length === 0 ? 'ready' : 'NOT READY'}: ${state}${server === null ? '' : ` from ${server.host}`}`,
-    tone: reasons.length === 0 ? 'good' : 'bad',
+    text: `${standing}: ${state}${server === null ? '' : ` from ${server.host}`}`,
+    tone: reasons.length === 0 ? 'good' : isAlone ? 'warning' : 'bad',
     more: server === null ? [own] : [{ text: serverText(server) }, own],
   }
 }
@@ -58,6 +64,15 @@ function whoOf(url: string, { server, state, version, reasons, startedAt, at }: 
 function serverText({ version, timeline, systemIdentifier }: NonNullable<Status['server']>): string {
   return `${version === null ? '' : `PostgreSQL ${version}, `}timeline ${timeline}, system ${systemIdentifier}`
 }
+
+/** What it knows is of its last turn. */
+function waitingLossOf({ lossSeconds }: Status): Answer {
+  const alone = lossSeconds === null ? '' : ` (if that one ships nothing here: up to ${durationText(lossSeconds)})`
+  const text = `not known here: another receiver streams from the slot, and its figures count${alone}`
+  return { label: 'Loss now', text, tone: 'warning' }
+}
+
+const waitingTrend = { text: 'not known here: ask the receiver that streams', tone: 'warning' } as const
 
 function lossOf({ lossSeconds, lag, state }: Status): Answer {
   const label = 'Loss now'

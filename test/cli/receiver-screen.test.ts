@@ -114,6 +114,18 @@ for (const [name, changes, expected] of losses) {
   test(`how much would be lost: ${name}`, () => assert.match(answer('Loss now', changes), expected))
 }
 
+test('a receiver that waits for the slot takes its ignorance for no loss, and says whose figures count', () => {
+  const waits = { code: 'SLOT_IN_USE', message: 'the slot "walferry" is in use', hint: 'It waits.' }
+  const changes: Partial<Status> = { state: 'waiting', reasons: [waits], lossSeconds: 200 }
+  assert.match(answer('Receiver', changes), /^WAITS FOR THE SLOT: waiting from /)
+  assert.match(answer('Loss now', changes), /^not known here: another .* its figures count \(.* up to 3 min 20 s\)$/)
+  assert.match(answer('Loss now', { ...changes, lossSeconds: null }), / its figures count$/)
+  assert.match(answer('Getting worse?', changes), /^not known here: /)
+  assert.match(answer('Receiver', { ...changes, reasons: [waits, storeDenied] }), /^NOT READY: /)
+  // It streams again, and the reason is a moment old.
+  assert.match(answer('Loss now', { ...changes, state: 'streaming' }), /^you would lose 3 min 20 s/)
+})
+
 const { backup, slot, spool, store } = madeStatus()
 const noBackup = { ...backup, lastSuccessAt: null }
 const restorables: readonly (readonly [string, Partial<Status>, RegExp])[] = [
