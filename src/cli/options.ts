@@ -112,7 +112,7 @@ export const options = {
   },
   'status-interval': {
     group: 'PostgreSQL',
-    help: 'How often to report to an idle server; never less often than a third of its wal_sender_timeout.',
+    help: 'How often to report to an idle server, and to ask it for a word; never less often than a third of its wal_sender_timeout.',
     schema: v.pipe(duration, v.minValue(100, 'at least 100ms')),
     value: 'DURATION',
     fallback: '10s',

@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import { keepLooking } from '../../src/daemon/keep-looking.ts'
 import type { Log } from '../../src/kit/log.ts'
 
+const ignore = (): void => undefined
+
 test('a look that fails is told with its stack, begins anew, and disturbs nobody', async () => {
   const told: string[] = []
-  const ignore = (): void => undefined
   const log: Log = {
     error: (message, fields) => told.push(`${message} ${String(fields?.['stack'])}`),
     warn: ignore,
