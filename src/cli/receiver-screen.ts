@@ -14,6 +14,7 @@ import { type Answer, type Canvas, drawAnswers, needsHand } from './paint.ts'
 import { backupOf, drawStages, gapsOf, slotOf, spoolOf, storeOf, toneOf } from './receiver-details.ts'
 import { agoText, durationText, secondsBetween } from './time-words.ts'
 import { type Look, trendOf } from './trend.ts'
+import { waitingLossOf, waitingTrend } from './waiting.ts'
 
 /**
  * `url` is where the receiver was asked; `looks` are those remembered (trend.ts). What needs a hand comes first of the
@@ -64,15 +65,6 @@ function whoOf(url: string, status: Status): Answer {
 function serverText({ version, timeline, systemIdentifier }: NonNullable<Status['server']>): string {
   return `${version === null ? '' : `PostgreSQL ${version}, `}timeline ${timeline}, system ${systemIdentifier}`
 }
-
-/** What it knows is of its last turn. */
-function waitingLossOf({ lossSeconds }: Status): Answer {
-  const alone = lossSeconds === null ? '' : ` (if that one ships nothing here: up to ${durationText(lossSeconds)})`
-  const text = `not known here: another receiver streams from the slot, and its figures count${alone}`
-  return { label: 'Loss now', text, tone: 'warning' }
-}
-
-const waitingTrend = { text: 'not known here: ask the receiver that streams', tone: 'warning' } as const
 
 function lossOf({ lossSeconds, lag, state }: Status): Answer {
   const label = 'Loss now'
