@@ -48,7 +48,7 @@ export const catalogue = {
   },
   walferry_loss_seconds: {
     type: 'gauge',
-    help: 'What would be lost if the server and the spool were gone now: the age of the oldest byte that is not in the store (of WAL that lay in the spool at the start, a lower bound: the time since its file was last written to); while no server is connected, the time since the restorable time. Streamed from a standby, it is what the standby knows: cut off from its primary, it tells 0.',
+    help: 'What would be lost if the server and the spool were gone now: the age of the oldest byte that is not in the store (of WAL that lay in the spool at the start, a lower bound: the time since its file was last written to); while no server is connected, the time since the restorable time. Where the server does not answer, the time since its last word. Of a receiver that waits for the slot (SLOT_IN_USE) it is no loss: the figure of the one that streams counts. Streamed from a standby, it is what the standby knows: cut off from its primary, it tells 0.',
   },
   walferry_restorable_time_seconds: {
     type: 'gauge',
