@@ -65,7 +65,7 @@ export interface Known {
   readonly uploadsInFlight: number
   readonly lastUpload: Date | null
   readonly slotName: string
-  /** null while it cannot be asked. */
+  /** null where the server was not asked yet, or refuses. */
   readonly slot: SlotSeen | null
   readonly backups: BackupsSeen
   /** Those that nobody has acknowledged; null while the archive could not be asked. */
@@ -91,5 +91,7 @@ export function lossOf({ positions, state }: Pick<Known, 'positions' | 'state'>)
     hasServerSpoken: positions.hasServerSpoken,
     unshippedAgeMs: positions.unshippedAgeMs(),
     restorableAgeMs: positions.restorableAgeMs(),
+    owedMs: positions.owedMs(),
+    lastWordAgeMs: positions.lastWordAgeMs(),
   })
 }
