@@ -18,6 +18,7 @@ import { emptied, makeBacklog, ship } from './wal.ts'
 
 const segmentBytes = 16 * 1024 ** 2
 const prefetched = 'walferry-fetch, fetched ahead'
+const dests = ['pg_wal/COPY', 'pg_wal/COLD', 'pg_wal/WALG', 'pg_wal/RECOVERYXLOG']
 
 /** The program that a side runs for a segment, and what has to be true before. */
 interface Fetching {
@@ -80,6 +81,8 @@ export const fetch: Benchmark = {
         if (side === sides[0]) call++
         const segment = names[call] ?? ''
         if (call > 0) await side.before?.(segment)
+        // The server has moved the one before to its place. To write over it would take ten times as long as the rest.
+        for (const dest of dests) await rm(join(cwd, dest), { force: true })
         return await run(side.program(segment))
       })
       await run({ file: bench.walferryFetch, args: ['--cleanup'], cwd })
