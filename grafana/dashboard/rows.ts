@@ -346,7 +346,8 @@ const process: Row = {
     graph(
       {
         title: 'Event loop lag',
-        description: 'How late the process gets to its work, in the slowest hundredth of cases.',
+        description:
+          'How late the process gets to its work, in the slowest hundredth of cases, and the 0.1 s between two looks at that.',
         unit: 's',
       },
       [{ expr: ofReceivers('nodejs_eventloop_lag_p99_seconds') }],
