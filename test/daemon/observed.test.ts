@@ -57,6 +57,7 @@ for (const version of await testVersions()) {
         walferry_spool_disk_size_bytes: atLeast(1),
         walferry_gaps: 0,
         walferry_loss_seconds: 0,
+        walferry_restorable_time_seconds: atLeast(1),
       })
       for (const stage of ['receive', 'sync', 'ship']) {
         assert.equal(scrape.get(`walferry_lag_bytes{stage="${stage}"}`), 0, stage)
@@ -95,6 +96,10 @@ for (const version of await testVersions()) {
         assert.deepEqual(status.gaps, [])
         assert.equal(status.store.problem, null)
         assert.ok(status.store.lastUploadAt !== null && status.backup.lastSuccessAt !== null)
+        assert.match(status.restorable?.backup ?? '', /^base_00000001/)
+        assert.ok(status.restorable?.time !== null)
+        assert.equal(status.restorable?.time, status.restorable?.walTime)
+        assert.equal(status.restorable?.time, status.restorableTime)
         assert.equal(status.backup.schedule, '0 3 * * *')
         assert.ok(Date.parse(status.backup.nextAt ?? '') > Date.parse(status.at))
         assert.ok((status.spool.diskFreeBytes ?? 0) > 0)
@@ -216,6 +221,7 @@ for (const version of await testVersions()) {
         walferry_slot_retained_bytes: atLeast(0),
         walferry_backup_age_seconds: Infinity,
         walferry_backup_success_time_seconds: 0,
+        walferry_restorable_time_seconds: 0,
       })
       await base.promote(deadline())
       await standby.untilTold({ walferry_timeline: 2, walferry_timeline_switches_total: 1, walferry_ready: 1 })
