@@ -56,11 +56,11 @@ export const catalogue = {
   },
   walferry_gaps: {
     type: 'gauge',
-    help: 'Gaps of the archive that nobody has acknowledged: WAL that the server had removed before it was received.',
+    help: 'Gaps of the archive that nobody has acknowledged: WAL that the server had removed before it was received, or that was missing in the archive when the receiver started behind it.',
   },
   walferry_gaps_total: {
     type: 'counter',
-    help: 'Times that WAL was lost: the server had removed it before it was received, and nobody else has it.',
+    help: 'Times that WAL was lost: the server had removed it before it was received, and nobody else has it; or it was missing in the archive when the receiver started behind it.',
   },
   walferry_conflicts_total: {
     type: 'counter',
