@@ -1,8 +1,8 @@
 /**
  * What is known of the archive's base backups: those of the schedule as they happen, those of others by looking.
  *
- * It is looked at the start, and later at most every five minutes and only if WAL was shipped since: an archive in which nothing
- * happens costs no requests.
+ * It is looked at the start, and later at most every five minutes, while there is none every minute, and only if WAL was
+ * shipped since: an archive in which nothing happens costs no requests.
  */
 import type { BackupPlace, NewestBackup } from '../archive/backups.ts'
 import { sleep } from '../kit/abort.ts'
@@ -29,7 +29,7 @@ export interface BackupRecordOptions {
 }
 
 const everyMs = 300_000
-/** After a look that failed. */
+/** After a look that failed, or found none: the first one is waited for. */
 const againMs = 60_000
 
 export class BackupRecord {
@@ -63,6 +63,12 @@ export class BackupRecord {
   /** Of the schedule. */
   get lastFailure(): Date | null {
     return this.#lastFailure
+  }
+
+  /** Somebody has listed all backups, and this is the newest of those that can be used. */
+  listed(newest: NewestBackup): void {
+    const { lastSuccess } = this
+    if (!(lastSuccess instanceof Date) || lastSuccess < newest.completed) this.#note(newest)
   }
 
   begun(): void {
@@ -99,7 +105,7 @@ export class BackupRecord {
       const now = shipped()
       const isDone = now === seen || (await this.#look(signal))
       if (isDone) seen = now
-      await sleep(isDone ? everyMs : againMs, signal).catch(() => undefined)
+      await sleep(isDone && this.#newest !== 'none' ? everyMs : againMs, signal).catch(() => undefined)
     }
   }
 

@@ -95,6 +95,7 @@ export class Observer {
       archive,
       positions,
       newest: () => this.record.newest,
+      onBackup: (newest) => this.record.listed(newest),
       gaps: () => this.gaps.all,
       timeline: () => capture().met?.timeline ?? null,
       segmentBytes: () => capture().spool?.segmentBytes ?? null,

@@ -29,6 +29,8 @@ export interface RestorableWatchOptions {
   readonly archive: Archive
   readonly positions: Positions
   readonly newest: () => NewestBackup | 'none' | null
+  /** Called with the newest usable backup of each look. */
+  readonly onBackup: (newest: NewestBackup) => void
   /** All that were ever noted. */
   readonly gaps: () => readonly GapName[] | null
   /** The timeline that is, or was last, streamed; null before. */
@@ -79,13 +81,18 @@ export class RestorableWatch {
   }
 
   async #look(signal: AbortSignal): Promise<ToldListing> {
-    const { archive, clock } = this.#options
+    const { archive, clock, onBackup } = this.#options
     const [now, reached] = [this.#now(), this.#reached()]
     const listing = await listArchive(archive, { signal }, this.#listed)
     this.#listed = listing.windows
-    this.#windows = { newest: summarise(listing, [], new Date(clock.nowMs())).restorable, reached }
+    const { restorable, backups } = summarise(listing, [], new Date(clock.nowMs()))
+    this.#windows = { newest: restorable, reached }
     this.#holes = listing.gaps.map((gap) => ({ ...gap, reached }))
     this.#lookedAt = now
+    if (backups.newest !== null) {
+      const { name, modified, ...place } = backups.newest
+      onBackup({ name, completed: modified, place })
+    }
     return tellValue(listing)
   }
 

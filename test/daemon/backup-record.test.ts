@@ -82,6 +82,25 @@ test('it is looked again after an hour if WAL was shipped meanwhile, and costs a
   assert.equal(watching.looks, 2)
 })
 
+test('the first one is waited for: while there is none it is looked each minute, if WAL was shipped', async (t) => {
+  const watching = new Watching(t, async (look) => (look < 3 ? null : found))
+  await watching.pass(60_000)
+  assert.equal(watching.looks, 1, 'nothing was shipped')
+  for (let minute = 0; minute < 2; minute++) {
+    watching.shipped++
+    await watching.pass(60_000)
+  }
+  assert.deepEqual([watching.looks, watching.record.newest], [3, found])
+})
+
+test('one that is newer than what is known counts, whoever has listed it', async (t) => {
+  const watching = new Watching(t, async () => null)
+  await watching.pass(0)
+  watching.record.listed(found)
+  watching.record.listed({ ...found, name: 'older', completed: new Date(yesterday.getTime() - 1) })
+  assert.deepEqual(watching.record.newest, found)
+})
+
 test('a store that is away is asked again after a minute, and told of once', async (t) => {
   const watching = new Watching(t, async (look) => {
     if (look < 4) throw new WalferryError('STORE_UNREACHABLE', 'away', { retryable: true })
