@@ -1,7 +1,8 @@
 /**
  * Knows to which moment the archive can bring the database. Mostly the newest base backup and what is shipped tell that,
  * without a request. Where they do not, it looks at the recovery windows, which costs a listing of all WAL: the same
- * look as the page's, with the same rest behind it, and only if anything has changed since the last one.
+ * look as the page's, with the same rest behind it, and only if anything has changed since the last one. While the newest
+ * window grows with what is shipped, more WAL changes nothing.
  */
 import type { Archive } from '../archive/archive.ts'
 import type { NewestBackup } from '../archive/backups.ts'
@@ -42,6 +43,13 @@ export interface RestorableWatchOptions {
   readonly signal: AbortSignal
 }
 
+/** What a look depends on. */
+interface Situation {
+  /** Base backup, gaps and timeline. */
+  readonly known: string
+  readonly shipped: Lsn
+}
+
 const everyMs = 5000
 
 export class RestorableWatch {
@@ -52,7 +60,7 @@ export class RestorableWatch {
   #windows: SeenWindows | null = null
   #holes: readonly SeenHole[] = []
   /** What was known when the last look that succeeded began. */
-  #lookedAt: string | null = null
+  #lookedAt: Situation | null = null
 
   constructor(options: RestorableWatchOptions) {
     this.#options = options
@@ -76,17 +84,17 @@ export class RestorableWatch {
     for (;;) {
       await sleep(everyMs, signal).catch(() => undefined)
       if (signal.aborted) return
-      if (needsWindows(this.#facts()) && this.#now() !== this.#lookedAt) this.view.answer()
+      if (this.#isDue()) this.view.answer()
     }
   }
 
   async #look(signal: AbortSignal): Promise<ToldListing> {
     const { archive, clock, onBackup } = this.#options
-    const [now, reached] = [this.#now(), this.#reached()]
+    const [now, reached] = [this.#situation(), this.#reached()]
     const listing = await listArchive(archive, { signal }, this.#listed)
     this.#listed = listing.windows
     const { restorable, backups } = summarise(listing, [], new Date(clock.nowMs()))
-    this.#windows = { newest: restorable, reached }
+    this.#windows = { newest: restorable, isAmbiguous: listing.tree.length > 0, reached }
     this.#holes = listing.gaps.map((gap) => ({ ...gap, reached }))
     this.#lookedAt = now
     if (backups.newest !== null) {
@@ -116,10 +124,18 @@ export class RestorableWatch {
     return segmentStart(segnoOf(positions.shipped, segmentBytes), segmentBytes)
   }
 
-  /** Changes with all that a look depends on. */
-  #now(): string {
+  #isDue(): boolean {
+    const facts = this.#facts()
+    if (!needsWindows(facts)) return false
+    const [now, before] = [this.#situation(), this.#lookedAt]
+    if (before === null || now.known !== before.known) return true
+    const grows = facts.walMs !== null && restorableOf(facts)?.timeMs === facts.walMs
+    return !grows && now.shipped !== before.shipped
+  }
+
+  #situation(): Situation {
     const { newest, gaps, shipped } = this.#facts()
     const backup = newest === null || newest === 'none' ? newest : newest.name
-    return [backup, gaps?.length, shipped?.timeline, this.#options.positions.shipped].join(' ')
+    return { known: [backup, gaps?.length, shipped?.timeline].join(' '), shipped: this.#options.positions.shipped }
   }
 }

@@ -9,6 +9,7 @@
  * | the newest one leads on: to all that is shipped, on the timeline that is, with no WAL missing behind its start | what the stored WAL reaches |
  * | it does not, and nobody has looked at the recovery windows | not known |
  * | no window | none |
+ * | the newest window is an older timeline's, because ours was not stored yet | not known |
  * | the newest window reaches what was shipped by then, on that timeline, and nothing is missing since | what the stored WAL reaches |
  * | it does not | its last commit |
  *
@@ -48,6 +49,8 @@ export interface RestorableFacts {
 export interface SeenWindows extends Look {
   /** Null: no base backup has all the WAL that it needs. */
   readonly newest: NewestWindow | null
+  /** More than one timeline may be the newest. */
+  readonly isAmbiguous: boolean
 }
 
 export interface SeenHole extends Look {
@@ -71,7 +74,7 @@ export function restorableOf(facts: RestorableFacts): Restorable | null {
   if (newest === null || gaps === null) return null
   if (leadsOn(facts)) return { timeMs: walMs, backup: newest.name, beforeGap: false }
   if (windows === null) return null
-  return windows.newest === null ? none : byWindow(facts, windows.newest, windows.reached)
+  return windows.newest === null ? none : byWindow(facts, windows, windows.newest)
 }
 
 /** Whether only a look at the recovery windows can tell. */
@@ -90,10 +93,11 @@ function leadsOn(facts: RestorableFacts): boolean {
   return isOurs && isWhole && !missing(facts, timeline).some(({ to }) => to === null || to > startLsn)
 }
 
-function byWindow(facts: RestorableFacts, newest: NewestWindow, reached: Lsn): Restorable {
+function byWindow(facts: RestorableFacts, seen: SeenWindows, newest: NewestWindow): Restorable | null {
   const { timeline, end, time, backup, beforeGap } = newest
+  if (facts.shipped !== null && timeline < facts.shipped.timeline && !seen.isAmbiguous) return null
   const isCut = missing(facts, timeline).some(({ from }) => from >= end)
-  const grows = timeline === facts.shipped?.timeline && end >= reached && !isCut
+  const grows = timeline === facts.shipped?.timeline && end >= seen.reached && !isCut
   const commitMs = dateOf(time).getTime()
   return {
     timeMs: grows ? Math.max(commitMs, facts.walMs ?? 0) : commitMs,

@@ -137,7 +137,7 @@ export class StartingPoint {
       `WAL is lost: the archive lacks timeline ${fields.timeline} from ${fields.from} to ${fields.to}, and what is here begins behind that`,
       {
         ...fields,
-        hint: 'A recovery cannot pass the gap: take a base backup now. What has the WAL still, a server or an old spool: walferry push.',
+        hint: 'A recovery cannot pass the gap: take a base backup now. If a server or an old spool still has the WAL: walferry push.',
       },
     )
     const reason = 'It was missing in the archive when the receiver started behind it.'

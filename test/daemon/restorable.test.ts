@@ -66,7 +66,7 @@ function windowTo(end: number, reached: number, change: Partial<NewestWindow> = 
   const older = { ...sentinel, name: 'base_000000010000000000000001', segment: '', timeline: 1, modified: new Date(0) }
   const time = timestampOf(new Date(commit))
   const newest = { timeline: 1, time, isCommit: true, end: at(end), beforeGap: false, backup: older, ...change }
-  return { newest, reached: at(reached) }
+  return { newest, reached: at(reached), isAmbiguous: false }
 }
 
 const well: RestorableFacts = {
@@ -120,8 +120,8 @@ for (const [what, facts, expected] of direct) {
 
 /** With one, where the newest backup does not lead on. */
 const lost = { ...well, newest: { ...backup(), place: null } }
-const looked: readonly (readonly [string, Partial<RestorableFacts>, Restorable])[] = [
-  ['no backup has its WAL', { windows: { newest: null, reached: at(9) } }, none],
+const looked: readonly (readonly [string, Partial<RestorableFacts>, Restorable | null])[] = [
+  ['no backup has its WAL', { windows: { ...windowTo(9.5, 9), newest: null } }, none],
   ['an older backup leads to all that is shipped', { windows: windowTo(9.5, 9) }, grown],
   ['more is shipped since the look', { windows: windowTo(6.5, 6) }, grown],
   ['the window ends before what is shipped', { windows: windowTo(8, 9) }, left],
@@ -133,7 +133,17 @@ const looked: readonly (readonly [string, Partial<RestorableFacts>, Restorable])
   ],
   ['a gap was noted since', { windows: windowTo(6.5, 6), gaps: [gap(6.5, 8)] }, cut],
   ['a gap was noted, and somebody has stored its WAL', { windows: windowTo(9.5, 9), gaps: [gap(6, 8)] }, grown],
-  ['the window is that of another timeline', { windows: windowTo(9.5, 9, { timeline: 2 }) }, left],
+  ['the window is that of a later timeline', { windows: windowTo(9.5, 9, { timeline: 2 }) }, left],
+  [
+    'no WAL of the timeline was stored yet',
+    { windows: windowTo(9.5, 9), shipped: { timeline: 2, lsn: at(9.5) } },
+    null,
+  ],
+  [
+    'several timelines may be the newest',
+    { windows: { ...windowTo(9.5, 9), isAmbiguous: true }, shipped: { timeline: 2, lsn: at(9.5) } },
+    left,
+  ],
   ['no server was met', { windows: windowTo(9.5, 9), shipped: null, walMs: null }, left],
   ['no server has said what time it is', { windows: windowTo(9.5, 9), walMs: null }, left],
 ]
