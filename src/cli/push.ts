@@ -14,7 +14,7 @@ import { pushOptions } from './push-options.ts'
 import { report } from './report.ts'
 
 /** What our process exits with for "stored": Node.js may exit with 0 without having done anything. */
-const storedCode = 64
+export const storedCode = 64
 const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Runs `push`, tells what happened on standard error, and returns the exit code for bin/walferry. */

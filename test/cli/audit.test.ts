@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { cp, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { deadline } from '../support/postgres.ts'
+import { runHere } from '../support/run-here.ts'
 import { tempFolder } from '../support/temp.ts'
-import { type Finished, program, runProgram } from '../support/walferry.ts'
+import type { Finished } from '../support/walferry.ts'
 
 const fixture = join(import.meta.dirname, '../../../test/fixtures/walg')
 const name = 'base_000000010000000000000002'
@@ -17,7 +17,7 @@ async function archive(t: TestContext): Promise<string> {
 }
 
 async function walferry(...args: readonly string[]): Promise<Finished> {
-  return await runProgram(program('walferry'), args, { signal: deadline() })
+  return await runHere(args)
 }
 
 async function backupsIn(store: string): Promise<string[]> {

@@ -4,8 +4,7 @@ import * as v from 'valibot'
 import { describeProgress } from '../../src/cli/backup-screen.ts'
 import { entryOf, type OptionName } from '../../src/cli/options.ts'
 import { formatSeconds } from '../../src/cli/progress-text.ts'
-import { deadline } from '../support/postgres.ts'
-import { program, runProgram } from '../support/walferry.ts'
+import { runHere } from '../support/run-here.ts'
 
 const kib = 1024
 const values: readonly (readonly [OptionName, string, unknown])[] = [
@@ -54,7 +53,7 @@ test('progress is told in bytes of the total, with the rate and the time that is
 
 test('what excludes each other is refused before anything is done, with exit code 1', async () => {
   const args = ['backup', '--host', 'nowhere.invalid', '--store', '/nowhere', '--fast', '--spread']
-  const { code, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+  const { code, stderr } = await runHere(args)
   assert.equal(code, 1)
   assert.match(stderr, /--fast and --spread exclude each other \[BAD_INPUT\]/)
 })

@@ -6,9 +6,10 @@ import { test } from 'node:test'
 import { identityKey } from '../../src/archive/keys.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
 import { deadline, megabyte, testVersions, withCluster } from '../support/postgres.ts'
+import { runHere } from '../support/run-here.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
-import { program, runProgram, startProgram, startReceive } from '../support/walferry.ts'
+import { program, startProgram, startReceive } from '../support/walferry.ts'
 
 const url = 'postgres://keeper@127.0.0.1:1/?sslmode=disable'
 const password = 'hunter2'
@@ -16,7 +17,7 @@ const password = 'hunter2'
 test('a failure is told in its line, with its remedy below, and the exit code is 1', async (t) => {
   const folder = await tempFolder(t)
   const args = ['check', '--url', url, '--store', folder, '--spool', join(folder, 'spool')]
-  const ended = await runProgram(program('walferry'), args, { signal: deadline(), env: { PGPASSWORD: password } })
+  const ended = await runHere(args, { env: { PGPASSWORD: password } })
   assert.deepEqual([ended.code, ended.stderr], [1, ''])
   assert.match(ended.stdout, /^failed {3}connection +cannot connect to 127\.0\.0\.1:1: .*ECONNREFUSED.*\n {15,}Is the/m)
   assert.match(ended.stdout, /^skipped {2}version +there is no connection\nskipped {2}privileges/m)
@@ -27,7 +28,7 @@ test('a failure is told in its line, with its remedy below, and the exit code is
 test('--json tells the same to a program', async (t) => {
   const folder = await tempFolder(t)
   const args = ['check', '--json', '--url', url, '--store', join(folder, 'none'), '--spool', join(folder, 'spool')]
-  const ended = await runProgram(program('walferry'), args, { signal: deadline() })
+  const ended = await runHere(args)
   assert.deepEqual([ended.code, ended.stderr], [1, ''])
   const told: unknown = JSON.parse(ended.stdout)
   assert.ok(typeof told === 'object' && told !== null && 'ok' in told && 'checks' in told)
@@ -70,7 +71,7 @@ if (newest !== undefined) {
       const conninfo = `host=${connection.host} port=${connection.port} user=postgres sslmode=disable`
       const args = ['check', '--url', conninfo, '--store', store, '--spool', spool]
       const check = async (): Promise<string> => {
-        const { code, stdout, stderr } = await runProgram(program('walferry'), args, { signal: deadline() })
+        const { code, stdout, stderr } = await runHere(args)
         assert.deepEqual([code, stderr], [0, ''], stdout)
         assert.match(stdout, /^warning {2}privileges .*superuser/m)
         assert.doesNotMatch(stdout, /^(failed|skipped)/m)

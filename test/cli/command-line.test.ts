@@ -4,11 +4,12 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { deadline } from '../support/postgres.ts'
+import { runHere } from '../support/run-here.ts'
 import { tempFolder } from '../support/temp.ts'
-import { type Finished, program, runFetch, runProgram } from '../support/walferry.ts'
+import { type Finished, runFetch } from '../support/walferry.ts'
 
 async function walferry(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
-  return await runProgram(program('walferry'), args, { signal: deadline(), env })
+  return await runHere(args, { env })
 }
 
 test('--help and --version print to standard output and exit 0, without anything else that is required', async () => {
@@ -64,7 +65,7 @@ test('a file serves fetch, too, and one that cannot be used never means "absent"
   const folder = await tempFolder(t)
   const file = join(folder, 'walferry.json')
   const ask = (env: Readonly<Record<string, string>>, ...args: string[]): Promise<Finished> =>
-    runFetch(['000000010000000000000001', join(folder, 'dest'), ...args], { signal: deadline(), env })
+    runHere(['fetch', '000000010000000000000001', join(folder, 'dest'), ...args], { env })
   await writeFile(file, JSON.stringify({ store: folder, 'retry-for': 0, spool: '/not/for/fetch', listen: 'nonsense' }))
   for (const finished of [await ask({}, '--config', file), await ask({ WALFERRY_CONFIG: file })]) {
     // The store was found in the file, and looked at.

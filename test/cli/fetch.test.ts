@@ -1,4 +1,4 @@
-/** `walferry-fetch` as PostgreSQL runs it: a process, its arguments and its exit code. */
+/** `walferry-fetch`: what it answers, and with which exit code; and as PostgreSQL runs it, as a process. */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -10,6 +10,7 @@ import { chunkFolder, MadeArchive, nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes, systemIdentifier } from '../restore/made-wal.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
+import { runHere } from '../support/run-here.ts'
 import { type S3Server, startS3Server } from '../support/s3-server.ts'
 import { tempFolder } from '../support/temp.ts'
 import { type Finished, program, runFetch, startProgram } from '../support/walferry.ts'
@@ -50,7 +51,7 @@ async function inS3(t: TestContext, { store }: MadeArchive): Promise<{ s3: S3Ser
 
 async function ask(data: DataFolder, name: string, options: readonly string[], env = {}): Promise<Finished> {
   const before = await readdir(data.pgWal)
-  const finished = await runFetch([name, data.dest, ...options], { signal: deadline(), env })
+  const finished = await runHere(['fetch', name, data.dest, ...options], { env })
   const added = (await readdir(data.pgWal)).filter((one) => !before.includes(one))
   assert.deepEqual(added, finished.code === 0 ? ['RECOVERYXLOG'] : [], finished.stderr)
   assert.equal(finished.stdout, '')
@@ -69,9 +70,12 @@ describe('the exit code of walferry-fetch', () => {
       [tail, 7],
     ] as const) {
       const data = await DataFolder.make(t, systemIdentifier)
-      assert.equal((await ask(data, name, store)).code, 0)
+      const { code, stdout } = await runFetch([name, data.dest, ...store], { signal: deadline() })
+      assert.deepEqual([code, stdout], [0, ''])
       assert.ok((await readFile(data.dest)).equals(wal.segment(segno)))
     }
+    const refused = await runFetch([hole, join(await tempFolder(t), 'dest'), ...store], { signal: deadline() })
+    assert.equal(refused.code, 200, refused.stderr)
     const data = await DataFolder.make(t, systemIdentifier)
     const nothing = await ask(data, absent, store)
     assert.deepEqual([nothing.code, nothing.stderr], [1, ''])
@@ -201,7 +205,7 @@ describe('the exit code of walferry-fetch', () => {
     await writeFile(join(data.path, 'standby.signal'), '')
     await writeFile(join(data.path, 'postmaster.pid'), `71234\n${data.path}\n1769860800\n5432\n`)
     const fetch = async (name: string, folder: string): Promise<Finished> =>
-      await runFetch([name, data.dest, '--store', folder, ...atOnce], { signal: deadline() })
+      await runHere(['fetch', name, data.dest, '--store', folder, ...atOnce])
     const parent = nameOf(1, 6)
     assert.equal((await fetch(nameOf(2, 6), join(store, 'not-mounted'))).code, 1)
     const held = await fetch(parent, store)
@@ -237,12 +241,11 @@ describe('the exit code of walferry-fetch', () => {
       ['%f', '%p', '--store', store],
       [absent, join(data.path, 'no-such-folder', 'RECOVERYXLOG'), '--store', store],
     ]
-    const refused = lines.map(async (line) => {
-      const { code, stderr } = await runFetch(line, { signal: deadline() })
+    for (const line of lines) {
+      const { code, stderr } = await runHere(['fetch', ...line])
       assert.equal(code, 126, `${line.join(' ')}: ${stderr}`)
       assert.match(stderr, /^error: /)
-    })
-    await Promise.all(refused)
+    }
     const env = { WALFERRY_STORE: store, WALFERRY_RETRY_FOR: 'soon' }
     assert.equal((await ask(data, absent, [], env)).code, 126)
     assert.equal((await ask(data, absent, [], { ...env, WALFERRY_RETRY_FOR: '' })).code, 1)

@@ -9,6 +9,7 @@ import { nameOf } from '../restore/made-archive.ts'
 import { MadeWal, segmentBytes } from '../restore/made-wal.ts'
 import { deadline } from '../support/postgres.ts'
 import { startS3Server } from '../support/s3-server.ts'
+import { runHere } from '../support/run-here.ts'
 import { tempFolder } from '../support/temp.ts'
 import { type Finished, program, runProgram, startProgram } from '../support/walferry.ts'
 
@@ -33,8 +34,7 @@ async function makeServer(t: TestContext): Promise<Server> {
   return {
     data,
     archive,
-    push: (args, env = {}) =>
-      runProgram(program('walferry'), ['push', ...args], { signal: deadline(), cwd: data, env }),
+    push: (args, env = {}) => runHere(['push', ...args], { cwd: data, env }),
   }
 }
 

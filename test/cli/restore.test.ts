@@ -13,8 +13,9 @@ import { sleep } from '../../src/kit/abort.ts'
 import { parseConninfo } from '../../src/pg/conninfo.ts'
 import { parseTarget } from '../../src/pg/target.ts'
 import { deadline } from '../support/postgres.ts'
+import { runHere } from '../support/run-here.ts'
 import { tempFolder } from '../support/temp.ts'
-import { program, runProgram, startProgram } from '../support/walferry.ts'
+import { program, startProgram } from '../support/walferry.ts'
 
 const fetch = '/opt/walferry/bin/walferry-fetch'
 const nothing = {
@@ -115,8 +116,7 @@ const refused: readonly (readonly [args: readonly string[], said: RegExp])[] = [
 
 for (const [args, said] of refused) {
   test(`restore ${args.join(' ')} is refused with exit code 1`, async (t) => {
-    const options = { signal: deadline(), cwd: await tempFolder(t) }
-    const { code, stderr } = await runProgram(program('walferry'), ['restore', ...args], options)
+    const { code, stderr } = await runHere(['restore', ...args], { cwd: await tempFolder(t) })
     assert.equal(code, 1, stderr)
     assert.match(stderr, said)
   })

@@ -1,16 +1,16 @@
 /** `walferry receive --create-slot` and `--drop-slot`, as those who know pg_receivewal write them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { deadline, megabyte, rows, testVersions, withCluster } from '../support/postgres.ts'
-import { type Finished, program, runProgram } from '../support/walferry.ts'
+import { megabyte, rows, testVersions, withCluster } from '../support/postgres.ts'
+import { runHere } from '../support/run-here.ts'
+import type { Finished } from '../support/walferry.ts'
 
 for (const version of await testVersions()) {
   test(`--create-slot and --drop-slot act and exit (PostgreSQL ${version.major})`, async () => {
     const settings = { wal_level: 'logical' }
     await withCluster({ version, segmentBytes: megabyte, settings }, async ({ connection }, client) => {
       const server = ['-h', connection.host, '-p', String(connection.port), '-U', connection.user]
-      const run = (...args: string[]): Promise<Finished> =>
-        runProgram(program('walferry'), ['receive', ...server, ...args], { signal: deadline() })
+      const run = (...args: string[]): Promise<Finished> => runHere(['receive', ...server, ...args])
       const slots = async (): Promise<string> => {
         const sql = 'SELECT slot_name, slot_type, restart_lsn IS NOT NULL FROM pg_replication_slots ORDER BY 1'
         return (await rows(client, sql)).map((row) => row.join(' ')).join(', ')

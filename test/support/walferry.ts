@@ -77,7 +77,7 @@ function install(): string {
 
 /** Starts a program. To be ended, or waited for, by the caller. */
 export function startProgram(file: string, args: readonly string[], options: StartOptions = {}): Program {
-  return new Program(file, args, { cwd: options.cwd, env: environment(options.env) })
+  return new Program(file, args, { cwd: options.cwd, env: childEnvironment(options.env) })
 }
 
 /** Runs a program to its end. An abort kills it, and rejects. */
@@ -325,7 +325,8 @@ export function urlOf({ host, port, user, database }: Connection): string {
   return `postgres://${encodeURIComponent(user)}@${encodeURIComponent(host)}:${port}/${database}?sslmode=disable`
 }
 
-function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+/** Of a child process; see above. */
+export function childEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !/^(PG|AWS_|WALFERRY_|WALG_|NODE_OPTIONS$)/.test(name))
   return { ...Object.fromEntries(kept), ...extra }
 }
