@@ -27,7 +27,7 @@ export interface Restorable {
   readonly timeMs: number | null
   /** The newest base backup that leads there. */
   readonly backup: string | null
-  /** Newer WAL lies behind one. */
+  /** Newer WAL lies behind a gap. */
   readonly beforeGap: boolean
 }
 
@@ -106,11 +106,9 @@ function byWindow(facts: RestorableFacts, seen: SeenWindows, newest: NewestWindo
   }
 }
 
-/** The WAL of a timeline that was lost or not stored, and that nobody has shipped since. */
-function missing({ gaps, holes, shipped }: RestorableFacts, timeline: number): Pick<SeenHole, 'from' | 'to'>[] {
-  // Uploads overtake one another: what is missing ahead of all that is shipped may only be under way.
-  const isFilled = ({ from, to, reached }: SeenHole): boolean =>
-    shipped !== null && reached <= from && to !== null && to <= shipped.lsn
-  const open = holes.filter((hole) => !isFilled(hole))
+/** The WAL of a timeline that was lost, or is not stored and will not be. */
+function missing({ gaps, holes }: RestorableFacts, timeline: number): Pick<SeenHole, 'from' | 'to'>[] {
+  // Uploads overtake one another: what was missing ahead of all that was shipped then is on its way.
+  const open = holes.filter(({ from, reached }) => from < reached)
   return [...(gaps ?? []), ...open].filter((one) => one.timeline === timeline)
 }
