@@ -129,7 +129,7 @@ export class RestorableWatch {
     if (!needsWindows(facts)) return false
     const [now, before] = [this.#situation(), this.#lookedAt]
     if (before === null || now.known !== before.known) return true
-    const grows = facts.walMs !== null && restorableOf(facts)?.timeMs === facts.walMs
+    const grows = facts.walMs !== null && (restorableOf(facts)?.timeMs ?? 0) >= facts.walMs
     return !grows && now.shipped !== before.shipped
   }
 

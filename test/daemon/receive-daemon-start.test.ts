@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import type pg from 'pg'
 import type { BackupResult } from '../../src/backup/backup.ts'
 import type { Backups, ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
+import { deleteBacklog, putBacklog } from '../../src/archive/backlog.ts'
 import { listGaps } from '../../src/archive/gaps.ts'
 import { acknowledgeGaps } from '../../src/audit/acknowledge.ts'
 import { segmentKey } from '../../src/archive/keys.ts'
@@ -297,6 +298,15 @@ for (const version of await testVersions()) {
         const [gone = 0] = wholes.toSorted((a, b) => a - b).slice(-3)
         assert.ok(!(await filesIn(at.spool)).includes(segmentName({ timeline: 1, segno: gone }, segmentBytes)))
         await at.store.deleteMany([keyOf(gone)], { signal: deadline() })
+
+        const elsewhere = { timeline: 1, lsn: before.startLsn, host: 'elsewhere', time: new Date() }
+        await putBacklog(at.store, 'another', elsewhere, { signal: deadline() })
+        const patient = receive(t, at)
+        await patient.until(() => patient.count(/WARN {2}the archive has a hole/) === 1)
+        await patient.untilReady()
+        await patient.stop()
+        assert.deepEqual(await listGaps(at.store, { signal: deadline() }), [], 'another receiver may hold it')
+        await deleteBacklog(at.store, 'another', { signal: deadline() })
 
         const second = observe()
         await second.until(() => String(second.reasons) === 'GAP_UNACKNOWLEDGED')
