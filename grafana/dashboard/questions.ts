@@ -77,7 +77,7 @@ export function questions(): Builder<Panel>[] {
 
 /** A receiver that waits for its partner is none. */
 const problems = `(${select('walferry_problem')} == 1 unless (walferry_problem{code="SLOT_IN_USE"} == 1 and on (cluster, job) walferry_connected == 1))`
-const heldUp = `(${select('walferry_lag_seconds')} > ${heldUpSeconds})`
+const heldUp = `(${unlessWaiting(`${select('walferry_lag_seconds')} > ${heldUpSeconds}`)})`
 /** Grafana counts milliseconds. 0 is no moment: there is none. */
 const restorable = `1000 * (${select('walferry_restorable_time_seconds')} > 0)`
 

@@ -9,43 +9,56 @@
 import { humanBytes, timeText } from '../audit/tell-listing.ts'
 import { endsShort } from '../serve/ends-short.ts'
 import type { Status } from '../serve/status.ts'
+import { waitsForSlot } from '../serve/waiting.ts'
 import { holdUpOf } from './hold-up.ts'
-import { type Answer, type Canvas, drawAnswers, type Said } from './paint.ts'
+import { type Answer, type Canvas, drawAnswers, needsHand, type Said } from './paint.ts'
 import { backupOf, drawStages, gapsOf, slotOf, spoolOf, storeOf, toneOf } from './receiver-details.ts'
 import { agoText, durationText, secondsBetween } from './time-words.ts'
 import { type Look, trendOf } from './trend.ts'
+import { waitingLossOf, waitingTrend } from './waiting.ts'
 
-/** `url` is where the receiver was asked; `looks` are those remembered (trend.ts). */
+/**
+ * `url` is where the receiver was asked; `looks` are those remembered (trend.ts). What needs a hand comes first of the
+ * details: on a small screen the last lines are not seen.
+ */
 export function drawReceiver(url: string, status: Status, looks: readonly Look[], canvas: Canvas): string[] {
+  const details = [slotOf(status), spoolOf(status, canvas), storeOf(status), backupOf(status), gapsOf(status)]
+  const isWaiting = waitsForSlot(status)
+  const urgent = drawAnswers(details.filter(needsHand), canvas)
   return [
     ...drawAnswers([whoOf(url, status)], canvas),
     '',
     ...drawAnswers(
       [
-        lossOf(status),
-        { label: 'Getting worse?', ...trendOf(status, looks) },
+        isWaiting ? waitingLossOf(status) : lossOf(status),
+        { label: 'Getting worse?', ...(isWaiting ? waitingTrend : trendOf(status, looks)) },
         { label: 'Where it hangs', ...holdUpOf(status) },
         restorableOf(status),
       ],
       canvas,
     ),
     '',
+    ...(urgent.length === 0 ? [] : [...urgent, '']),
     ...drawStages(status, canvas),
     '',
     ...drawAnswers(
-      [slotOf(status), spoolOf(status, canvas), storeOf(status), backupOf(status), gapsOf(status)],
+      details.filter((one) => !needsHand(one)),
       canvas,
     ),
   ]
 }
 
-function whoOf(url: string, { server, state, version, reasons, startedAt, at }: Status): Answer {
+function whoOf(url: string, status: Status): Answer {
+  const { server, state, version, reasons, startedAt, at } = status
+  // Nothing but the slot is missing: half of a pair.
+  const isAlone = waitsForSlot(status) && reasons.length === 1
+  const standing = reasons.length === 0 ? 'ready' : isAlone ? 'WAITS FOR THE SLOT' : 'NOT READY'
   const up = durationText(secondsBetween(new Date(startedAt), new Date(at)))
   const own = { text: `walferry ${version} at ${url}, up ${up}` }
   return {
     label: 'Receiver',
-    text: `${reasons.length === 0 ? 'ready' : 'NOT READY'}: ${state}${server === null ? '' : ` from ${server.host}`}`,
-    tone: reasons.length === 0 ? 'good' : 'bad',
+    text: `${standing}: ${state}${server === null ? '' : ` from ${server.host}`}`,
+    tone: reasons.length === 0 ? 'good' : isAlone ? 'warning' : 'bad',
     more: server === null ? [own] : [{ text: serverText(server) }, own],
   }
 }

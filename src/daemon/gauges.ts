@@ -49,6 +49,7 @@ function setSlot(metrics: Metrics, slot: SlotSeen | null): void {
       metrics.set('walferry_slot_wal_status', status === slot.walStatus ? 1 : 0, { status })
     }
   }
+  setOrClear(metrics, 'walferry_slot_asked_time_seconds', slot === null ? null : slot.askedAt.getTime() / 1000)
   // Of a slot that is not there nothing can be measured.
   const isThere = slot !== null && slot.walStatus !== 'missing'
   setOrClear(metrics, 'walferry_slot_safe_bytes', isThere ? slot.safeBytes : null)

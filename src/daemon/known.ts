@@ -66,7 +66,7 @@ export interface Known {
   readonly uploadsInFlight: number
   readonly lastUpload: Date | null
   readonly slotName: string
-  /** null while it cannot be asked. */
+  /** null where the server was not asked yet, or refuses. */
   readonly slot: SlotSeen | null
   readonly backups: BackupsSeen
   /** To which moment the archive can bring the database; null while that is not known. */
@@ -94,5 +94,7 @@ export function lossOf({ positions, state }: Pick<Known, 'positions' | 'state'>)
     hasServerSpoken: positions.hasServerSpoken,
     unshippedAgeMs: positions.unshippedAgeMs(),
     restorableAgeMs: positions.restorableAgeMs(),
+    owedMs: positions.owedMs(),
+    lastWordAgeMs: positions.lastWordAgeMs(),
   })
 }

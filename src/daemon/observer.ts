@@ -21,6 +21,7 @@ import type { Schedule } from './backup-schedule.ts'
 import { DiskWatch, diskSpaceOf } from './disk-watch.ts'
 import { GapWatch } from './gap-watch.ts'
 import { beginCounters, ProblemGauge, setGauges } from './gauges.ts'
+import { keepLooking } from './keep-looking.ts'
 import type { Known } from './known.ts'
 import { RateMeter } from './rate-meter.ts'
 import { reasonsAgainst } from './readiness.ts'
@@ -142,16 +143,23 @@ export class Observer {
 
   /** Looks until the signal aborts; resolves once nothing of it is under way any more. */
   async run(): Promise<void> {
-    const { signal, listen: at } = this.#options
-    const sampling = at === null ? null : this.#sampler.run(signal)
-    await Promise.all([this.#slot.run(signal), this.#rate.run(signal), sampling])
+    const { signal, listen: at, log } = this.#options
+    await Promise.all([
+      keepLooking('slot', () => this.#slot.run(signal), log, signal),
+      keepLooking('rate', () => this.#rate.run(signal), log, signal),
+      at === null ? null : keepLooking('history', () => this.#sampler.run(signal), log, signal),
+    ])
     await this.restorable.view.settled()
   }
 
   /** The same for what only the archive tells, once it is known to be ours. */
   async runArchive(): Promise<void> {
-    const { signal } = this.#options
-    await Promise.all([this.gaps.run(signal), this.record.run(signal), this.restorable.run(signal)])
+    const { signal, log } = this.#options
+    await Promise.all([
+      keepLooking('gaps', () => this.gaps.run(signal), log, signal),
+      keepLooking('backups', () => this.record.run(signal), log, signal),
+      keepLooking('windows', () => this.restorable.run(signal), log, signal),
+    ])
   }
 
   async #refresh(metrics: Metrics): Promise<void> {

@@ -61,7 +61,7 @@ export const statusSchema = v.object({
   ),
   /** What would be lost if server and spool were gone now. */
   lossSeconds: v.nullable(count),
-  /** Our slot, as the server last said; null while it cannot be asked. */
+  /** Our slot, as the server last said; null where it was not asked yet, or refuses. */
   slot: v.nullable(
     v.object({
       name: v.string(),

@@ -82,6 +82,12 @@ for (const columns of [40, 60, 80, 120]) {
   })
 }
 
+test('what needs a hand stands above the stages and what is well', () => {
+  const labels = draw(failing).flatMap((line) => /^\w+/.exec(line)?.[0] ?? [])
+  const expected = ['Receiver', 'Loss', 'Getting', 'Where', 'Restorable', 'Store', 'Gaps', 'Stage']
+  assert.deepEqual(labels, [...expected, 'Slot', 'Spool', 'Backup'])
+})
+
 test('elsewhere than on a terminal there are neither colours nor bars, and a line is not broken', () => {
   const text = draw(failing).join('\n')
   assert.equal(stripVTControlCharacters(text), text)
@@ -119,6 +125,18 @@ const losses: readonly (readonly [string, Partial<Status>, RegExp])[] = [
 for (const [name, changes, expected] of losses) {
   test(`how much would be lost: ${name}`, () => assert.match(answer('Loss now', changes), expected))
 }
+
+test('a receiver that waits for the slot takes its ignorance for no loss, and says whose figures count', () => {
+  const waits = { code: 'SLOT_IN_USE', message: 'the slot "walferry" is in use', hint: 'It waits.' }
+  const changes: Partial<Status> = { state: 'waiting', reasons: [waits], lossSeconds: 200 }
+  assert.match(answer('Receiver', changes), /^WAITS FOR THE SLOT: waiting from /)
+  assert.match(answer('Loss now', changes), /^not known here: another .* its figures count \(.* up to 3 min 20 s\)$/)
+  assert.match(answer('Loss now', { ...changes, lossSeconds: null }), / its figures count$/)
+  assert.match(answer('Getting worse?', changes), /^not known here: /)
+  assert.match(answer('Receiver', { ...changes, reasons: [waits, storeDenied] }), /^NOT READY: /)
+  // It streams again, and the reason is a moment old.
+  assert.match(answer('Loss now', { ...changes, state: 'streaming' }), /^you would lose 3 min 20 s/)
+})
 
 const { backup, slot, spool, store } = madeStatus()
 const noBackup = { ...backup, lastSuccessAt: null }
@@ -172,6 +190,8 @@ const details: readonly (readonly [string, string, Partial<Status>, RegExp])[] =
     /^16\.0 MiB in 2 segments\n\/var/,
   ],
   ['Spool', 'one segment', { spool: { ...spool, segments: 1 } }, / in 1 segment; /],
+  ['Spool', 'of which nothing waits', { spool: { ...spool, segments: 0 } }, /^16\.0 MiB, all of it shipped; disk/],
+  ['Spool', 'empty', { spool: { ...spool, bytes: 0, segments: 0 } }, /^empty: all is shipped; disk/],
   [
     'Store',
     'failing',

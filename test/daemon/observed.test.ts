@@ -141,17 +141,21 @@ for (const version of await testVersions()) {
         'walferry_problem{code="PG_CONNECTION_LOST"}': 1,
         walferry_loss_seconds: atLeast(0.5),
       })
-      // What was counted goes on, and what is not known any more is not told.
+      // What was counted goes on.
       const received = 'walferry_received_bytes_total'
       assert.ok((away.get(received) ?? 0) >= (before.get(received) ?? Infinity))
-      await observed.until(async () => !(await observed.scrape()).has('walferry_slot_retained_bytes'))
-      assert.equal((await observed.scrape()).has('walferry_slot_wal_status{status="reserved"}'), false)
-      assert.equal((await observed.status()).slot, null)
+      // How the slot stood is told on, with the time at which the server said it.
+      const asked = 'walferry_slot_asked_time_seconds'
+      const slot = await observed.untilTold({ 'walferry_slot_wal_status{status="reserved"}': 1 })
+      assert.ok(slot.has('walferry_slot_retained_bytes'))
+      const status = await observed.status()
+      assert.equal(Date.parse(status.slot?.askedAt ?? '') / 1000, slot.get(asked))
       await server.start(deadline())
       const back = await observed.untilTold({
         walferry_ready: 1,
         walferry_connected: 1,
         'walferry_slot_wal_status{status="reserved"}': 1,
+        [asked]: (time) => time > (slot.get(asked) ?? Infinity),
         'walferry_reconnects_total{reason="PG_CONNECTION_LOST"}': atLeast(1),
         walferry_loss_seconds: 0,
         [received]: atLeast(away.get(received) ?? Infinity),

@@ -16,6 +16,8 @@ import { timeLine } from '../../../src/serve/page/time-line.ts'
 import { trendOf } from '../../../src/serve/page/trend.ts'
 import type { History, Thinned } from '../../../src/serve/samples.ts'
 import type { Status } from '../../../src/serve/status.ts'
+import { waitingLoss, waitingVerdict } from '../../../src/serve/page/waiting.ts'
+import { waitsForSlot } from '../../../src/serve/waiting.ts'
 import { emptyStatus } from '../statuses.ts'
 
 const none = { bytes: 0, seconds: 0 }
@@ -116,6 +118,16 @@ test('whether it is getting worse: in words, with the rates, and with when the d
   check(trendAnswer(status, historyOf(flat(30, 500))), 'warning', /^No, steady$/, /8 min 20 s/)
   check(trendAnswer(status, historyOf(rising)), 'bad', /^Yes, growing$/, /disk is full in 1 h\.$/)
   check(trendAnswer(status, historyOf(rising.toReversed())), 'good', /^No, catching up$/, /→/)
+})
+
+test('of a receiver that waits for the slot: that it waits, and that the figures of the other one count', () => {
+  const waits = { ...well, state: 'waiting', reasons: [{ code: 'SLOT_IN_USE', message: 'taken' }], lossSeconds: 200 }
+  assert.ok(waitsForSlot(waits) && !waitsForSlot({ ...waits, state: 'streaming' }) && !waitsForSlot(well))
+  check(waitingVerdict(waits), 'warning', /^Waiting$/, /its figures count/)
+  const denied = { ...waits, reasons: [...waits.reasons, storeAway, serverAway] }
+  check(waitingVerdict(denied), 'bad', /^Waiting, not well$/, /^STORE_UNREACHABLE: it is away\. And 1 more\.$/)
+  check(waitingLoss(waits), 'unknown', /^Not known here$/, /ask the one that streams\..* up to 3 min 20 s\.$/)
+  check(waitingLoss({ ...waits, lossSeconds: null }), 'unknown', /^Not known here$/, /ask the one that streams\.$/)
 })
 
 const hangs: readonly (readonly [code: string, where: RegExp])[] = [
