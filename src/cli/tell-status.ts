@@ -5,7 +5,7 @@
  *     {"from":"archive","receiver":"no receiver answers on ...","at":...}
  *     {"from":null,"at":...,"error":{"code":"RECEIVER_UNREACHABLE",...}}      nobody could answer
  *
- * What both know has one name: `at`, `restorableTime`, `gaps`.
+ * What both know has one name: `at`, `restorableTime`, `gaps`, and of `restorable` its `backup` and `beforeGap`.
  */
 import type { ArchiveStatus } from '../audit/archive-status.ts'
 import { gapFields, windowFields } from '../audit/tell-listing.ts'

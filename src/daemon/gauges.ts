@@ -29,7 +29,9 @@ export function setGauges(metrics: Metrics, known: Known): void {
     metrics.set('walferry_lag_seconds', lag.seconds, { stage })
   }
   setOrClear(metrics, 'walferry_loss_seconds', lossOf(known))
-  metrics.set('walferry_restorable_time_seconds', (positions.restorableTimeMs() ?? 0) / 1000)
+  const { restorable } = known
+  const restorableMs = restorable === null ? null : (restorable.timeMs ?? 0)
+  setOrClear(metrics, 'walferry_restorable_time_seconds', restorableMs === null ? null : restorableMs / 1000)
   metrics.set('walferry_spool_bytes', spoolBytes(known))
   metrics.set('walferry_spool_segments', unshippedSegments(known))
   setOrClear(metrics, 'walferry_spool_disk_free_bytes', known.disk?.freeBytes ?? null)

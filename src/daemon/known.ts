@@ -8,6 +8,7 @@ import type { Positions } from '../spool/positions.ts'
 import { plus } from '../wal/lsn.ts'
 import { segmentStart } from '../wal/segment.ts'
 import { lossSeconds } from './loss.ts'
+import type { Restorable } from './restorable.ts'
 
 /** Our slot, as the server last said. */
 export interface SlotSeen {
@@ -68,6 +69,8 @@ export interface Known {
   /** null where the server was not asked yet, or refuses. */
   readonly slot: SlotSeen | null
   readonly backups: BackupsSeen
+  /** To which moment the archive can bring the database; null while that is not known. */
+  readonly restorable: Restorable | null
   /** Those that nobody has acknowledged; null while the archive could not be asked. */
   readonly gaps: readonly GapName[] | null
 }

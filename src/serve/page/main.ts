@@ -60,8 +60,7 @@ function chosenHistory(): Thinned | null {
 function archivePicture(width: number): Element[] {
   const listing = archive?.listing ?? null
   if (listing === null) return []
-  const restorable = status?.restorableTime ?? null
-  const line = timeLine(listing, restorable === null ? null : Date.parse(restorable), nowMs())
+  const line = timeLine(listing, status?.restorable ?? null, nowMs())
   if (line === null) return [element('p', {}, 'There is no base backup yet: take one with "walferry backup".')]
   return [archiveChart(line, width), archiveLegend()]
 }
