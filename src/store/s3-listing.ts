@@ -3,9 +3,9 @@
  *
  *     <ListBucketResult>...<Contents><Key>a</Key><LastModified>2026-01-31T12:00:00.000Z</LastModified>...<Size>3</Size>...
  *
- * The SDK’s reader takes three quarters of the CPU time of a listing. All else in the answer (errors, whether there is more)
- * is left for it to read; and a page whose objects are written in any other
- * way than stores are known to write them (comments, entities in a key, a time that is not UTC) is left to it as a whole.
+ * The SDK’s reader takes three quarters of the CPU time of a listing. All else in the answer (errors, whether there is
+ * more) is left for it to read; and a page whose objects are written in any other way than stores are known to write them
+ * (comments, entities in a key, a time that is not UTC) is left to it as a whole.
  */
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
