@@ -29,7 +29,8 @@ await build({
   target: 'node20.19',
   // The libraries' own ES modules where they have them: of those, what nobody uses is left out.
   mainFields: ['module', 'main'],
-  // Machine code, WebAssembly that comes with its loader, and what pg looks for in vain.
+  // Machine code, WebAssembly that comes with its loader, and what pg looks for in vain. All but the last are the
+  // package's dependencies; every other library is one of its development, because it is in the bundle.
   external: ['fs-native-extensions', 'lz4-napi', 'libsodium-wrappers', 'pg-native'],
   // For libraries that are no ES modules.
   banner: { js: "import { createRequire as requireBeside } from 'node:module'; const require = requireBeside(import.meta.url);" },

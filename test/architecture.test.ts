@@ -40,8 +40,10 @@ const collections = ['index.ts', 'utils.ts', 'util.ts', 'helpers.ts', 'common.ts
 interface Facts {
   /** Sources by path below `src/`, such as `kit/errors.ts`. */
   readonly sources: ReadonlyMap<string, string>
-  /** `dependencies` of package.json. */
+  /** `dependencies` of package.json: what is installed with the bundle. */
   readonly dependencies: readonly string[]
+  /** `devDependencies`: among them what is in the bundle. */
+  readonly devDependencies: readonly string[]
 }
 
 type Edge = Import & {
@@ -57,7 +59,7 @@ function violations(facts: Facts): string[] {
     ...edges.flatMap((edge) => [...wrongTarget(edge, facts.sources), ...wrongRank(edge), ...wrongOwner(edge)]),
     ...[...facts.sources].flatMap(([file, source]) => withoutKey(file, source)),
     ...slowStarts(edges),
-    ...wrongDependencies(edges, facts.dependencies),
+    ...wrongDependencies(edges, facts),
   ]
 }
 
@@ -139,11 +141,12 @@ function slowStarts(edges: readonly Edge[]): string[] {
   return found
 }
 
-function wrongDependencies(edges: readonly Edge[], dependencies: readonly string[]): string[] {
+function wrongDependencies(edges: readonly Edge[], { dependencies, devDependencies }: Facts): string[] {
+  const declared = [...dependencies, ...devDependencies]
   const packages = edges.filter((edge) => edge.to === null && edge.specifier !== null && !isBuiltin(edge.specifier))
   const used = new Set(packages.map(packageOf))
   return [
-    ...[...used].filter((name) => !dependencies.includes(name)).map((name) => `${name} is not in dependencies`),
+    ...[...used].filter((name) => !declared.includes(name)).map((name) => `${name} is not in package.json`),
     ...dependencies.filter((name) => !used.has(name)).map((name) => `no file of src imports the dependency ${name}`),
   ]
 }
@@ -160,11 +163,14 @@ test('every import of src keeps to the table of rooms and its rules', () => {
     name.endsWith('.ts'),
   )
   const sources = new Map(files.map((name) => [name, readFileSync(join(root, 'src', name), 'utf8')]))
-  const manifest: unknown = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  assert.ok(typeof manifest === 'object' && manifest !== null && 'dependencies' in manifest)
+  const manifest: Readonly<Record<string, object>> = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const namesIn = (list: string): string[] => Object.keys(manifest[list] ?? {})
   assert.ok(edgesOf(sources).length > 100, 'the sources were found and read')
-  assert.deepEqual(violations({ sources, dependencies: Object.keys(manifest.dependencies ?? {}) }), [])
+  const lists = { dependencies: namesIn('dependencies'), devDependencies: namesIn('devDependencies') }
+  assert.deepEqual(violations({ sources, ...lists }), [])
 })
+
+const declared = { dependencies: ['prom-client'], devDependencies: ['@aws-sdk/client-s3', 'typescript'] }
 
 /** A house in order, which each of the cases below breaks in one place. */
 const sound: Readonly<Record<string, string>> = {
@@ -229,13 +235,13 @@ const breaches: readonly (readonly [name: string, file: string, source: string, 
     "import sodium from 'sodium-native'",
     /cli\/main.ts loads sodium-native/,
   ],
-  ['a package that nobody declared', 'kit/x.ts', "import { z } from 'zod/v4'", /zod is not in dependencies/],
+  ['a package that nobody declared', 'kit/x.ts', "import { z } from 'zod/v4'", /zod is not in package.json/],
 ]
 
 for (const [name, file, source, expected] of breaches) {
   test(`the test sees ${name}`, () => {
     const sources = new Map(Object.entries({ ...sound, [file]: source }))
-    const found = violations({ sources, dependencies: ['prom-client', '@aws-sdk/client-s3'] })
+    const found = violations({ sources, ...declared })
     assert.ok(
       found.some((line) => expected.test(line)),
       `seen: ${found.join('; ') || 'nothing'}`,
@@ -245,12 +251,12 @@ for (const [name, file, source, expected] of breaches) {
 
 test('the test finds nothing in a house that is in order', () => {
   const sources = new Map(Object.entries(sound))
-  assert.deepEqual(violations({ sources, dependencies: ['prom-client', '@aws-sdk/client-s3'] }), [])
+  assert.deepEqual(violations({ sources, ...declared }), [])
 })
 
 test('the test sees a dependency that nobody imports', () => {
   const sources = new Map(Object.entries(sound))
-  const found = violations({ sources, dependencies: ['prom-client', '@aws-sdk/client-s3', 'left-pad'] })
+  const found = violations({ sources, ...declared, dependencies: ['prom-client', 'left-pad'] })
   assert.deepEqual(found, ['no file of src imports the dependency left-pad'])
 })
 

@@ -6,12 +6,13 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const concurrency = 2
+const templatesName = 'templates'
 /** More is no accident. */
 const mostTriedAgain = 6
 const triesAgain = process.env['CI'] === undefined ? 0 : 2
@@ -23,7 +24,8 @@ async function testFiles(words: readonly string[]): Promise<string[]> {
 }
 
 async function leftovers(folder: string): Promise<string[]> {
-  const found = (await readdir(folder)).map((name) => `file ${join(folder, name)}`)
+  const names = (await readdir(folder)).filter((name) => name !== templatesName)
+  const found = names.map((name) => `file ${join(folder, name)}`)
   for (const pid of (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))) {
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
     if (command.includes(folder)) found.push(`process ${pid} ${command.replaceAll('\0', ' ')}`)
@@ -36,6 +38,9 @@ if (files.length === 0) throw new Error('no test file has one of these words in 
 const folder = await mkdtemp(join(tmpdir(), 'walferry-tests-'))
 // Where servers have to run as another user, they must get in.
 await chmod(folder, 0o755)
+const templates = join(folder, templatesName)
+await mkdir(templates)
+await chmod(templates, 0o755)
 const paths = files.map((name) => relative('.', join(import.meta.dirname, name)))
 // Reading the maps costs each file 0.2 s of CPU time. Without them a stack names the built files, whose lines are nearly those.
 const maps = process.argv.length > 2 ? ['--enable-source-maps'] : []
@@ -50,7 +55,8 @@ async function run(names: readonly string[], atOnce: number): Promise<string[] |
     `--test-reporter-destination=${list}`,
   ]
   const args = [...maps, '--test', ...reporters, `--test-concurrency=${atOnce}`, ...names]
-  const runner = spawn(process.execPath, args, { stdio: 'inherit', env: { ...process.env, TMPDIR: folder } })
+  const env = { ...process.env, TMPDIR: folder, WALFERRY_TEST_TEMPLATES: templates }
+  const runner = spawn(process.execPath, args, { stdio: 'inherit', env })
   const [code] = await once(runner, 'exit')
   const failed = (await readFile(list, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
   await rm(list, { force: true })

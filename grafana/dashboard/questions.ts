@@ -64,27 +64,21 @@ export function questions(): Builder<Panel>[] {
       {
         title: 'To which moment can I restore?',
         description:
-          "The newest moment, by the server's clock, to which the store alone can bring the database. Without a base backup there is none. How far back: `walferry list`.",
+          "The newest moment, by the server's clock, to which the store alone can bring the database. Without a base backup from behind the last gap it stands still, or there is none. How far back: `walferry list`.",
         unit: 'dateTimeAsLocal',
       },
-      [
-        {
-          expr: unlessWaiting(
-            `${restorable} unless on (job, instance) ${select('walferry_backup_age_seconds')} == Inf`,
-          ),
-        },
-      ],
+      [{ expr: unlessWaiting(restorable) }],
       [],
     )
-      .noValue('no base backup, or not known')
+      .noValue('none, or not known')
       .colorMode(BigValueColorMode.None),
   ]
 }
 
 /** A receiver that waits for its partner is none. */
 const problems = `(${select('walferry_problem')} == 1 unless (walferry_problem{code="SLOT_IN_USE"} == 1 and on (cluster, job) walferry_connected == 1))`
-const heldUp = `(${select('walferry_lag_seconds')} > ${heldUpSeconds})`
-/** Grafana counts milliseconds. */
+const heldUp = `(${unlessWaiting(`${select('walferry_lag_seconds')} > ${heldUpSeconds}`)})`
+/** Grafana counts milliseconds. 0 is no moment: there is none. */
 const restorable = `1000 * (${select('walferry_restorable_time_seconds')} > 0)`
 
 function range(from: number | null, to: number | null, text: string): ValueMapping {

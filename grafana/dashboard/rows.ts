@@ -55,7 +55,7 @@ const loss: Row = {
       {
         title: 'Age of the restorable time',
         description:
-          "How long ago the newest moment is to which the store can bring the database. Measured against Prometheus' clock: a server whose clock differs shows by as much.",
+          "How long ago the newest moment is to which the store can bring the database; no line where there is none. Measured against Prometheus' clock: a server whose clock differs shows by as much.",
         unit: 's',
       },
       [{ expr: unlessWaiting(`time() - (${select('walferry_restorable_time_seconds')} > 0)`) }],

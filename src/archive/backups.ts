@@ -1,6 +1,7 @@
 /** The base backups of an archive: those that have a sentinel. */
 import { isError, type WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
+import type { Archive } from './archive.ts'
 import { backupFolder, parseBackupName, parseSentinelKey, sentinelKey } from './backup-keys.ts'
 import { damaged } from './damaged.ts'
 import { parseSentinel, type Sentinel } from './sentinel.ts'
@@ -67,13 +68,41 @@ export async function listBackups(
   return { backups, damaged }
 }
 
-/** When the newest backup was completed, by the store's clock; null if there is none. */
-export async function newestBackup(store: ObjectStore, options: CallOptions): Promise<Date | null> {
-  let newest: Date | null = null
-  for await (const { info } of listSentinels(store, options)) {
-    if (newest === null || info.modified > newest) newest = info.modified
+/** Where a backup lies in the WAL. */
+export type BackupPlace = Pick<Backup, 'timeline' | 'stopTimeline' | 'startLsn' | 'finishLsn' | 'deltaFrom'>
+
+export interface NewestBackup {
+  readonly name: string
+  /** When it was completed, by the store's clock. */
+  readonly completed: Date
+  /** Null where it cannot be read, or where the segment is not there in which it starts. */
+  readonly place: BackupPlace | null
+}
+
+/**
+ * The backup that was completed last, by the store's clock; null if there is none. Costs a listing of the sentinels, and
+ * two or three requests for that one.
+ */
+export async function newestBackup(archive: Archive, options: CallOptions): Promise<NewestBackup | null> {
+  const { store } = archive
+  let newest: { readonly name: string; readonly info: ObjectInfo } | null = null
+  for await (const one of listSentinels(store, options)) {
+    if (newest === null || one.info.modified > newest.info.modified) newest = one
   }
-  return newest
+  if (newest === null) return null
+  const { name, info } = newest
+  const backup = await readSentinel(store, name, info, options).catch((error: unknown) => {
+    if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
+    return null
+  })
+  const place = backup !== null && (await hasSegment(archive, backup.segment, options)) ? backup : null
+  return { name, completed: info.modified, place }
+}
+
+/** As a whole, or as a tail. */
+async function hasSegment(archive: Archive, segment: string, options: CallOptions): Promise<boolean> {
+  if ((await archive.findSegment(segment, options)).length > 0) return true
+  return (await archive.listChunks(segment, options)).length > 0
 }
 
 /** Null if there is no backup of that name. Rejects ARCHIVE_DAMAGED for a sentinel that cannot be read. */

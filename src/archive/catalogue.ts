@@ -46,6 +46,8 @@ export interface Hole {
   /** The first segment that is missing, and the newest one that is there. */
   readonly missing: string
   readonly newest: string
+  /** All that is missing between, in order: from the end of what is there to where the archive goes on. */
+  readonly lacks: readonly Run[]
   /** What can be read up to the newest one's end. Empty where of that one no beginning is there. */
   readonly behind: Run
 }
@@ -110,27 +112,45 @@ export async function archivedUpTo(
     segno = segnoOf(gap.to, segmentBytes) - 1
   }
   const name = (number: number): string => segmentName({ timeline, segno: number }, segmentBytes)
+  const bytesIn = (number: number): number =>
+    whole.has(number) ? segmentBytes : planTail(tails.get(number) ?? [], segmentBytes).bytes
+  const lacks = lackedIn(segno, newest, bytesIn, segmentBytes)
+  const hole: Hole = {
+    missing: name(segno),
+    newest: name(newest),
+    lacks: lacks.filter(({ from, end }) => !gaps.some((gap) => gap.from <= from && end <= gap.to)),
+    behind: runUpTo(newest, bytesIn, segmentBytes),
+  }
   return {
     timeline,
     from: segmentStart(from, segmentBytes),
     end: plus(segmentStart(segno, segmentBytes), tailBytes),
     tail: tailBytes === 0 ? [] : tail,
-    hole:
-      newest > segno
-        ? { missing: name(segno), newest: name(newest), behind: runUpTo(newest, whole, tails, segmentBytes) }
-        : null,
+    hole: newest > segno ? hole : null,
   }
 }
 
+/** How many bytes there are of a segment's beginning. */
+type BytesIn = (segno: number) => number
+
+/** What is missing before the newest segment. */
+function lackedIn(first: number, newest: number, bytesIn: BytesIn, segmentBytes: number): Run[] {
+  const lacks: Run[] = []
+  let from: Lsn | null = null
+  for (let segno = first; segno <= newest; segno++) {
+    const start = segmentStart(segno, segmentBytes)
+    const bytes = bytesIn(segno)
+    if (from !== null && (bytes > 0 || segno === newest)) {
+      lacks.push({ from, end: start })
+      from = null
+    }
+    if (bytes < segmentBytes) from ??= plus(start, bytes)
+  }
+  return lacks
+}
+
 /** Back from a segment for as long as nothing is missing. */
-function runUpTo(
-  newest: number,
-  whole: ReadonlySet<number>,
-  tails: ReadonlyMap<number, readonly Chunk[]>,
-  segmentBytes: number,
-): Run {
-  const bytesOf = (segno: number): number =>
-    whole.has(segno) ? segmentBytes : planTail(tails.get(segno) ?? [], segmentBytes).bytes
+function runUpTo(newest: number, bytesOf: BytesIn, segmentBytes: number): Run {
   let first = newest
   while (bytesOf(first - 1) === segmentBytes) first--
   return { from: segmentStart(first, segmentBytes), end: plus(segmentStart(newest, segmentBytes), bytesOf(newest)) }

@@ -19,7 +19,7 @@ import { encode } from './codec.ts'
 import type { WritableCodec } from './codec-name.ts'
 import { EncryptionKey } from './encryption/key.ts'
 
-/** The bytes [from, to) of an open file, which stays open until the last answer. `name` is for messages. */
+/** The bytes [from, to) of an open file, which stays open for as long as somebody takes them. `name` is for messages. */
 export interface Source {
   readonly codec: WritableCodec
   readonly fd: number

@@ -36,8 +36,10 @@ export class EncodingThread {
 
   /**
    * The encoded bytes of `source`, encrypted where there is a `secret`. What it yields is gone when the next is asked for.
-   * Throws what reading or encoding has met, with its code, and ENCODER_FAILED. The file has to stay open until the
-   * generator has ended.
+   * Throws what reading or encoding has met, with its code, and ENCODER_FAILED. The file has to stay open for as long as
+   * somebody takes what is yielded. Where nobody does any more (an abort waits for nothing), the thread may still read by
+   * a number that is another file's by now: at a position, so that nothing is taken from that one, and into this
+   * encoding's own memory, which the next one gets only when this one has ended.
    */
   async *encode(source: Source, secret: EncryptionKey | null): AsyncGenerator<Uint8Array, void> {
     const id = ++this.#lastId

@@ -1,5 +1,6 @@
 /**
- * Notes of WAL that was lost: the server had discarded it before anybody had received it.
+ * Notes of WAL that was lost: the server had discarded it before anybody had received it; or it was missing in the archive
+ * when a receiver went on behind it.
  *
  *     walferry_001/gaps/00000001-000000002a000000-000000002c000000.json
  *     {"timeline":1,"from":"0/2A000000","to":"0/2C000000","reason":"...","noticedAt":"2026-01-31T12:00:00.000Z",

@@ -4,9 +4,13 @@
  *     1/0/5000000<TAB>timeline<TAB>from<TAB>to
  *
  * `walferry acknowledge GAP...` and `--all` say that they are known: the receiver is ready again, and no alert tells of
- * them any more.
+ * them any more. With --json either is one document:
+ *
+ *     {"store":"s3://bucket/prefix","waiting":[{"gap":"1/0/5000000","timeline":1,"from":"0/5000000","to":"0/7000000"}]}
+ *     {"store":...,"acknowledged":[{"gap":...,"wasBefore":false}]}
  */
 import { type Acknowledged, acknowledgeGaps, unacknowledgedGaps } from '../audit/acknowledge.ts'
+import { gapFields } from '../audit/tell-listing.ts'
 import { gapPlace } from '../archive/gaps.ts'
 import type { GapName } from '../archive/keys.ts'
 import { WalferryError } from '../kit/errors.ts'
@@ -19,16 +23,24 @@ export async function runAcknowledge(args: readonly string[]): Promise<number> {
     const firstFlag = args.findIndex((word) => word.startsWith('-'))
     const end = firstFlag === -1 ? args.length : firstFlag
     const places = args.slice(0, end).map((place) => place.toUpperCase())
-    await withArchive(acknowledgeOptions, args.slice(end), async ({ store }, { all }) => {
+    await withArchive(acknowledgeOptions, args.slice(end), async ({ store }, { all, json }) => {
       if (all && places.length > 0) {
         throw new WalferryError('BAD_INPUT', 'gaps are named, and --all is given', { hint: 'Give one of both.' })
       }
       if (!all && places.length === 0) {
-        process.stdout.write(tellWaiting(await unacknowledgedGaps(store, { signal })))
+        const waiting = await unacknowledgedGaps(store, { signal })
+        const fields = { store: store.url, waiting: waiting.map(gapJson) }
+        process.stdout.write(json ? jsonText(fields) : tellWaiting(waiting))
+        if (waiting.length === 0) process.stderr.write(noneWaits(store.url))
         return
       }
       const done = await acknowledgeGaps(store, all ? 'all' : places, { signal, now: new Date() })
-      process.stdout.write(tellDone(done))
+      const fields = {
+        store: store.url,
+        acknowledged: done.map(({ gap, wasBefore }) => ({ ...gapJson(gap), wasBefore })),
+      }
+      process.stdout.write(json ? jsonText(fields) : tellDone(done))
+      if (done.length === 0) process.stderr.write(noneWaits(store.url))
       if (done.some(({ wasBefore }) => !wasBefore)) process.stderr.write(afterwards)
     })
   })
@@ -37,10 +49,21 @@ export async function runAcknowledge(args: readonly string[]): Promise<number> {
 const afterwards =
   'No recovery passes a gap: unless a base backup has ended behind it (walferry list shows the windows), take one now.\n'
 
+function noneWaits(storeUrl: string): string {
+  return `No gap waits to be acknowledged in ${storeUrl}.\n`
+}
+
 function tellWaiting(gaps: readonly GapName[]): string {
-  if (gaps.length === 0 && process.stdout.isTTY) return 'No gap waits to be acknowledged.\n'
   const rows = gaps.map((gap) => [gapPlace(gap), gap.timeline, formatLsn(gap.from), formatLsn(gap.to)])
   return rows.map((row) => `${row.join('\t')}\n`).join('')
+}
+
+function gapJson(gap: GapName): object {
+  return { gap: gapPlace(gap), ...gapFields(gap) }
+}
+
+function jsonText(fields: object): string {
+  return `${JSON.stringify(fields, null, 2)}\n`
 }
 
 function tellDone(done: readonly Acknowledged[]): string {

@@ -3,13 +3,16 @@ import { type ArchiveStatus, completedAt } from '../audit/archive-status.ts'
 import { timeText } from '../audit/tell-listing.ts'
 import { formatLsn } from '../wal/lsn.ts'
 import { dateOf, formatTimestamp } from '../wal/timestamp.ts'
-import { type Answer, type Canvas, drawAnswers, type Said } from './paint.ts'
+import { type Answer, type Canvas, drawAnswers, needsHand, type Said } from './paint.ts'
 import { counted } from './receiver-details.ts'
 import { agoText, durationText, secondsBetween } from './time-words.ts'
 
 const mostLines = 5
 
-/** `why` is why no receiver speaks; `now` may be later than the archive was read. */
+/**
+ * `why` is why no receiver speaks; `now` may be later than the archive was read. What needs a hand comes first of the
+ * details: on a small screen the last lines are not seen.
+ */
 export function drawArchive(why: string, archive: ArchiveStatus, now: Date, canvas: Canvas): string[] {
   const who: Answer = {
     label: 'Receiver',
@@ -17,6 +20,8 @@ export function drawArchive(why: string, archive: ArchiveStatus, now: Date, canv
     tone: 'bad',
     more: [{ text: `${archive.store}, ${agoText(archive.at, now)}` }],
   }
+  const details = [backlogOf(archive, now), backupsOf(archive, now), windowsOf(archive), gapsOf(archive)]
+  if (archive.tree.length > 0) details.push(timelinesOf(archive))
   return [
     ...drawAnswers([who], canvas),
     '',
@@ -34,8 +39,7 @@ export function drawArchive(why: string, archive: ArchiveStatus, now: Date, canv
       canvas,
     ),
     '',
-    ...drawAnswers([backlogOf(archive, now), backupsOf(archive, now), windowsOf(archive), gapsOf(archive)], canvas),
-    ...(archive.tree.length === 0 ? [] : drawAnswers([timelinesOf(archive)], canvas)),
+    ...drawAnswers([...details.filter(needsHand), ...details.filter((one) => !needsHand(one))], canvas),
   ]
 }
 

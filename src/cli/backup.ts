@@ -15,7 +15,7 @@ import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
 import { openArchive } from './open-store.ts'
 import { formatSeconds } from './progress-text.ts'
-import { report } from './report.ts'
+import { report, warn } from './report.ts'
 
 /** Resolves with the exit code once the backup is there, or nothing of it is left. */
 export async function runBackup(args: readonly string[]): Promise<number> {
@@ -30,8 +30,10 @@ export async function runBackup(args: readonly string[]): Promise<number> {
   process.on('SIGINT', onSignal)
   let debug = false
   let archive: Archive | null = null
+  // For the log, whose format is one of the options.
+  const warnings: string[] = []
   try {
-    const sources = await gather(backupOptions, args, process.env)
+    const sources = await gather(backupOptions, args, process.env, (text) => warnings.push(text))
     const [config, target] = acceptBoth(checkConfig(backupOptions, sources), checkTarget(sources, process.env))
     debug = config.verbose || config['log-level'] === 'debug'
     if (config.fast && config.spread) throw new WalferryError('BAD_INPUT', '--fast and --spread exclude each other')
@@ -39,6 +41,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
     const log = openLog(debug ? 'debug' : config['log-level'], config['log-format'], (line) =>
       process.stderr.write(line),
     )
+    for (const text of warnings.splice(0)) log.warn(text)
     archive = await openArchive(config, log)
     const screen = new BackupScreen(process.stderr.isTTY ? process.stderr : null, log)
     const result = await takeBackup(
@@ -66,6 +69,7 @@ export async function runBackup(args: readonly string[]): Promise<number> {
     process.stdout.write(config.json ? tellJson(result) : tellText(result))
     return 0
   } catch (error) {
+    for (const text of warnings) warn(text)
     report(error, debug)
     return 1
   } finally {

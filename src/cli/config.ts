@@ -23,13 +23,18 @@ export type Checked<T> = { readonly value: T } | { readonly problems: readonly P
  * Gathers what was given for a command with these options: `args` are what follows its name and arguments. Reads the
  * file of `--config`, and warns of variables that nobody will read. What is wrong with the sources comes out of `readConfig`.
  */
-export async function gather(names: readonly OptionName[], args: readonly string[], env: Variables): Promise<Sources> {
+export async function gather(
+  names: readonly OptionName[],
+  args: readonly string[],
+  env: Variables,
+  tell: (warning: string) => void = warn,
+): Promise<Sources> {
   const flags = parseFlags(['config', ...names], args)
   const variables = variablesLayer(env)
   const config = flags.layer.get('config') ?? variables.get('config')
   const file: Reading = config === undefined ? { layer: new Map(), problems: [] } : await readConfigFile(config)
   const unknown = unknownVariables(env)
-  if (unknown.length > 0) warn(`there is no option for ${unknown.join(', ')}`)
+  if (unknown.length > 0) tell(`there is no option for ${unknown.join(', ')}`)
   return {
     layers: [flags.layer, variables, file.layer, standInsLayer(env)],
     problems: [...flags.problems, ...file.problems],

@@ -2,7 +2,8 @@
  * Reads the flags of a command line, as the option table has them and as getopt_long does: `--slot NAME`, `--slot=NAME`,
  * `-S NAME`, `-SNAME`, `-nv`, `--no-loop`.
  *
- * What belongs to no option is never repeated in a message: it may be a connection URL with a password.
+ * What belongs to no option is repeated in a message only where it cannot be a secret: the connection URL and the value of
+ * a mistyped flag may be one.
  */
 import { parseArgs } from 'node:util'
 import { entryOf, type OptionName } from './options.ts'
@@ -78,9 +79,22 @@ function declared({ says, letter }: Meaning) {
   return letter === undefined ? { type } : { type, short: letter }
 }
 
-function unknown(token: { readonly kind: string; readonly index: number; readonly rawName?: string }): string {
+const plainWord = /^[a-z][\w-]{0,31}$/i
+
+interface Unknown {
+  readonly kind: string
+  readonly index: number
+  readonly rawName?: string
+  readonly value?: string | undefined
+}
+
+function unknown(token: Unknown): string {
   const { rawName = '' } = token
   // Whatever has other characters is no slip of the pen in a flag's name.
   if (/^--?[\w?-]+$/.test(rawName)) return `${rawName} is no option of this command`
-  return `word ${token.index + 1} of the options belongs to none of them`
+  // A plain word is no URL, and with nothing before it no flag's value.
+  if (token.kind === 'positional' && token.index === 0 && plainWord.test(token.value ?? '')) {
+    return `"${token.value}" belongs to none of the options`
+  }
+  return `word ${token.index + 1} of the options belongs to none of them (it is not shown: it may be a secret)`
 }

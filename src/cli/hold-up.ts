@@ -2,6 +2,7 @@
 import { humanBytes } from '../audit/tell-listing.ts'
 import type { Status } from '../serve/status.ts'
 import type { Answer, Said } from './paint.ts'
+import { durationText } from './time-words.ts'
 import { calmSeconds } from './trend.ts'
 
 /** By the beginning of an error's code. */
@@ -17,6 +18,10 @@ export function holdUpOf(status: Status): Omit<Answer, 'label'> {
   if ((status.lossSeconds ?? 0) < calmSeconds) return { text: 'nowhere', tone: 'good' }
   const { receive, sync, ship } = status.lag
   const most = Math.max(receive.bytes, sync.bytes, ship.bytes)
+  if (most === 0) {
+    const text = `the way from the server: it has said nothing for ${durationText(status.lossSeconds ?? 0)}, though it was asked`
+    return { text, tone: 'warning' }
+  }
   if (ship.bytes === most) {
     return { text: `the store: ${humanBytes(most)} wait to be shipped, which goes on, but slowly`, tone: 'warning' }
   }

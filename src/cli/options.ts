@@ -112,7 +112,7 @@ export const options = {
   },
   'status-interval': {
     group: 'PostgreSQL',
-    help: 'How often to report to an idle server; never less often than a third of its wal_sender_timeout.',
+    help: 'How often to report to an idle server, and to ask it for a word; never less often than a third of its wal_sender_timeout.',
     schema: v.pipe(duration, v.minValue(100, 'at least 100ms')),
     value: 'DURATION',
     fallback: '10s',
@@ -208,7 +208,7 @@ export const options = {
   store: {
     group: 'Store',
     help: 'Archive: s3://bucket/prefix, file:///path or a folder, which must exist. Else WALG_S3_PREFIX or WALG_FILE_PREFIX.',
-    schema: parsed(parseStore, 's3://bucket/prefix, file:///path or the path of a folder'),
+    schema: parsed(parseStore, 's3://bucket/prefix, file:///path or the path of a folder (with a colon: ./a:b)'),
     value: 'URL',
     required: true,
     standIns: ['WALG_S3_PREFIX', 'WALG_FILE_PREFIX'],

@@ -57,6 +57,10 @@ export function bar({ hasBars }: Canvas, share: number, cells: number): string {
   return '█'.repeat(full) + '░'.repeat(cells - full)
 }
 
+export function needsHand({ tone }: Answer): boolean {
+  return tone === 'bad'
+}
+
 export function drawAnswers(answers: readonly Answer[], canvas: Canvas): string[] {
   const indent = ' '.repeat(labelColumns)
   return answers.flatMap(({ label, more = [], ...first }) =>

@@ -13,10 +13,11 @@ import type { Target } from '../pg/target.ts'
 import type { TlsFiles } from '../serve/tls-files.ts'
 import { acceptBoth, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
+import { endNow } from './end-now.ts'
 import { openArchive } from './open-store.ts'
 import type { Config } from './options.ts'
 import { receiveOptions, slotActionOptions } from './receive-options.ts'
-import { report } from './report.ts'
+import { report, warn } from './report.ts'
 import { runSlotAction, type SlotAction } from './slot-action.ts'
 import type { Sources } from './values.ts'
 import { version } from '../kit/version.ts'
@@ -27,23 +28,31 @@ type LogConfig = Config<'log-level' | 'verbose' | 'log-format'>
 /** Resolves with the exit code once everything is stopped. */
 export async function runReceive(args: readonly string[]): Promise<number> {
   let debug = false
+  // For the log, whose format is one of the options.
+  const warnings: string[] = []
+  const openLogOf = (config: LogConfig): Log => {
+    const log = logOf(config)
+    for (const text of warnings.splice(0)) log.warn(text)
+    return log
+  }
   try {
-    const sources = await gather(receiveOptions, args, process.env)
+    const sources = await gather(receiveOptions, args, process.env, (text) => warnings.push(text))
     const target = checkTarget(sources, process.env)
     if (wantsSlotAction(sources)) {
       const [config, server] = acceptBoth(checkConfig(slotActionOptions, sources), target)
       const action = slotActionOf(config)
       debug = levelOf(config) === 'debug'
       // A signal ends it as it ends any process: it is one command, which is done or not.
-      await runSlotAction(action, server, logOf(config), new AbortController().signal)
+      await runSlotAction(action, server, openLogOf(config), new AbortController().signal)
     } else {
       const [config, server] = acceptBoth(checkConfig(receiveOptions, sources), target)
       debug = levelOf(config) === 'debug'
       await refuseUnwritable(config.compression)
-      await runDaemon(config, server, logOf(config))
+      await runDaemon(config, server, openLogOf(config))
     }
     return 0
   } catch (error) {
+    for (const text of warnings) warn(text)
     report(error, debug)
     return 1
   }
@@ -114,6 +123,9 @@ function scheduledBackups(text: string, config: ReceiveConfig, target: Target, a
   return { text, schedule: parseSchedule(text), take }
 }
 
+/** How long a stop may take beside what is shipped: a server says goodbye within 3 s. */
+const closingMs = 10_000
+
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
   const archive = await openArchive(config, log)
   // Now, and not with the first segment: an upgrade may replace the files while it runs.
@@ -144,20 +156,28 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
       : scheduledBackups(config['backup-schedule'], config, target, archive, log),
   )
   const stop = new AbortController()
+  let overdue: NodeJS.Timeout | undefined
+  // Whatever ends it at once: what is synced stays in the spool, and the next start ships it.
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) {
-      // What is synced stays in the spool, and the next start ships it.
       log.warn('stopped at once by a second signal', { signal })
-      process.exit(1)
+      endNow(signal)
+      return
     }
     log.info('stopping: shipping what is synced', { signal })
     stop.abort(new Error(`stopped by ${signal}`))
+    overdue = setTimeout(() => {
+      const hint = 'Does a file system hang, of the store or the spool (NFS whose server is away)?'
+      log.error('stopped at once: the time to stop in is over, and something does not end', { signal, hint })
+      endNow(signal)
+    }, config['drain-timeout'] + closingMs)
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
   try {
     await daemon.run(stop.signal)
   } finally {
+    clearTimeout(overdue)
     process.off('SIGTERM', onSignal)
     process.off('SIGINT', onSignal)
     archive.store.close()

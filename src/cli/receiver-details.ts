@@ -66,7 +66,8 @@ export function slotOf({ slot, at }: Status): Answer {
 
 export function spoolOf({ spool }: Status, canvas: Canvas): Answer {
   const { folder, bytes, segments, diskFreeBytes, diskBytes } = spool
-  const held = `${humanBytes(bytes)} in ${counted(segments, 'segment')}`
+  const waiting = segments === 0 ? ', all of it shipped' : ` in ${counted(segments, 'segment')}`
+  const held = bytes === 0 ? 'empty: all is shipped' : humanBytes(bytes) + waiting
   const more = [{ text: folder }]
   if (diskFreeBytes === null || diskBytes === null || diskBytes === 0) return { label: 'Spool', text: held, more }
   const used = 1 - Math.min(1, diskFreeBytes / diskBytes)

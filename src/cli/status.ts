@@ -9,11 +9,12 @@ import { gather, readConfig } from './config.ts'
 import { LiveScreen } from './live-screen.ts'
 import { openArchive, storeOptions } from './open-store.ts'
 import type { Config } from './options.ts'
-import { type Canvas, canvasOf, drawAnswers } from './paint.ts'
+import { type Answer, type Canvas, canvasOf, drawAnswers } from './paint.ts'
 import { drawReceiver } from './receiver-screen.ts'
 import { askOptions, statusOptions } from './status-options.ts'
 import { StatusSource, type Told } from './status-source.ts'
 import { errorFields, statusFields } from './tell-status.ts'
+import { durationText } from './time-words.ts'
 import { givenFor } from './values.ts'
 
 const watchMs = 1000
@@ -43,12 +44,17 @@ function addressOf(config: Config<'listen' | 'listen-tls-cert'>): ReceiverAddres
 }
 
 async function tellOnce(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {
-  const told = await source.ask(signal)
-  const text = json ? JSON.stringify(statusFields(told), null, 2) : draw(told, canvasOf(process.stdout)).join('\n')
-  process.stdout.write(`${text}\n`)
+  const told = await orError(source.ask(signal))
+  // A program reads a document, whoever has answered; a person is told the error alone.
+  if (json) process.stdout.write(`${JSON.stringify(fieldsOf(told), null, 2)}\n`)
+  if (isError(told)) throw told
+  if (!json) process.stdout.write(`${draw(told, canvasOf(process.stdout)).join('\n')}\n`)
 }
 
-/** Until the signal aborts, or nobody reads any more. An error is shown, and is no end: a receiver may be started anew. */
+/**
+ * Until the signal aborts, or nobody reads any more. An error is no end, because a receiver may be started anew: it is
+ * shown above the last answer.
+ */
 async function watch(source: StatusSource, json: boolean, signal: AbortSignal): Promise<void> {
   const end = new AbortController()
   const onEnd = (): void => end.abort()
@@ -57,11 +63,13 @@ async function watch(source: StatusSource, json: boolean, signal: AbortSignal): 
   if (signal.aborted) onEnd()
   process.stdout.on('error', onEnd)
   const screen = json ? null : new LiveScreen(process.stdout)
+  let last: Last | null = null
   try {
     while (!end.signal.aborted) {
       const startMs = systemClock.monotonicMs()
       const told = await orError(source.ask(end.signal))
-      if (screen !== null) screen.show((canvas) => draw(told, canvas))
+      if (!isError(told)) last = { told, atMs: systemClock.monotonicMs() }
+      if (screen !== null) screen.show((canvas) => (isError(told) ? drawError(told, last, canvas) : draw(told, canvas)))
       else process.stdout.write(`${JSON.stringify(fieldsOf(told))}\n`)
       await sleep(Math.max(0, watchMs - (systemClock.monotonicMs() - startMs)), end.signal)
     }
@@ -85,12 +93,23 @@ function fieldsOf(told: Told | WalferryError): object {
   return isError(told) ? errorFields(told, new Date(systemClock.nowMs())) : statusFields(told)
 }
 
-function draw(told: Told | WalferryError, canvas: Canvas): string[] {
-  if (isError(told)) {
-    const hint = told.hint === undefined ? [] : [{ text: `hint: ${told.hint}` }]
-    const text = `${describe(told)} [${told.code}]`
-    return drawAnswers([{ label: 'Error', text, tone: 'bad', more: hint }], canvas)
-  }
+/** An answer, and when it came. */
+interface Last {
+  readonly told: Told
+  readonly atMs: number
+}
+
+function drawError(error: WalferryError, last: Last | null, canvas: Canvas): string[] {
+  const hint = error.hint === undefined ? [] : [{ text: `hint: ${error.hint}` }]
+  const text = `${describe(error)} [${error.code}]`
+  const lines = drawAnswers([{ label: 'Error', text, tone: 'bad', more: hint }], canvas)
+  if (last === null) return lines
+  const ago = durationText((systemClock.monotonicMs() - last.atMs) / 1000)
+  const from: Answer = { label: 'Last answer', text: `${ago} ago: what stands below is from then`, tone: 'warning' }
+  return [...lines, ...drawAnswers([from], canvas), '', ...draw(last.told, canvas)]
+}
+
+function draw(told: Told, canvas: Canvas): string[] {
   if (told.from === 'receiver') return drawReceiver(told.url, told.status, told.looks, canvas)
   return drawArchive(told.why, told.archive, new Date(systemClock.nowMs()), canvas)
 }

@@ -3,9 +3,9 @@
  *
  *     {"from":"receiver","url":"http://127.0.0.1:9868","format":1,...}        all of /status.json
  *     {"from":"archive","receiver":"no receiver answers on ...","at":...}
- *     {"from":null,"at":...,"error":{"code":"RECEIVER_UNREACHABLE",...}}      with --watch alone
+ *     {"from":null,"at":...,"error":{"code":"RECEIVER_UNREACHABLE",...}}      nobody could answer
  *
- * What both know has one name: `at`, `restorableTime`, `gaps`.
+ * What both know has one name: `at`, `restorableTime`, `gaps`, and of `restorable` its `backup` and `beforeGap`.
  */
 import type { ArchiveStatus } from '../audit/archive-status.ts'
 import { gapFields, windowFields } from '../audit/tell-listing.ts'

@@ -1,16 +1,17 @@
 /**
  * What is known of the archive's base backups: those of the schedule as they happen, those of others by looking.
  *
- * It is looked at the start, and later at most every five minutes and only if WAL was shipped since: an archive in which nothing
- * happens costs no requests.
+ * It is looked at the start, and later at most every five minutes, while there is none every minute, and only if WAL was
+ * shipped since: an archive in which nothing happens costs no requests.
  */
+import type { BackupPlace, NewestBackup } from '../archive/backups.ts'
 import { sleep } from '../kit/abort.ts'
 import type { Clock } from '../kit/clock.ts'
 import { describe } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 
-export interface Taken {
+export interface Taken extends BackupPlace {
   readonly name: string
   readonly seconds: number
   readonly plainBytes: number
@@ -18,8 +19,8 @@ export interface Taken {
 }
 
 export interface BackupRecordOptions {
-  /** When the newest backup of the archive was completed; null if there is none. */
-  readonly newest: (signal: AbortSignal) => Promise<Date | null>
+  /** The newest backup of the archive; null if there is none. */
+  readonly newest: (signal: AbortSignal) => Promise<NewestBackup | null>
   /** Changes whenever more WAL is in the store. */
   readonly shipped: () => unknown
   readonly clock: Clock
@@ -28,13 +29,13 @@ export interface BackupRecordOptions {
 }
 
 const everyMs = 300_000
-/** After a look that failed. */
+/** After a look that failed, or found none: the first one is waited for. */
 const againMs = 60_000
 
 export class BackupRecord {
   readonly #options: BackupRecordOptions
   #isRunning = false
-  #lastSuccess: Date | 'none' | null = null
+  #newest: NewestBackup | 'none' | null = null
   #lastFailure: Date | null = null
   /** That it could not be looked. */
   #isTold = false
@@ -48,9 +49,15 @@ export class BackupRecord {
     return this.#isRunning
   }
 
-  /** When the newest was completed, by whomever; null while that is not known. */
+  /** The newest, by whomever; null while that is not known. */
+  get newest(): NewestBackup | 'none' | null {
+    return this.#newest
+  }
+
+  /** When it was completed. */
   get lastSuccess(): Date | 'none' | null {
-    return this.#lastSuccess
+    const newest = this.#newest
+    return newest === null || newest === 'none' ? newest : newest.completed
   }
 
   /** Of the schedule. */
@@ -58,14 +65,21 @@ export class BackupRecord {
     return this.#lastFailure
   }
 
+  /** Somebody has listed all backups, and this is the newest of those that can be used. */
+  listed(newest: NewestBackup): void {
+    const { lastSuccess } = this
+    if (!(lastSuccess instanceof Date) || lastSuccess < newest.completed) this.#note(newest)
+  }
+
   begun(): void {
     this.#isRunning = true
     this.#options.metrics.set('walferry_backup_running', 1)
   }
 
-  succeeded({ seconds, plainBytes, storedBytes }: Taken): void {
+  succeeded(taken: Taken): void {
     const { metrics, clock } = this.#options
-    this.#note(new Date(clock.nowMs()))
+    const { name, seconds, plainBytes, storedBytes } = taken
+    this.#note({ name, completed: new Date(clock.nowMs()), place: taken })
     metrics.set('walferry_backup_duration_seconds', seconds)
     metrics.set('walferry_backup_size_bytes', plainBytes, { kind: 'plain' })
     metrics.set('walferry_backup_size_bytes', storedBytes, { kind: 'stored' })
@@ -91,17 +105,17 @@ export class BackupRecord {
       const now = shipped()
       const isDone = now === seen || (await this.#look(signal))
       if (isDone) seen = now
-      await sleep(isDone ? everyMs : againMs, signal).catch(() => undefined)
+      await sleep(isDone && this.#newest !== 'none' ? everyMs : againMs, signal).catch(() => undefined)
     }
   }
 
   async #look(signal: AbortSignal): Promise<boolean> {
     const { newest, log } = this.#options
-    const before = this.#lastSuccess
+    const before = this.#newest
     try {
       const found = await newest(signal)
       // One of the schedule that was completed meanwhile may not have been seen.
-      if (this.#lastSuccess === before) this.#note(found ?? 'none')
+      if (this.#newest === before) this.#note(found ?? 'none')
       this.#isTold = false
       return true
     } catch (error) {
@@ -111,9 +125,9 @@ export class BackupRecord {
     }
   }
 
-  #note(last: Date | 'none'): void {
-    this.#lastSuccess = last
-    const seconds = last === 'none' ? 0 : last.getTime() / 1000
+  #note(newest: NewestBackup | 'none'): void {
+    this.#newest = newest
+    const seconds = newest === 'none' ? 0 : newest.completed.getTime() / 1000
     this.#options.metrics.set('walferry_backup_success_time_seconds', seconds)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Knows which gaps of the archive nobody has acknowledged.
+ * Knows which gaps of the archive were noted, and which of them nobody has acknowledged.
  *
  * The notes are read at the start, after each new gap, and when another receiver may have shipped; every minute only
  * while there is one that waits for somebody. So an idle receiver makes no requests.
@@ -21,6 +21,7 @@ export class GapWatch {
   /** Noted by us, and in no listing yet: some stores list what was written only later. */
   readonly #unlisted = new Map<string, GapName>()
   #gaps: readonly GapName[] | null = null
+  #all: readonly GapName[] | null = null
 
   constructor(store: ObjectStore, log: Log) {
     this.#store = store
@@ -32,10 +33,16 @@ export class GapWatch {
     return this.#gaps
   }
 
+  /** All, acknowledged or not; null while the archive could not be asked. */
+  get all(): readonly GapName[] | null {
+    return this.#all
+  }
+
   /** We have noted one that was not there before. It counts at once, whatever a listing says. */
   noted(gap: GapName): void {
     this.#unlisted.set(gapKey(gap), gap)
     this.#gaps = [...(this.#gaps ?? []), gap]
+    if (this.#all !== null) this.#all = [...this.#all, gap]
     this.lookSoon()
   }
 
@@ -57,16 +64,16 @@ export class GapWatch {
   async #look(signal: AbortSignal): Promise<boolean> {
     try {
       const open: GapName[] = []
-      const listed: string[] = []
-      for (const gap of await listGaps(this.#store, { signal })) {
+      const listed = await listGaps(this.#store, { signal })
+      for (const gap of listed) {
         const key = gapKey(gap)
-        listed.push(key)
         if (this.#acknowledged.has(key)) continue
         if (await isAcknowledged(this.#store, gap, { signal })) this.#acknowledged.add(key)
         else open.push(gap)
       }
-      for (const key of listed) this.#unlisted.delete(key)
+      for (const gap of listed) this.#unlisted.delete(gapKey(gap))
       this.#gaps = [...open, ...this.#unlisted.values()]
+      this.#all = [...listed, ...this.#unlisted.values()]
       return true
     } catch (error) {
       if (!signal.aborted) this.#log.debug(`the notes of gaps could not be read: ${describe(error)}`)

@@ -29,7 +29,9 @@ export function setGauges(metrics: Metrics, known: Known): void {
     metrics.set('walferry_lag_seconds', lag.seconds, { stage })
   }
   setOrClear(metrics, 'walferry_loss_seconds', lossOf(known))
-  metrics.set('walferry_restorable_time_seconds', (positions.restorableTimeMs() ?? 0) / 1000)
+  const { restorable } = known
+  const restorableMs = restorable === null ? null : (restorable.timeMs ?? 0)
+  setOrClear(metrics, 'walferry_restorable_time_seconds', restorableMs === null ? null : restorableMs / 1000)
   metrics.set('walferry_spool_bytes', spoolBytes(known))
   metrics.set('walferry_spool_segments', unshippedSegments(known))
   setOrClear(metrics, 'walferry_spool_disk_free_bytes', known.disk?.freeBytes ?? null)
@@ -47,6 +49,7 @@ function setSlot(metrics: Metrics, slot: SlotSeen | null): void {
       metrics.set('walferry_slot_wal_status', status === slot.walStatus ? 1 : 0, { status })
     }
   }
+  setOrClear(metrics, 'walferry_slot_asked_time_seconds', slot === null ? null : slot.askedAt.getTime() / 1000)
   // Of a slot that is not there nothing can be measured.
   const isThere = slot !== null && slot.walStatus !== 'missing'
   setOrClear(metrics, 'walferry_slot_safe_bytes', isThere ? slot.safeBytes : null)

@@ -8,6 +8,7 @@ import type { Positions } from '../spool/positions.ts'
 import { plus } from '../wal/lsn.ts'
 import { segmentStart } from '../wal/segment.ts'
 import { lossSeconds } from './loss.ts'
+import type { Restorable } from './restorable.ts'
 
 /** Our slot, as the server last said. */
 export interface SlotSeen {
@@ -65,9 +66,11 @@ export interface Known {
   readonly uploadsInFlight: number
   readonly lastUpload: Date | null
   readonly slotName: string
-  /** null while it cannot be asked. */
+  /** null where the server was not asked yet, or refuses. */
   readonly slot: SlotSeen | null
   readonly backups: BackupsSeen
+  /** To which moment the archive can bring the database; null while that is not known. */
+  readonly restorable: Restorable | null
   /** Those that nobody has acknowledged; null while the archive could not be asked. */
   readonly gaps: readonly GapName[] | null
 }
@@ -91,5 +94,7 @@ export function lossOf({ positions, state }: Pick<Known, 'positions' | 'state'>)
     hasServerSpoken: positions.hasServerSpoken,
     unshippedAgeMs: positions.unshippedAgeMs(),
     restorableAgeMs: positions.restorableAgeMs(),
+    owedMs: positions.owedMs(),
+    lastWordAgeMs: positions.lastWordAgeMs(),
   })
 }

@@ -3,17 +3,13 @@
  * serves them. It runs beside the capture, and no failure in it disturbs that.
  */
 import type { Archive } from '../archive/archive.ts'
-import { newestBackup } from '../archive/backups.ts'
-import { type ListedWindow, listArchive } from '../audit/listing.ts'
-import { tellValue } from '../audit/tell-listing.ts'
-import type { ToldListing } from '../audit/told-listing.ts'
+import { type NewestBackup, newestBackup } from '../archive/backups.ts'
 import { systemClock } from '../kit/clock.ts'
 import type { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import type { MetServer, ReceiverState } from '../receive/receiver.ts'
-import { ArchiveView } from '../serve/archive-view.ts'
 import { type Listener, type ListenOptions, listen } from '../serve/listener.ts'
 import type { Reason } from '../serve/routes.ts'
 import { Sampler } from '../serve/sampler.ts'
@@ -25,9 +21,11 @@ import type { Schedule } from './backup-schedule.ts'
 import { DiskWatch, diskSpaceOf } from './disk-watch.ts'
 import { GapWatch } from './gap-watch.ts'
 import { beginCounters, ProblemGauge, setGauges } from './gauges.ts'
+import { keepLooking } from './keep-looking.ts'
 import type { Known } from './known.ts'
 import { RateMeter } from './rate-meter.ts'
 import { reasonsAgainst } from './readiness.ts'
+import { RestorableWatch } from './restorable-watch.ts'
 import { SlotWatch } from './slot-watch.ts'
 import { tellFlow, tellStatus } from './tell-status.ts'
 
@@ -63,6 +61,7 @@ export class Observer {
   /** Of the base backups. */
   readonly record: BackupRecord
   readonly gaps: GapWatch
+  readonly restorable: RestorableWatch
   readonly #options: ObserverOptions
   readonly #metrics: MetricsRegistry
   readonly #problems = new ProblemGauge()
@@ -71,7 +70,6 @@ export class Observer {
   readonly #rate: RateMeter
   readonly #slot: SlotWatch
   readonly #sampler: Sampler
-  readonly #archiveView: ArchiveView
 
   constructor(options: ObserverOptions) {
     const { archive, positions, capture, log, signal } = options
@@ -91,16 +89,20 @@ export class Observer {
       log,
     })
     this.gaps = new GapWatch(archive.store, log)
-    const newest = (inner: AbortSignal): Promise<Date | null> => newestBackup(archive.store, { signal: inner })
+    const newest = (inner: AbortSignal): Promise<NewestBackup | null> => newestBackup(archive, { signal: inner })
     this.record = new BackupRecord({ newest, shipped: () => positions.shipped, clock, log, metrics })
     this.#sampler = new Sampler(async () => tellFlow({ positions, state: capture().state }), clock)
-    let windows: readonly ListedWindow[] = []
-    const list = async (inner: AbortSignal): Promise<ToldListing> => {
-      const listing = await listArchive(archive, { signal: inner }, windows)
-      windows = listing.windows
-      return tellValue(listing)
-    }
-    this.#archiveView = new ArchiveView(list, clock, signal)
+    this.restorable = new RestorableWatch({
+      archive,
+      positions,
+      newest: () => this.record.newest,
+      onBackup: (newest) => this.record.listed(newest),
+      gaps: () => this.gaps.all,
+      timeline: () => capture().met?.timeline ?? null,
+      segmentBytes: () => capture().spool?.segmentBytes ?? null,
+      clock,
+      signal,
+    })
   }
 
   /** For the rooms that count what happens. */
@@ -132,7 +134,7 @@ export class Observer {
         reasons: () => this.reasons(),
         status: async () => tellStatus(await this.#know()),
         history: () => this.#sampler.history(),
-        archive: () => this.#archiveView.answer(),
+        archive: () => this.restorable.view.answer(),
       },
     )
     log.info('listening', { url: listener.url })
@@ -141,16 +143,23 @@ export class Observer {
 
   /** Looks until the signal aborts; resolves once nothing of it is under way any more. */
   async run(): Promise<void> {
-    const { signal, listen: at } = this.#options
-    const sampling = at === null ? null : this.#sampler.run(signal)
-    await Promise.all([this.#slot.run(signal), this.#rate.run(signal), sampling])
-    await this.#archiveView.settled()
+    const { signal, listen: at, log } = this.#options
+    await Promise.all([
+      keepLooking('slot', () => this.#slot.run(signal), log, signal),
+      keepLooking('rate', () => this.#rate.run(signal), log, signal),
+      at === null ? null : keepLooking('history', () => this.#sampler.run(signal), log, signal),
+    ])
+    await this.restorable.view.settled()
   }
 
   /** The same for what only the archive tells, once it is known to be ours. */
   async runArchive(): Promise<void> {
-    const { signal } = this.#options
-    await Promise.all([this.gaps.run(signal), this.record.run(signal)])
+    const { signal, log } = this.#options
+    await Promise.all([
+      keepLooking('gaps', () => this.gaps.run(signal), log, signal),
+      keepLooking('backups', () => this.record.run(signal), log, signal),
+      keepLooking('windows', () => this.restorable.run(signal), log, signal),
+    ])
   }
 
   async #refresh(metrics: Metrics): Promise<void> {
@@ -191,6 +200,7 @@ export class Observer {
         schedule: backups?.text ?? null,
         next: backups?.schedule(now) ?? null,
       },
+      restorable: this.restorable.restorable,
       gaps: this.gaps.gaps,
     }
   }

@@ -10,12 +10,10 @@
 import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import type { Archive } from '../archive/archive.ts'
-import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
-import { putGap } from '../archive/gaps.ts'
 import type { ClusterIdentity } from '../archive/identity.ts'
 import { claimArchive, isStillOurs } from '../archive/owner.ts'
-import { orAbort, sleep, withDeadline } from '../kit/abort.ts'
+import { orAbort, sleep } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
 import { makeFolder } from '../kit/durable-fs.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
@@ -23,11 +21,9 @@ import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { ServerIdentity } from '../pg/replication-client.ts'
 import type { Target } from '../pg/target.ts'
-import { furthestEnd } from '../receive/furthest.ts'
 import { OtherHosts } from '../receive/other-hosts.ts'
-import { type Furthest, type Meeting, Receiver } from '../receive/receiver.ts'
-import { seedSpool } from '../receive/seed.ts'
-import { checkIdentity, type Gap } from '../receive/start.ts'
+import { Receiver } from '../receive/receiver.ts'
+import { checkIdentity } from '../receive/start.ts'
 import type { ListenOptions } from '../serve/listener.ts'
 import type { Reason } from '../serve/routes.ts'
 import { BacklogKeeper } from '../ship/backlog-keeper.ts'
@@ -37,12 +33,12 @@ import { Positions } from '../spool/positions.ts'
 import { type LastWrite, lastWrites } from '../spool/last-writes.ts'
 import { emptySpool, recoverSpool, type SpoolScan } from '../spool/recover.ts'
 import { Spool } from '../spool/spool.ts'
-import type { TimelineHistory } from '../wal/history.ts'
 import { bytesBetween, formatLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import { segmentStart, segnoOf } from '../wal/segment.ts'
 import { runSchedule, type Schedule } from './backup-schedule.ts'
 import type { Taken } from './backup-record.ts'
 import { type Capture, Observer } from './observer.ts'
+import { archivePatienceMs, type Claiming, StartingPoint } from './starting-point.ts'
 import { StoreAsker } from './store-asker.ts'
 
 export interface ReceiveConfig {
@@ -75,22 +71,16 @@ export interface Backups {
 type ClusterOfSpool = NonNullable<SpoolScan['identity']>
 
 /** What is there from the moment that the cluster is known. */
-interface Pipeline {
+interface Pipeline extends Claiming {
   readonly cluster: ClusterOfSpool
   readonly knownFrom: string
-  readonly spool: Spool
   readonly shipper: Shipper
-  /** Resolves once the archive is claimed. */
-  readonly claimed: Promise<void>
   /** Resolves when everything is shipped after a drain; rejects with what halted the shipper. */
   readonly shipping: Promise<void>
   readonly keeper: BacklogKeeper
   /** Resolves when the keeper of the note has ended; until the archive is claimed it does nothing. */
   readonly keeping: Promise<void>
 }
-
-/** How long a start with WAL in the spool waits for a store that does not answer, before it streams without it. */
-const archivePatienceMs = 5000
 
 export class ReceiveDaemon {
   readonly positions = new Positions(systemClock)
@@ -103,6 +93,7 @@ export class ReceiveDaemon {
   /** The observer's looks. */
   readonly #watching: Promise<void>[] = []
   readonly #store: StoreAsker
+  readonly #startingPoint: StartingPoint
   readonly #receiver: Receiver
   /** Ends everything that is still under way. */
   readonly #cut = new AbortController()
@@ -110,8 +101,6 @@ export class ReceiveDaemon {
   readonly #refused = new AbortController()
   #scan: SpoolScan = emptySpool
   #pipeline: Pipeline | null = null
-  /** Where the archive ended when we came; null until it was asked. */
-  #archived: ArchiveEnd | 'nothing' | null = null
   #isClaimed = false
 
   constructor(config: ReceiveConfig, archive: Archive, log: Log, backups: Backups | null) {
@@ -130,6 +119,16 @@ export class ReceiveDaemon {
     })
     this.#metrics = this.#observer.metrics
     this.#store = new StoreAsker(log, this.#metrics)
+    this.#startingPoint = new StartingPoint({
+      ...config,
+      archive,
+      host: hostname(),
+      store: this.#store,
+      observer: this.#observer,
+      log,
+      metrics: this.#metrics,
+      signal: this.#cut.signal,
+    })
     // Every upload under way listens to it.
     setMaxListeners(0, this.#cut.signal)
     this.#receiver = new Receiver({
@@ -141,8 +140,8 @@ export class ReceiveDaemon {
       loop: config.loop,
       log,
       accept: (server) => void this.#accept(server),
-      meet: (server, others, signal) => this.#meet(server, others, signal),
-      recordGap: (gap, signal) => this.#recordGap(gap, signal),
+      meet: (server, others, signal) => this.#startingPoint.meet(this.#accept(server), others, signal),
+      recordGap: (gap, signal) => this.#startingPoint.recordGap(gap, signal),
       ack: config.ack,
       ackStoreTimeoutMs: config.ackStoreTimeoutMs,
       onGap: config.onGap,
@@ -197,6 +196,7 @@ export class ReceiveDaemon {
       await lookingAfter
       await backingUp
       await Promise.all(this.#watching)
+      await this.#startingPoint.settled()
       await this.#pipeline?.shipping.catch(() => undefined)
       await this.#pipeline?.keeping
       if (this.#isClaimed) await this.#pipeline?.keeper.leave()
@@ -311,7 +311,8 @@ export class ReceiveDaemon {
       (error: unknown) => this.#refused.abort(error),
     )
     shipping.catch(() => undefined)
-    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, shipping, keeper, keeping }
+    const isClaimed = (): boolean => this.#isClaimed
+    this.#pipeline = { cluster, knownFrom, spool, shipper, claimed, isClaimed, shipping, keeper, keeping }
     return this.#pipeline
   }
 
@@ -361,82 +362,6 @@ export class ReceiveDaemon {
     const pipeline = this.#pipeline ?? this.#open(server, 'the server that was connected first')
     checkIdentity(server, { ...pipeline.cluster, from: pipeline.knownFrom })
     return pipeline
-  }
-
-  async #meet(server: ServerIdentity, others: boolean, signal: AbortSignal): Promise<Meeting> {
-    const pipeline = this.#accept(server)
-    const { spool } = pipeline
-    const before = others ? null : this.#archived
-    const found = before ?? (await this.#lookAtArchive(pipeline, signal))
-    const archived = found === 'nothing' ? null : found
-    const sure = before === null && found !== null
-    this.#archived = found
-    const furthestFor = (line: TimelineHistory, inner: AbortSignal): Promise<Furthest> =>
-      this.#furthest(spool, archived, line, inner)
-    return { spool, sure, furthestFor }
-  }
-
-  async #furthest(
-    spool: Spool,
-    archived: ArchiveEnd | null,
-    line: TimelineHistory,
-    signal: AbortSignal,
-  ): Promise<Furthest> {
-    const end = furthestEnd({ spool: spool.provedEnd, archive: archived, line })
-    if (archived !== null && end === 'archive-tail') {
-      const { timeline, lsn } = archived.place
-      this.#log.info('the archive is ahead of the spool', { timeline, archive: formatLsn(lsn) })
-      try {
-        await seedSpool(spool, this.#config.spoolFolder, this.#archive, archived.place, signal)
-      } catch (error) {
-        // The archive may have changed since it was asked.
-        this.#archived = null
-        throw error
-      }
-    }
-    const place = end === 'spool' ? spool.end : (archived?.place ?? null)
-    if (place === null) return { place, line: null, stored: null }
-    const kept = spool.histories.get(place.timeline)?.history ?? null
-    const same = archived?.place.timeline === place.timeline ? archived : null
-    const told = same?.line ?? null
-    const stored = same?.hole?.behind ?? null
-    return { place, line: end === 'spool' ? (kept ?? told) : (told ?? kept), stored }
-  }
-
-  async #recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
-    const reason = 'The server had removed this WAL before it was received.'
-    const note = { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }
-    const isNew = await putGap(this.#archive.store, note, { signal })
-    this.#metrics.add('walferry_gaps_total', 1)
-    if (isNew) this.#observer.gaps.noted(gap)
-    else this.#observer.gaps.lookSoon()
-  }
-
-  /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
-  async #lookAtArchive(pipeline: Pipeline, signal: AbortSignal): Promise<ArchiveEnd | 'nothing' | null> {
-    const { spool, cluster } = pipeline
-    const look = async (inner: AbortSignal): Promise<ArchiveEnd | 'nothing'> => {
-      await orAbort(pipeline.claimed, inner)
-      const end = await this.#store.ask(
-        (asking) => archiveEnd(this.#archive, { segmentBytes: cluster.segmentBytes, signal: asking }),
-        inner,
-      )
-      // Whoever has shipped meanwhile may have met one.
-      this.#observer.gaps.lookSoon()
-      if (end?.hole) this.#log.warn('the archive has a hole', { missing: end.hole.missing, newest: end.hole.newest })
-      return end ?? 'nothing'
-    }
-    if (spool.end === null) return await look(signal)
-    const late = new Error('the store does not answer')
-    try {
-      return await withDeadline(archivePatienceMs, signal, () => late, look)
-    } catch (error) {
-      if (error !== late) throw error
-      this.#log.warn('the store does not answer: streaming goes on from where the spool ends')
-      // From here on the shipper tells what is wrong with the store, once it has begun.
-      if (this.#isClaimed) this.#store.forgetProblem()
-      return null
-    }
   }
 
   async #drain(stop: AbortSignal): Promise<void> {

@@ -5,7 +5,8 @@
  * Asked when a stream has begun or ended and every half minute, of the server that is or was last streamed from: a slot
  * matters most while nothing is streamed. Each time on a new connection: one that is kept would hold up a smart shutdown of the
  * server for ever. Where pg_hba.conf or the rights forbid it, that is said once, and tried again now and then. No failure
- * here stops anything; it makes the slot unknown.
+ * here stops anything. A server that cannot be reached leaves what it said last, with its age: the slot goes on to fill
+ * meanwhile. Where it refuses to say anything, and of another host, nothing is known.
  */
 import pg from 'pg'
 import { sleep, withDeadline } from '../kit/abort.ts'
@@ -60,7 +61,7 @@ export class SlotWatch {
     this.#options = options
   }
 
-  /** As the server last said; null while it cannot be asked. */
+  /** As the server last said; null where it was not asked yet, or refuses. */
   get seen(): SlotSeen | null {
     return this.#seen
   }
@@ -80,6 +81,7 @@ export class SlotWatch {
     if (server === null) return
     const isSame = server === this.#asked && isStreaming === this.#wasStreaming
     if (isSame && clock.monotonicMs() < this.#dueMs) return
+    if (server.host !== this.#asked?.host) this.#seen = null
     this.#asked = server
     this.#wasStreaming = isStreaming
     this.#dueMs = clock.monotonicMs() + everyMs
@@ -87,11 +89,10 @@ export class SlotWatch {
       this.#seen = await this.#ask(server, signal)
       this.#isTold = false
     } catch (error) {
+      if (signal.aborted || !isError(error, 'PG_REFUSED')) return
       this.#seen = null
-      if (signal.aborted) return
-      const isRefused = isError(error, 'PG_REFUSED')
-      if (isRefused) this.#dueMs = clock.monotonicMs() + afterRefusalMs
-      if (!isRefused || this.#isTold) return
+      this.#dueMs = clock.monotonicMs() + afterRefusalMs
+      if (this.#isTold) return
       this.#isTold = true
       log.info(`the slot is not watched: ${describe(error)}`, {
         slot,

@@ -7,8 +7,8 @@ import { formatLsn, lsnZero } from '../wal/lsn.ts'
 import { type Known, lossOf, spoolBytes, unshippedSegments } from './known.ts'
 
 export function tellStatus(known: Known): Status {
-  const { positions, server, disk } = known
-  const restorableMs = positions.restorableTimeMs()
+  const { server, disk } = known
+  const restorable = tellRestorable(known)
   return {
     format: 1,
     version: known.version,
@@ -27,7 +27,8 @@ export function tellStatus(known: Known): Status {
           },
     ...tellFlow(known),
     rate: known.rate,
-    restorableTime: restorableMs === null ? null : new Date(restorableMs).toISOString(),
+    restorableTime: restorable?.time ?? null,
+    restorable,
     slot: tellSlot(known),
     spool: {
       folder: known.spoolFolder,
@@ -86,6 +87,16 @@ function tellSlot({ slot, slotName }: Known): Status['slot'] {
     retainedBytes,
     askedAt: askedAt.toISOString(),
   }
+}
+
+function tellRestorable({ restorable, positions }: Known): Status['restorable'] {
+  if (restorable === null) return null
+  const { timeMs, backup, beforeGap } = restorable
+  return { time: timeText(timeMs), backup, beforeGap, walTime: timeText(positions.restorableTimeMs()) }
+}
+
+function timeText(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
 }
 
 function tellBackups({ backups }: Known): Status['backup'] {

@@ -48,19 +48,19 @@ export const catalogue = {
   },
   walferry_loss_seconds: {
     type: 'gauge',
-    help: 'What would be lost if the server and the spool were gone now: the age of the oldest byte that is not in the store (of WAL that lay in the spool at the start, a lower bound: the time since its file was last written to); while no server is connected, the time since the restorable time. Streamed from a standby, it is what the standby knows: cut off from its primary, it tells 0.',
+    help: 'What would be lost if the server and the spool were gone now: the age of the oldest byte that is not in the store (of WAL that lay in the spool at the start, a lower bound: the time since its file was last written to); while no server is connected, the time since the moment that the stored WAL reaches. Where the server does not answer, the time since its last word. Of a receiver that waits for the slot (SLOT_IN_USE) it is no loss: the figure of the one that streams counts. Streamed from a standby, it is what the standby knows: cut off from its primary, it tells 0.',
   },
   walferry_restorable_time_seconds: {
     type: 'gauge',
-    help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database; 0 while unknown. Streamed from a standby, it is what the standby knows.",
+    help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database, with a base backup and all WAL behind it; 0 where there is none, absent while that is not known. Streamed from a standby, it is what the standby knows.",
   },
   walferry_gaps: {
     type: 'gauge',
-    help: 'Gaps of the archive that nobody has acknowledged: WAL that the server had removed before it was received.',
+    help: 'Gaps of the archive that nobody has acknowledged: WAL that the server had removed before it was received, or that was missing in the archive when the receiver started behind it.',
   },
   walferry_gaps_total: {
     type: 'counter',
-    help: 'Times that WAL was lost: the server had removed it before it was received, and nobody else has it.',
+    help: 'Times that WAL was lost: the server had removed it before it was received, and nobody else has it; or it was missing in the archive when the receiver started behind it.',
   },
   walferry_conflicts_total: {
     type: 'counter',
@@ -87,16 +87,20 @@ export const catalogue = {
   },
   walferry_slot_wal_status: {
     type: 'gauge',
-    help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others; absent while it cannot be asked.",
+    help: "1 for what the server's pg_replication_slots says of our slot (reserved, extended, unreserved, lost, or missing), 0 for the others. Of a server that cannot be reached it is what it said last; absent where it refuses.",
     labels: ['status'],
   },
   walferry_slot_safe_bytes: {
     type: 'gauge',
-    help: 'WAL that the server can still write before it may take WAL away from our slot; +Inf without a limit (max_slot_wal_keep_size = -1), absent while it cannot be asked.',
+    help: 'WAL that the server can still write before it may take WAL away from our slot; +Inf without a limit (max_slot_wal_keep_size = -1), as the server last said.',
   },
   walferry_slot_retained_bytes: {
     type: 'gauge',
-    help: 'WAL that the server keeps for our slot; absent while it cannot be asked.',
+    help: 'WAL that the server keeps for our slot, as it last said.',
+  },
+  walferry_slot_asked_time_seconds: {
+    type: 'gauge',
+    help: 'Unix time, by our clock, at which the server last said how our slot stands; absent where it refuses.',
   },
   walferry_uploads_total: {
     type: 'counter',

@@ -21,6 +21,8 @@
  * | gap | the same, and no timeline does | the segment from which the slot keeps WAL; what lies between is lost |
  * | stored | the same, the archive goes on behind a hole, and the slot keeps no WAL before its end | there; what the hole lacks is lost |
  *
+ * What the archive lacks before W, and the spool does not hold, no start brings back: never-filled.ts says what that is.
+ *
  * What is acknowledged, with a slot that is
  * - at or behind W: nothing before W, once the overlap was compared;
  * - ahead of W: all of it, at once; it moves the slot back, and that makes the server keep the WAL;

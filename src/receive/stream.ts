@@ -22,7 +22,7 @@ export interface StreamOptions {
   readonly spool: Spool
   readonly positions: Positions
   readonly ack: Ack
-  /** How often to report when nothing else makes us. */
+  /** How often to report when nothing else makes us, and to ask a server that says nothing. */
   readonly statusIntervalMs: number
   /** A server that is silent for this long, also when asked, is gone. */
   readonly silenceMs: number
@@ -242,6 +242,7 @@ class SpoolStream implements WalListener, SpoolListener {
     this.#reportedWritten = written
     this.#reportedFlushed = flushed
     this.#hands.report({ written, flushed, wantReply })
+    if (wantReply) this.#positions.noteAsked()
   }
 
   #tick(): void {
@@ -251,6 +252,7 @@ class SpoolStream implements WalListener, SpoolListener {
       this.#options.client.cut(new WalferryError('PG_CONNECTION_LOST', message, { retryable: true }))
       return
     }
-    this.#report(silentMs > this.#options.silenceMs / 2)
+    // An idle server says nothing unless it is asked, and then nobody can tell it from one that is cut off.
+    this.#report(silentMs > this.#options.statusIntervalMs / 2)
   }
 }

@@ -1,8 +1,8 @@
 /**
- * What the archive holds, for the page: `/archive.json`. A look costs requests to the store and some of our time, so
- * nobody looks unless somebody asks; one look at a time; and what it found is good for a minute, or for twenty times as
- * long as it took. An answer never waits for a look: it says what is known, how old that is, and whether one is under
- * way.
+ * What the archive holds: `/archive.json`, for the page. A look costs requests to the store and some of our time, so
+ * nobody looks unless somebody asks: the page, or who cannot tell otherwise what can be restored. One look at a time; and
+ * what it found is good for a minute, or for twenty times as long as it took. An answer never waits for a look: it says
+ * what is known, how old that is, and whether one is under way.
  */
 import type { ToldListing } from '../audit/told-listing.ts'
 import type { Clock } from '../kit/clock.ts'

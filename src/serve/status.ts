@@ -44,11 +44,24 @@ export const statusSchema = v.object({
   lag: v.object({ receive: lag, sync: lag, ship: lag }),
   /** WAL per second, over the last minute or since the start. */
   rate: v.object({ receivedBytesPerSecond: count, shippedBytesPerSecond: count }),
-  /** The newest moment to which the store alone can bring the database, by the server's clock. */
+  /** That of `restorable`, by the name that it has also in what the archive alone tells. */
   restorableTime: v.nullable(time),
+  /** To which moment the store alone can bring the database; null while that is not known. */
+  restorable: v.nullable(
+    v.object({
+      /** The newest, by the server's clock; null: to none. */
+      time: v.nullable(time),
+      /** The newest base backup that leads there. */
+      backup: v.nullable(v.string()),
+      /** Newer WAL is stored, behind WAL that is missing. */
+      beforeGap: v.boolean(),
+      /** What the stored WAL reaches: for whose base backups lie elsewhere. */
+      walTime: v.nullable(time),
+    }),
+  ),
   /** What would be lost if server and spool were gone now. */
   lossSeconds: v.nullable(count),
-  /** Our slot, as the server last said; null while it cannot be asked. */
+  /** Our slot, as the server last said; null where it was not asked yet, or refuses. */
   slot: v.nullable(
     v.object({
       name: v.string(),

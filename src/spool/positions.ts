@@ -48,6 +48,8 @@ export class Positions {
   readonly #found = new Trail()
   /** How much the server had, and when it said so. */
   readonly #said = new Trail()
+  /** Since when the server owes an answer, by our monotonic clock; null: it owes none. */
+  #askedMs: number | null = null
   /** The server's last word before this stream, until it has said in this one how much it has. */
   #lastWordMs: number | null = null
 
@@ -90,6 +92,7 @@ export class Positions {
     this.#begunMs ??= this.#nowMs()
     if (this.#hasServerSpoken) this.#lastWordMs ??= this.#anchor.lineMs
     this.#aheadMs = null
+    this.#askedMs = null
     this.bell.ring()
   }
 
@@ -118,6 +121,7 @@ export class Positions {
   noteServer(flush: Lsn, sentAtMs: number): void {
     this.#aheadMs ??= sentAtMs - this.#nowMs()
     this.#hasServerSpoken = true
+    this.#askedMs = null
     const lineMs = sentAtMs - this.#aheadMs
     this.#anchor = { lineMs, hereMs: this.#clock.monotonicMs() }
     if (flush >= this.#server) {
@@ -128,6 +132,11 @@ export class Positions {
     }
     // A keepalive names what was sent, which may be less than what the server had said before that it has.
     if (flush === this.#server) this.#said.note(flush, lineMs, sentAtMs)
+  }
+
+  /** The server was asked for a word, whatever it has to say. */
+  noteAsked(): void {
+    this.#askedMs ??= this.#clock.monotonicMs()
   }
 
   /** The bytes from `start` on were sent at `sentAtMs`, by the clock of a server that has spoken. */
@@ -189,8 +198,8 @@ export class Positions {
   }
 
   /**
-   * The newest moment, by the server's clock since 1970, to which the store alone can bring the database; null while
-   * nothing is known. It is when the server last said that it has no more than what is shipped by now: what committed
+   * What the stored WAL reaches: the newest moment, by the server's clock since 1970, to which it brings whoever has a
+   * base backup that leads there; null while nothing is known. It is when the server last said that it has no more than what is shipped by now: what committed
    * before is in the store. When bytes were sent does not tell: a server that catches us up sends old ones. So while we
    * catch up this stands still.
    */
@@ -206,6 +215,16 @@ export class Positions {
 
   get hasServerSpoken(): boolean {
     return this.#hasServerSpoken
+  }
+
+  /** How long the server has owed an answer; null: it owes none. */
+  owedMs(): number | null {
+    return this.#askedMs === null ? null : this.#clock.monotonicMs() - this.#askedMs
+  }
+
+  /** How long ago the server's last word came; null before the first. */
+  lastWordAgeMs(): number | null {
+    return this.#hasServerSpoken ? this.#clock.monotonicMs() - this.#anchor.hereMs : null
   }
 
   /** How old the byte at `position` is, by `trail` where that knows, and else at least. */

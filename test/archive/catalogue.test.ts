@@ -8,9 +8,9 @@ import {
   newestSegment,
   timelinesAbove,
 } from '../../src/archive/catalogue.ts'
-import { chunkKey, historyKey, identityKey, partialKey, segmentKey } from '../../src/archive/keys.ts'
+import { chunkKey, type GapName, historyKey, identityKey, partialKey, segmentKey } from '../../src/archive/keys.ts'
 import { formatLsn, plus } from '../../src/wal/lsn.ts'
-import { segmentName, segmentStart } from '../../src/wal/segment.ts'
+import { segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { seededRandom } from '../support/random.ts'
 
@@ -42,6 +42,12 @@ async function upTo(
 ): Promise<readonly [string, number, string | null] | null> {
   const run = await archivedUpTo(store, timeline, near === null ? options : { ...options, near })
   return run === null ? null : [formatLsn(run.end), run.tail.length, run.hole?.missing ?? null]
+}
+
+/** What is missing up to the newest segment: where it begins, and the segment with which the archive goes on. */
+async function lacksOf(store: MemoryStore, gaps: readonly GapName[] = []): Promise<string[]> {
+  const { hole } = (await archivedUpTo(store, 1, { ...options, gaps })) ?? {}
+  return (hole?.lacks ?? []).map(({ from, end }) => `${formatLsn(from)} ${segnoOf(end, segmentBytes)}`)
 }
 
 function lsn(segno: number, bytes = 0): string {
@@ -246,6 +252,9 @@ test('a hole that is longer than that ends the run before it, be there one or se
     formatLsn(segmentStart(5000, segmentBytes)),
     formatLsn(plus(segmentStart(5002, segmentBytes), 0x500)),
   ])
+  assert.deepEqual(await lacksOf(store), [`${lsn(100, 0x300)} 500`, `${lsn(503)} 700`, `${lsn(702)} 5000`])
+  const known = { timeline: 1, from: segmentStart(503, segmentBytes), to: segmentStart(700, segmentBytes) }
+  assert.deepEqual(await lacksOf(store, [known]), [`${lsn(100, 0x300)} 500`, `${lsn(702)} 5000`])
   const gap = { timeline: 1, from: plus(segmentStart(100, segmentBytes), 0x300), to: segmentStart(4990, segmentBytes) }
   const run = await archivedUpTo(store, 1, { ...options, gaps: [gap] })
   assert.equal(run && formatLsn(run.end), formatLsn(gap.to), 'a gap that is known is passed')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -72,6 +72,35 @@ test('an encoding that is given up leaves the others alone', async (t) => {
     break
   }
   assert.ok((await other).equals(plain))
+})
+
+test('where nobody waits for an encoding any more, its file may be closed, and its number be given to another', async (t) => {
+  const random = seededRandom(t)
+  const plain = random.bytes(4_000_000)
+  const whole = await openFile(t, plain)
+  const path = join(await tempFolder(t), 'other')
+  writeFileSync(path, random.bytes(4_000_000))
+  const thread = new EncodingThread()
+  for (let round = 0; round < 5; round++) {
+    const fd = openSync(path, 'r')
+    const source = { codec: 'none', fd, name: 'other', from: 0, to: plain.length } as const
+    const left = thread.encode(source, null)
+    await left.next()
+    // As an abort does: the one is under way, the other is not waited for.
+    const pending = left.next()
+    const end = left.return()
+    closeSync(fd)
+    // Now it is the number of a file that is read from its own place on.
+    const taken = openSync(path, 'r')
+    try {
+      assert.equal(taken, fd)
+      assert.ok((await collect(thread.encode({ ...source, fd: whole, name: 'whole' }, null))).equals(plain))
+      assert.ok(readFileSync(taken).equals(readFileSync(path)), 'nothing was taken from it')
+    } finally {
+      await Promise.allSettled([pending, end])
+      closeSync(taken)
+    }
+  }
 })
 
 /** A file with a thread's code, `content`, and something to encode. */

@@ -80,6 +80,11 @@ test('gaps are listed until they are acknowledged, one or all', async (t) => {
     listed.stdout,
     '1/0/5000000\t1\t0/5000000\t0/5100000\n1/0/A000000\t1\t0/A000000\t0/A100000\n1/0/B000000\t1\t0/B000000\t0/B100000\n',
   )
+  const waiting: { readonly store: string; readonly waiting: readonly object[] } = JSON.parse(
+    (await walferry('acknowledge', '--json', '--store', store)).stdout,
+  )
+  assert.deepEqual([waiting.store, waiting.waiting.length], [store, 3])
+  assert.deepEqual(waiting.waiting[0], { gap: '1/0/5000000', timeline: 1, from: '0/5000000', to: '0/5100000' })
   const done = await walferry('acknowledge', '1/0/a000000', '--store', store)
   assert.equal(done.stdout, '1/0/A000000 up to 0/A100000 is acknowledged\n')
   const wrong = await walferry('acknowledge', '1/0/A000000', '1/0/7000000', '--store', store)
@@ -91,5 +96,9 @@ test('gaps are listed until they are acknowledged, one or all', async (t) => {
   assert.equal(all.stdout, '1/0/5000000 up to 0/5100000 is acknowledged\n1/0/B000000 up to 0/B100000 is acknowledged\n')
   const again = await walferry('acknowledge', '1/0/5000000', '--store', store)
   assert.deepEqual([again.code, again.stdout], [0, '1/0/5000000 up to 0/5100000 was acknowledged before\n'])
-  assert.equal((await walferry('acknowledge', '--store', store)).stdout, '')
+  const told = await walferry('acknowledge', '1/0/5000000', '--json', '--store', store)
+  const gap = { gap: '1/0/5000000', timeline: 1, from: '0/5000000', to: '0/5100000', wasBefore: true }
+  assert.deepEqual(JSON.parse(told.stdout), { store, acknowledged: [gap] })
+  const none = await walferry('acknowledge', '--store', store)
+  assert.deepEqual([none.code, none.stdout, none.stderr], [0, '', `No gap waits to be acknowledged in ${store}.\n`])
 })

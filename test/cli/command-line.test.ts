@@ -89,6 +89,13 @@ test('an unknown variable of ours is a warning, once', async (t) => {
   })
   assert.equal(code, 203)
   assert.match(stderr, /^warning: there is no option for WALFERRY_STROE\nerror: /)
+  // A log that programs read has it as a record; there is no server in the folder.
+  const flags = ['--spool', join(folder, 'spool'), '--store', folder, '--listen', 'off', '--no-loop']
+  const logged = await walferry(['receive', '-h', folder, ...flags, '--log-format', 'json'], env)
+  const { level, msg }: { readonly level: string; readonly msg: string } = JSON.parse(
+    logged.stderr.split('\n')[0] ?? '',
+  )
+  assert.deepEqual([level, msg], ['warn', 'there is no option for WALFERRY_STROE'])
 })
 
 const password = 'hunter2'

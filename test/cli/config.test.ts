@@ -82,16 +82,31 @@ for (const [text, place] of [
   ['file://localhost/var/my%20archive', { kind: 'folder', path: '/var/my archive' }],
   ['/var/archive', { kind: 'folder', path: '/var/archive' }],
   ['archive', { kind: 'folder', path: 'archive' }],
+  ['./s3:bucket', { kind: 'folder', path: './s3:bucket' }],
+  ['backups/2026:11', { kind: 'folder', path: 'backups/2026:11' }],
 ] as const) {
   test(`"${text}" is a store`, () => {
     assert.deepEqual(readConfig(['store'], { store: text }, {}).store, place)
   })
 }
 
-for (const text of ['', 's3://', 's3:///prefix', 'gs://bucket', 'file://host/path', 's3://key:secret@bucket/prefix']) {
+for (const text of [
+  '',
+  's3://',
+  's3:///prefix',
+  's3:bucket/prefix',
+  'S3:/bucket',
+  'file:/var/archive',
+  'gs://bucket',
+  'file://host/path',
+  's3://key:secret@bucket/prefix',
+]) {
   test(`"${text}" is no store`, () => {
     const { message } = problemOf(['store'], { store: text })
-    assert.equal(message, '--store is not s3://bucket/prefix, file:///path or the path of a folder')
+    assert.equal(
+      message,
+      '--store is not s3://bucket/prefix, file:///path or the path of a folder (with a colon: ./a:b)',
+    )
   })
 }
 

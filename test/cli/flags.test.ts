@@ -60,26 +60,38 @@ for (const [args, expected] of [
   [['--no-loop', '--no-loop'], ['--no-loop is given more than once']],
   [
     ['--sloot', 'a'],
-    ['--sloot is no option of this command', 'word 2 of the options belongs to none of them'],
+    [
+      '--sloot is no option of this command',
+      'word 2 of the options belongs to none of them (it is not shown: it may be a secret)',
+    ],
   ],
   [['--no-slot'], ['--no-slot is no option of this command']],
   [['--no-no-loop'], ['--no-no-loop is no option of this command']],
   [
     ['--retry-for', '1'],
-    ['--retry-for is no option of this command', 'word 2 of the options belongs to none of them'],
+    [
+      '--retry-for is no option of this command',
+      'word 2 of the options belongs to none of them (it is not shown: it may be a secret)',
+    ],
   ],
   [['--constructor'], ['--constructor is no option of this command']],
   [['--__proto__=x'], ['--__proto__ is no option of this command']],
   [
     ['-Z', '9'],
-    ['-Z is no option of this command', 'word 2 of the options belongs to none of them'],
+    [
+      '-Z is no option of this command',
+      'word 2 of the options belongs to none of them (it is not shown: it may be a secret)',
+    ],
   ],
   [['--slot'], ['--slot needs a value']],
   [['--slot', '--loop'], ['--slot needs a value, and a flag follows (a value that begins with -: --slot=-...)']],
   [['--no-loop=false'], ['--no-loop takes no value']],
   [
     ['a', '--', '--slot'],
-    ['word 1 of the options belongs to none of them', 'word 3 of the options belongs to none of them'],
+    [
+      '"a" belongs to none of the options',
+      'word 3 of the options belongs to none of them (it is not shown: it may be a secret)',
+    ],
   ],
 ] as const) {
   test(`${args.join(' ')} is refused`, () => {
@@ -100,6 +112,9 @@ test('a flag of another command is unknown', () => {
 
 for (const args of [
   ['postgres://u:hunter2@h/'],
+  ['host=h', 'hunter2'],
+  ['--pass!=hunter2'],
+  ['--verbose', 'hunter2'],
   ['--postgres://u:hunter2@h/'],
   ['--password', 'hunter2'],
   ['--PGPASSWORD=hunter2'],

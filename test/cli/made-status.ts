@@ -27,6 +27,7 @@ export function madeStatus(changes: Partial<Status> = {}): Status {
     lag: lagOf(0, 0, 2 ** 20, 0.83),
     rate: { receivedBytesPerSecond: 24 * 2 ** 20, shippedBytesPerSecond: 24 * 2 ** 20 },
     restorableTime: before(0.9),
+    restorable: restorableTo(0.9),
     lossSeconds: 0.83,
     slot: { name: 'walferry', walStatus: 'reserved', safeBytes: 2 ** 30, retainedBytes: 2 ** 25, askedAt: noon },
     spool: {
@@ -47,6 +48,12 @@ export function madeStatus(changes: Partial<Status> = {}): Status {
     gaps: [],
     ...changes,
   }
+}
+
+/** So many seconds before noon, with all that is stored. */
+export function restorableTo(seconds: number): NonNullable<Status['restorable']> {
+  const time = before(seconds)
+  return { time, backup: 'base_000000010000001600000020', beforeGap: false, walTime: time }
 }
 
 /** Bytes that are not received, not synced, not shipped; the seconds are those of all three. */

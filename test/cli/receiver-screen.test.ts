@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { type Canvas, plainCanvas } from '../../src/cli/paint.ts'
 import { drawReceiver } from '../../src/cli/receiver-screen.ts'
 import type { Status } from '../../src/serve/status.ts'
-import { before, lagOf, madeStatus, storeDenied } from './made-status.ts'
+import { before, lagOf, madeStatus, restorableTo, storeDenied } from './made-status.ts'
 
 const url = 'http://127.0.0.1:9868'
 
@@ -82,6 +82,12 @@ for (const columns of [40, 60, 80, 120]) {
   })
 }
 
+test('what needs a hand stands above the stages and what is well', () => {
+  const labels = draw(failing).flatMap((line) => /^\w+/.exec(line)?.[0] ?? [])
+  const expected = ['Receiver', 'Loss', 'Getting', 'Where', 'Restorable', 'Store', 'Gaps', 'Stage']
+  assert.deepEqual(labels, [...expected, 'Slot', 'Spool', 'Backup'])
+})
+
 test('elsewhere than on a terminal there are neither colours nor bars, and a line is not broken', () => {
   const text = draw(failing).join('\n')
   assert.equal(stripVTControlCharacters(text), text)
@@ -89,6 +95,8 @@ test('elsewhere than on a terminal there are neither colours nor bars, and a lin
   assert.ok(text.includes(`the store: ${storeDenied.message} [STORE_DENIED]\n`))
 })
 
+const toNone = { ...restorableTo(0.9), time: null, backup: null }
+const cut = { ...restorableTo(7200), beforeGap: true, walTime: before(0.9) }
 const losses: readonly (readonly [string, Partial<Status>, RegExp])[] = [
   [
     'nothing waits',
@@ -103,26 +111,55 @@ const losses: readonly (readonly [string, Partial<Status>, RegExp])[] = [
   ],
   ['no server', { state: 'waiting', lossSeconds: 42, lag: lagOf(0, 0, 0, 0) }, /^you would lose up to 42 s: no server/],
   ['no server yet', { state: 'connecting', lossSeconds: null }, /^not known: no server has answered/],
+  [
+    'nothing waits, and there is no base backup',
+    { lossSeconds: 0, lag: lagOf(0, 0, 0, 0), restorable: toNone },
+    /^the store has all WAL, but no base backup leads there$/,
+  ],
+  [
+    'bytes wait behind a gap',
+    { restorable: cut },
+    /^you would lose 0\.8 s .*\nand no base backup leads to the WAL that the store has$/,
+  ],
 ]
 for (const [name, changes, expected] of losses) {
   test(`how much would be lost: ${name}`, () => assert.match(answer('Loss now', changes), expected))
 }
+
+test('a receiver that waits for the slot takes its ignorance for no loss, and says whose figures count', () => {
+  const waits = { code: 'SLOT_IN_USE', message: 'the slot "walferry" is in use', hint: 'It waits.' }
+  const changes: Partial<Status> = { state: 'waiting', reasons: [waits], lossSeconds: 200 }
+  assert.match(answer('Receiver', changes), /^WAITS FOR THE SLOT: waiting from /)
+  assert.match(answer('Loss now', changes), /^not known here: another .* its figures count \(.* up to 3 min 20 s\)$/)
+  assert.match(answer('Loss now', { ...changes, lossSeconds: null }), / its figures count$/)
+  assert.match(answer('Getting worse?', changes), /^not known here: /)
+  assert.match(answer('Receiver', { ...changes, reasons: [waits, storeDenied] }), /^NOT READY: /)
+  // It streams again, and the reason is a moment old.
+  assert.match(answer('Loss now', { ...changes, state: 'streaming' }), /^you would lose 3 min 20 s/)
+})
 
 const { backup, slot, spool, store } = madeStatus()
 const noBackup = { ...backup, lastSuccessAt: null }
 const restorables: readonly (readonly [string, Partial<Status>, RegExp])[] = [
   [
     'without a backup',
-    { backup: noBackup },
-    /^none: no base backup is known, and WAL alone restores nothing\nhint: walferry backup /,
+    { backup: noBackup, restorable: toNone },
+    /^none: there is no base backup, and WAL alone restores nothing\nhint: walferry backup .*\nthe stored WAL reaches 2026-/,
   ],
-  ['not known yet', { restorableTime: null }, /^not known yet; newest backup 3 h 5 min old$/],
+  ['no backup with its WAL', { restorable: toNone }, /^none: no base backup has all the WAL that it needs, /],
+  ['not known yet', { restorable: null }, /^not known yet; newest backup 3 h 5 min old$/],
+  ['before anything is known', { restorable: null, backup: noBackup }, /^not known yet$/],
   [
-    'a gap',
-    { gaps: [{ timeline: 1, from: '0/2A000000', to: '0/2C000000' }] },
-    /^surely only up to 0\/2A000000 on timeline 1, where a gap begins; newest backup .*\nfurther only with/,
+    'a gap, acknowledged or not',
+    { restorable: cut },
+    /^2026-11-21T10:00:00Z, 2 h 0 min ago; newest backup .*\nnewer WAL lies behind a gap: .*\nfrom base_/,
   ],
-  ['a server whose clock is ahead', { restorableTime: before(-3) }, /^2026-11-21T12:00:03Z, 0 s ago; /],
+  [
+    'a line that was left',
+    { restorable: { ...cut, beforeGap: false } },
+    /^2026-11-21T10:00:00Z, 2 h 0 min ago; .*\nnewer WAL is stored, and no backup leads there/,
+  ],
+  ['a server whose clock is ahead', { restorable: restorableTo(-3) }, /^2026-11-21T12:00:03Z, 0 s ago; newest.* old$/],
 ]
 for (const [name, changes, expected] of restorables) {
   test(`to which moment can be restored: ${name}`, () => assert.match(answer('Restorable to', changes), expected))
@@ -153,6 +190,8 @@ const details: readonly (readonly [string, string, Partial<Status>, RegExp])[] =
     /^16\.0 MiB in 2 segments\n\/var/,
   ],
   ['Spool', 'one segment', { spool: { ...spool, segments: 1 } }, / in 1 segment; /],
+  ['Spool', 'of which nothing waits', { spool: { ...spool, segments: 0 } }, /^16\.0 MiB, all of it shipped; disk/],
+  ['Spool', 'empty', { spool: { ...spool, bytes: 0, segments: 0 } }, /^empty: all is shipped; disk/],
   [
     'Store',
     'failing',

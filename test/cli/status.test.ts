@@ -115,6 +115,14 @@ test('where nobody can answer it says what was tried, and what to do', async (t)
   const { code, stdout, stderr } = await status('--listen', address, '--store', join(folder, 'none'))
   assert.deepEqual([code, stdout], [1, ''])
   assert.match(stderr, /^error: no receiver answers on .*, and the archive cannot be read: .*none.* \[\w+\]\nhint: /)
+  const json = await status('--listen', address, '--json')
+  const { from, at, error } = JSON.parse(json.stdout)
+  assert.deepEqual([json.code, from, error.code], [1, null, 'RECEIVER_UNREACHABLE'])
+  assert.ok(Math.abs(Date.parse(at) - Date.now()) < 60_000)
+  assert.deepEqual(
+    [error.message, error.hint].map((text) => nobody.stderr.includes(text)),
+    [true, true],
+  )
 })
 
 test('somebody else on that port is an error, and no reason to ask the archive', async (t) => {
@@ -157,12 +165,19 @@ test('--watch --json prints line by line, goes on while the receiver is away, an
   assert.equal(running.stderr, '')
 })
 
-test('--watch without a terminal prints one picture behind the other', async (t) => {
-  const { address } = await serve(t, madeStatus())
+test('--watch without a terminal prints one picture behind the other, and an error above the last answer', async (t) => {
+  const { server, address } = await serve(t, madeStatus())
   const running = startProgram(program('walferry'), ['status', '--watch', '--listen', address])
   t.after(() => running.kill())
   const signal = deadline()
   while (running.stdout.split('Receiver ').length < 3) {
+    signal.throwIfAborted()
+    await sleep(20)
+  }
+  assert.ok(!running.stdout.includes('Last answer'))
+  await close(server)
+  const both = /^Error {11}no receiver .*\n {16}hint: .*\nLast answer {5}.* s ago: .*\n\nReceiver {8}ready: /m
+  while (!both.test(running.stdout)) {
     signal.throwIfAborted()
     await sleep(20)
   }

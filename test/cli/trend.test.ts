@@ -65,6 +65,11 @@ test('looks are kept for 30 s, once each, and not beyond a restart of the receiv
 })
 
 const holdUps: readonly (readonly [string, Partial<Status>, RegExp])[] = [
+  [
+    'a server that does not answer',
+    { lossSeconds: 25, lag: lagOf(0, 0, 0, 0) },
+    /^the way from the server: it has said nothing for 25 s/,
+  ],
   ['nowhere while there is nothing to see', { lossSeconds: 4.9 }, /^nowhere$/],
   ['at the store', { lossSeconds: 40, lag: lagOf(1, 2, 3, 40) }, /^the store: 3 B wait to be shipped/],
   ['at the disk', { lossSeconds: 40, lag: lagOf(1, 3, 2, 40) }, /^the spool: 3 B wait to be synced/],

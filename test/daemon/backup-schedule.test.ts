@@ -7,6 +7,7 @@ import { parseSchedule, runSchedule, type ScheduledOptions } from '../../src/dae
 import { systemClock } from '../../src/kit/clock.ts'
 import { isError, WalferryError } from '../../src/kit/errors.ts'
 import { type Metrics, noMetrics } from '../../src/metrics/catalogue.ts'
+import { lsnZero } from '../../src/wal/lsn.ts'
 import { take } from '../backup/taking.ts'
 import { Receiving } from '../fault/receiving.ts'
 import { clientOf, startServer, write } from '../fault/server.ts'
@@ -14,7 +15,8 @@ import { MemoryStore } from '../support/memory-store.ts'
 import { deadline, newestVersion } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 
-const taken: Taken = { name: 'base_000000010000000000000002', seconds: 3, plainBytes: 100, storedBytes: 50 }
+const place = { timeline: 1, stopTimeline: null, startLsn: lsnZero, finishLsn: lsnZero, deltaFrom: null }
+const taken: Taken = { name: 'base_000000010000000000000002', ...place, seconds: 3, plainBytes: 100, storedBytes: 50 }
 
 /** Runs until `after` backups have been begun. Due every 5 ms. */
 async function runUntil(

@@ -26,11 +26,40 @@ const cases: readonly (readonly [name: string, facts: Partial<LossFacts>, expect
     { hasServerSpoken: false, unshippedAgeMs: 3_600_000 },
     3600,
   ],
+  ['the server was asked a moment ago, and has not answered yet', { owedMs: 4999, lastWordAgeMs: 14_000 }, 0],
+  ['the server does not answer', { owedMs: 5000, lastWordAgeMs: 15_000 }, 15],
+  [
+    'the server does not answer, and older WAL waits',
+    { owedMs: 5000, lastWordAgeMs: 15_000, unshippedAgeMs: 60_000 },
+    60,
+  ],
+  [
+    'the server does not answer, and younger WAL waits',
+    { owedMs: 5000, lastWordAgeMs: 15_000, unshippedAgeMs: 1000 },
+    15,
+  ],
+  [
+    'nobody streams any more from a server that did not answer',
+    { isStreaming: false, owedMs: 9000, restorableAgeMs: 7000 },
+    7,
+  ],
+  [
+    'a stream has begun, and no server has ever answered',
+    { hasServerSpoken: false, owedMs: 9000, lastWordAgeMs: null },
+    null,
+  ],
 ]
 
 for (const [name, facts, expected] of cases) {
   test(`what would be lost where ${name}: ${expected ?? 'not known'}`, () => {
-    const idle: LossFacts = { isStreaming: true, hasServerSpoken: true, unshippedAgeMs: null, restorableAgeMs: null }
+    const idle: LossFacts = {
+      isStreaming: true,
+      hasServerSpoken: true,
+      unshippedAgeMs: null,
+      restorableAgeMs: null,
+      owedMs: null,
+      lastWordAgeMs: 9000,
+    }
     assert.equal(lossSeconds({ ...idle, ...facts }), expected)
   })
 }

@@ -12,6 +12,7 @@ import { follow, startWithBase } from '../fault/copies.ts'
 import { clientOf, flushedUpTo, segmentBytes, write } from '../fault/server.ts'
 import { without } from '../grafana/prometheus-tools.ts'
 import { FaultyStore, unreachable } from '../ship/shipping.ts'
+import { deferred } from '../support/deferred.ts'
 import { deadline, testVersions, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
 import { atLeast, Observed } from './observing.ts'
@@ -57,6 +58,7 @@ for (const version of await testVersions()) {
         walferry_spool_disk_size_bytes: atLeast(1),
         walferry_gaps: 0,
         walferry_loss_seconds: 0,
+        walferry_restorable_time_seconds: atLeast(1),
       })
       for (const stage of ['receive', 'sync', 'ship']) {
         assert.equal(scrape.get(`walferry_lag_bytes{stage="${stage}"}`), 0, stage)
@@ -95,6 +97,10 @@ for (const version of await testVersions()) {
         assert.deepEqual(status.gaps, [])
         assert.equal(status.store.problem, null)
         assert.ok(status.store.lastUploadAt !== null && status.backup.lastSuccessAt !== null)
+        assert.match(status.restorable?.backup ?? '', /^base_00000001/)
+        assert.ok(status.restorable?.time !== null)
+        assert.equal(status.restorable?.time, status.restorable?.walTime)
+        assert.equal(status.restorable?.time, status.restorableTime)
         assert.equal(status.backup.schedule, '0 3 * * *')
         assert.ok(Date.parse(status.backup.nextAt ?? '') > Date.parse(status.at))
         assert.ok((status.spool.diskFreeBytes ?? 0) > 0)
@@ -135,17 +141,21 @@ for (const version of await testVersions()) {
         'walferry_problem{code="PG_CONNECTION_LOST"}': 1,
         walferry_loss_seconds: atLeast(0.5),
       })
-      // What was counted goes on, and what is not known any more is not told.
+      // What was counted goes on.
       const received = 'walferry_received_bytes_total'
       assert.ok((away.get(received) ?? 0) >= (before.get(received) ?? Infinity))
-      await observed.until(async () => !(await observed.scrape()).has('walferry_slot_retained_bytes'))
-      assert.equal((await observed.scrape()).has('walferry_slot_wal_status{status="reserved"}'), false)
-      assert.equal((await observed.status()).slot, null)
+      // How the slot stood is told on, with the time at which the server said it.
+      const asked = 'walferry_slot_asked_time_seconds'
+      const slot = await observed.untilTold({ 'walferry_slot_wal_status{status="reserved"}': 1 })
+      assert.ok(slot.has('walferry_slot_retained_bytes'))
+      const status = await observed.status()
+      assert.equal(Date.parse(status.slot?.askedAt ?? '') / 1000, slot.get(asked))
       await server.start(deadline())
       const back = await observed.untilTold({
         walferry_ready: 1,
         walferry_connected: 1,
         'walferry_slot_wal_status{status="reserved"}': 1,
+        [asked]: (time) => time > (slot.get(asked) ?? Infinity),
         'walferry_reconnects_total{reason="PG_CONNECTION_LOST"}': atLeast(1),
         walferry_loss_seconds: 0,
         [received]: atLeast(away.get(received) ?? Infinity),
@@ -200,11 +210,19 @@ for (const version of await testVersions()) {
 
     await t.test('beside a standby, the same as beside a primary', async (t) => {
       await follow(base, server)
-      const standby = new Observed(t, {
-        server: base.connection,
-        store: new FaultyStore(),
-        spool: await tempFolder(t),
-      })
+      const store = new FaultyStore()
+      const isTold = deferred()
+      let isTaken = false
+      const backups = {
+        text: 'once',
+        schedule: (from: Date) => new Date(from.getTime() + (isTaken ? 3_600_000 : 1)),
+        take: async (signal: AbortSignal) => {
+          await isTold.promise
+          isTaken = true
+          return await take(base, { store, signal, change: { withWal: false } })
+        },
+      }
+      const standby = new Observed(t, { server: base.connection, store, spool: await tempFolder(t), backups })
       await standby.untilReady()
       const end = Number(await write(writer, 300_000))
       await standby.untilTold({
@@ -216,9 +234,20 @@ for (const version of await testVersions()) {
         walferry_slot_retained_bytes: atLeast(0),
         walferry_backup_age_seconds: Infinity,
         walferry_backup_success_time_seconds: 0,
+        walferry_restorable_time_seconds: 0,
       })
+      isTold.resolve()
+      await standby.untilTold({ walferry_restorable_time_seconds: atLeast(1) })
       await base.promote(deadline())
       await standby.untilTold({ walferry_timeline: 2, walferry_timeline_switches_total: 1, walferry_ready: 1 })
+      // The base backup is of the timeline before: that it leads on is known once the archive was looked at.
+      const promoted = Date.now() / 1000
+      await write(await clientOf(t, base), 100_000)
+      await standby.untilTold({ walferry_restorable_time_seconds: atLeast(promoted) })
+      const { restorable } = await standby.status()
+      assert.equal(restorable?.beforeGap, false)
+      // Its last commit may have come after the server's last word.
+      assert.ok(Date.parse(restorable.time ?? '') >= Date.parse(restorable.walTime ?? ''))
       await standby.stop()
     })
   })

@@ -2,14 +2,17 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type pg from 'pg'
-import type { ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
+import type { BackupResult } from '../../src/backup/backup.ts'
+import type { Backups, ReceiveConfig } from '../../src/daemon/receive-daemon.ts'
+import { deleteBacklog, putBacklog } from '../../src/archive/backlog.ts'
 import { listGaps } from '../../src/archive/gaps.ts'
 import { acknowledgeGaps } from '../../src/audit/acknowledge.ts'
 import { segmentKey } from '../../src/archive/keys.ts'
 import type { Cluster } from '../../src/cluster/cluster.ts'
 import { type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { offsetIn, segmentName, segmentStart, segnoOf } from '../../src/wal/segment.ts'
-import { Receiving } from '../fault/receiving.ts'
+import { take } from '../backup/taking.ts'
+import { filesIn, Receiving } from '../fault/receiving.ts'
 import {
   archivedWal,
   assertArchived,
@@ -19,9 +22,11 @@ import {
   startServer,
   write,
 } from '../fault/server.ts'
+import { deferred } from '../support/deferred.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { deadline, rows, testVersions, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
+import { Observed } from './observing.ts'
 
 interface Place {
   readonly cluster: Cluster
@@ -269,6 +274,78 @@ for (const version of await testVersions()) {
           assert.equal(after.length, Math.max(...after) - stays + 1, 'the archive has another hole')
         },
       )
+
+      await t.test('behind WAL that is gone from the archive says so, until somebody knows it', async (t) => {
+        const at = await place(t, cluster, client)
+        const observe = (backups?: Backups): Observed => {
+          const { slot, store, spool } = at
+          return new Observed(t, {
+            server: cluster.connection,
+            store,
+            spool,
+            config: { slot },
+            ...(backups && { backups }),
+          })
+        }
+        const takeOne = (signal = deadline()): Promise<BackupResult> =>
+          take(cluster, { store: at.store, signal, change: { withWal: false } })
+        const first = observe()
+        await first.untilReady()
+        const before = await takeOne()
+        await first.untilShipped(await write(client, 6_300_000))
+        await first.stop()
+        const { wholes } = await archivedWal(at.store)
+        const [gone = 0] = wholes.toSorted((a, b) => a - b).slice(-3)
+        assert.ok(!(await filesIn(at.spool)).includes(segmentName({ timeline: 1, segno: gone }, segmentBytes)))
+        await at.store.deleteMany([keyOf(gone)], { signal: deadline() })
+
+        const elsewhere = { timeline: 1, lsn: before.startLsn, host: 'elsewhere', time: new Date() }
+        await putBacklog(at.store, 'another', elsewhere, { signal: deadline() })
+        const patient = receive(t, at)
+        await patient.until(() => patient.count(/WARN {2}the archive has a hole/) === 1)
+        await patient.untilReady()
+        await patient.stop()
+        assert.deepEqual(await listGaps(at.store, { signal: deadline() }), [], 'another receiver may hold it')
+        await deleteBacklog(at.store, 'another', { signal: deadline() })
+
+        const second = observe()
+        await second.until(() => String(second.reasons) === 'GAP_UNACKNOWLEDGED')
+        assert.equal(second.count(/ERROR WAL is lost: the archive lacks timeline 1 from/), 1)
+        const gaps = await listGaps(at.store, { signal: deadline() })
+        assert.deepEqual(
+          gaps.map(({ from, to }) => [from, to].map(Number)),
+          [[gone, gone + 1].map((segno) => segno * segmentBytes)],
+        )
+        const isCut = async (receiving: Observed): Promise<boolean> => {
+          const { restorable } = await receiving.status()
+          return restorable?.beforeGap === true && restorable.backup === before.name && restorable.time !== null
+        }
+        await second.until(() => isCut(second))
+        await acknowledgeGaps(at.store, 'all', { signal: deadline(), now: new Date() })
+        await second.stop()
+
+        // That it is known does not bring the WAL back: a new base backup does.
+        const isTold = deferred()
+        let isDue = true
+        const third = observe({
+          text: 'once',
+          schedule: (from) => new Date(from.getTime() + (isDue ? 1 : 3_600_000)),
+          take: async (signal) => {
+            isDue = false
+            await isTold.promise
+            return await takeOne(signal)
+          },
+        })
+        await third.untilReady()
+        await third.until(() => isCut(third))
+        isTold.resolve()
+        await third.until(async () => {
+          const { restorable } = await third.status()
+          return restorable !== null && restorable.backup !== before.name && restorable.time === restorable.walTime
+        })
+        assert.equal(third.count(/ERROR/), 0, third.lines.join(''))
+        await third.stop()
+      })
 
       await t.test('from an old spool goes on where another receiver came to', async (t) => {
         const at = await place(t, cluster, client)

@@ -130,7 +130,15 @@ describe('what is installed', { concurrency: 2 }, () => {
     const beside = paths.filter((path) => !/^(?:bin|dist\/bundle)\//.test(path))
     assert.deepEqual(
       beside.toSorted((a, b) => (a < b ? -1 : 1)),
-      ['LICENSE', 'README.md', 'package.json'],
+      [
+        'LICENSE',
+        'README.md',
+        'docker/systemd/walferry@.service',
+        'grafana/README.md',
+        'grafana/alerts.yml',
+        'grafana/dashboard.json',
+        'package.json',
+      ],
     )
     // Sources are not packed, so a map of them would point nowhere.
     const strange = paths.filter((path) => /\.(?:map|ts)$|\.test\./.test(path))
@@ -138,7 +146,9 @@ describe('what is installed', { concurrency: 2 }, () => {
     t.diagnostic(`${tarball.size} bytes packed, ${tarball.unpackedSize} unpacked`)
 
     // --prefix, because npm would otherwise install into a folder above that has a package.json.
-    if ((await npm(t, folder, 'install', '--prefix', folder, join(folder, tarball.filename))) === null) return
+    const installed = await npm(t, folder, 'install', '--prefix', folder, join(folder, tarball.filename))
+    if (installed === null) return
+    assert.doesNotMatch(installed.stderr, /script/, 'nothing is to be run, and nothing to be allowed')
     const npx = await npm(t, folder, 'exec', '--prefix', folder, '--no', '--', 'walferry', '--version')
     assert.equal(npx?.stdout, `${version}\n`)
     const bin = join(folder, 'node_modules', '.bin')

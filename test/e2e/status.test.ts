@@ -49,7 +49,8 @@ for (const version of await newestVersion()) {
       /^Receiver {8}ready: streaming from 127\.0\.0\.1:\d+\n {16}PostgreSQL \d+\.\d+, timeline 1, system \d+\n/,
     )
     assert.match(well, /^Where it hangs {2}nowhere$/m)
-    assert.match(well, /^Restorable to {3}none: no base backup is known, and WAL alone restores nothing/m)
+    assert.match(well, /^Restorable to {3}none: there is no base backup, and WAL alone restores nothing/m)
+    assert.match(well, /^Loss now {8}the store has all WAL, but no base backup leads there$/m)
     const told: unknown = JSON.parse(await status('--json'))
     const { reasons, lossSeconds } = v.parse(v.object({ from: v.literal('receiver'), ...statusSchema.entries }), told)
     assert.deepEqual([reasons, typeof lossSeconds], [[], 'number'])

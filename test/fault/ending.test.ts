@@ -1,13 +1,17 @@
 /** How `receive` ends: by a signal, at a position, with the connection; and that the server can always end, too. */
 import assert from 'node:assert/strict'
-import { mkdir, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { identityKey } from '../../src/archive/keys.ts'
+import { orAbort } from '../../src/kit/abort.ts'
 import { formatLsn, type Lsn, parseLsn } from '../../src/wal/lsn.ts'
 import { DirectoryStore } from '../../src/store/directory.ts'
+import { MadeWal, segmentBytes as madeBytes } from '../restore/made-wal.ts'
 import { deadline, newestVersion, value } from '../support/postgres.ts'
 import { tempFolder } from '../support/temp.ts'
-import { startReceive } from '../support/walferry.ts'
+import { type Receive, startReceive } from '../support/walferry.ts'
 import { assertArchived, clientOf, segmentBytes, startServer, write } from './server.ts'
 
 const never = ['--ship-interval', '1h']
@@ -83,7 +87,7 @@ for (const version of await newestVersion()) {
       await rename(archive, `${archive}.away`)
       receive.send('SIGTERM')
       await receive.waitForLog(/stopping/, deadline())
-      assert.equal((await receive.terminate(deadline())).code, 1)
+      assert.deepEqual(await receive.terminate(deadline()), { code: null, signal: 'SIGTERM' })
       await rename(`${archive}.away`, archive)
       const next = begin([])
       await next.waitForShipped(end, deadline())
@@ -134,3 +138,26 @@ for (const version of await newestVersion()) {
     })
   })
 }
+
+test('a file system that hangs does not keep it from ending, after the time to drain in or at a second signal', async (t) => {
+  const [folder, wal] = [await tempFolder(t), new MadeWal().fillTo(1.5 * madeBytes, 'x')]
+  const archive = join(folder, 'archive')
+  await mkdir(join(archive, dirname(identityKey)), { recursive: true })
+  // Who opens it to read waits for one who writes, as for an NFS server that is away, in a thread that heeds nobody.
+  execFileSync('mkfifo', [join(archive, identityKey)])
+  const begin = async (name: string): Promise<Receive> => {
+    const spool = join(folder, name)
+    await mkdir(spool)
+    await writeFile(join(spool, '000000010000000000000001'), wal.segment(1))
+    const args = ['--drain-timeout', '100ms']
+    const receive = startReceive(t, { server: 'postgres://postgres@127.0.0.1:1/', store: archive, spool, args })
+    await receive.waitForLog(/found in the spool/, deadline())
+    receive.send('SIGTERM')
+    await receive.waitForLog(/stays in the spool/, deadline())
+    return receive
+  }
+  const [patient, urged] = await Promise.all([begin('patient'), begin('urged')])
+  assert.deepEqual(await urged.terminate(deadline()), { code: null, signal: 'SIGTERM' })
+  assert.deepEqual(await orAbort(patient.exit, deadline()), { code: null, signal: 'SIGTERM' })
+  assert.match(patient.stderr, / ERROR stopped at once: .* hint=.*hang/)
+})

@@ -178,14 +178,16 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
   },
   WalferrySlotNearLimit: {
     fires: {
-      when: '8 of 10 GB are used up',
+      when: '8 of 10 GB were used up when the server could last be asked',
       series: receiver({
         walferry_slot_safe_bytes: always(2 * gigabyte),
         walferry_slot_retained_bytes: always(8 * gigabyte),
+        walferry_slot_asked_time_seconds: always(60),
       }),
-      after: 2,
+      after: 6,
       summary: 'The slot of a:9868 is near its limit',
-      description: '20% of max_slot_wal_keep_size is left. Behind it the server removes WAL that was not received.',
+      description:
+        '20% of max_slot_wal_keep_size is left. Behind it the server removes WAL that was not received. As last seen 5m 0s ago.',
     },
     doesNot: {
       when: 'there is no limit',

@@ -53,6 +53,11 @@ export const badDays: readonly BadDay[] = [
     alerts: ['WalferryWalRemoved', 'WalferryNotConnected', ...lossAlerts],
   },
   {
+    failure: 'WAL is gone from the archive, and the spool is past it',
+    series: receiver({ ...problem('GAP_UNACKNOWLEDGED'), walferry_gaps: always(1), walferry_gaps_total: always(1) }),
+    alerts: ['WalferryGap'],
+  },
+  {
     failure: 'the server has lost WAL that it had sent',
     series: receiver({ ...lost, ...problem('SERVER_LOST_WAL'), walferry_loss_seconds: moving(0, 60) }),
     alerts: ['WalferryConflict', 'WalferryNotConnected', ...lossAlerts],

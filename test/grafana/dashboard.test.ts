@@ -97,6 +97,7 @@ const notShown: Readonly<Record<string, string>> = {
   walferry_position_bytes: 'a position is no figure either: lag and throughput are what counts of it',
   walferry_timeline_switches_total: 'the timeline itself is shown, and marked where it switches',
   walferry_backup_success_time_seconds: 'its age is shown',
+  walferry_slot_asked_time_seconds: 'the alerts on the slot tell its age, where it is old',
 }
 
 describe('expressions', async () => {

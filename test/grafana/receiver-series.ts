@@ -71,6 +71,7 @@ const healthy: Series = {
   'walferry_slot_wal_status{status="lost"}': always(0),
   walferry_slot_safe_bytes: always(9 * gigabyte),
   walferry_slot_retained_bytes: always(gigabyte),
+  walferry_slot_asked_time_seconds: moving(0, 60),
   'walferry_uploads_total{kind="tail",result="success"}': always(1000),
   'walferry_store_failures_total{code="STORE_UNREACHABLE"}': always(3),
   walferry_backup_age_seconds: always(12 * 3600),

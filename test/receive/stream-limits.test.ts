@@ -102,13 +102,16 @@ for (const version of await testVersions()) {
         assert.equal(error.retryable, true)
         return true
       })
+      // Long before that, it is known that nothing is known.
+      assert.ok((streaming.positions.owedMs() ?? 0) >= 1000)
+      assert.ok((streaming.positions.lastWordAgeMs() ?? 0) >= (streaming.positions.owedMs() ?? 0))
     })
 
     test('goes on for as long as an idle server answers', async (t) => {
       const cluster = await startServer(t, version)
       const proxy = await TcpProxy.open(t, cluster.connection)
-      const streaming = await stream(t, cluster, proxy, { silenceMs: 1200, statusIntervalMs: 50 })
-      // Asked after half the time: some of these come after more than all of it.
+      const streaming = await stream(t, cluster, proxy, { silenceMs: 1200, statusIntervalMs: 400 })
+      // Asked at each interval: the last of these comes after more than that time.
       const signal = deadline()
       while (proxy.lines.every((line) => keepalivesOn(line) < 4)) await sleep(10, signal)
       const sql = await clientOf(t, cluster)

@@ -16,6 +16,7 @@ export const emptyStatus: Status = {
   lag: { receive: none, sync: none, ship: none },
   rate: { receivedBytesPerSecond: 0, shippedBytesPerSecond: 0 },
   restorableTime: null,
+  restorable: null,
   lossSeconds: null,
   slot: null,
   spool: { folder: '/spool', bytes: 0, segments: 0, diskFreeBytes: null, diskBytes: null },

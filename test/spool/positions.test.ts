@@ -474,3 +474,19 @@ test('whatever happens, and in whatever order, the positions keep their order', 
     }
   }
 })
+
+test('a server owes an answer from the first time that it is asked until its next word, or another stream', () => {
+  const life = new Life().start(1000)
+  assert.deepEqual([life.positions.owedMs(), life.positions.lastWordAgeMs()], [null, null])
+  life.keepalive(1000).pass(9000)
+  assert.deepEqual([life.positions.owedMs(), life.positions.lastWordAgeMs()], [null, 9000])
+  life.positions.noteAsked()
+  life.pass(2000).positions.noteAsked()
+  life.pass(1000)
+  assert.deepEqual([life.positions.owedMs(), life.positions.lastWordAgeMs()], [3000, 12_000])
+  life.keepalive(1000)
+  assert.deepEqual([life.positions.owedMs(), life.positions.lastWordAgeMs()], [null, 0])
+  life.positions.noteAsked()
+  life.pass(5000).start(1000)
+  assert.deepEqual([life.positions.owedMs(), life.positions.lastWordAgeMs()], [null, 5000])
+})

@@ -11,8 +11,8 @@
  * A server that is still there when the test process ends is killed.
  */
 import assert from 'node:assert/strict'
-import { rmSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { existsSync, rmSync } from 'node:fs'
+import { mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, test } from 'node:test'
@@ -55,6 +55,9 @@ const prompt: Settings = { wal_writer_delay: '10ms' }
 
 /** Enough for the slowest single step, a whole recovery, on a slow and busy machine; what takes longer hangs. */
 export const stepTimeoutMs = 300_000
+
+/** A folder for templates that all test files of a run share: initdb takes two seconds of CPU time. */
+const sharedTemplates = process.env['WALFERRY_TEST_TEMPLATES']
 
 const running = new RunningClusters()
 const templates = new Map<string, Promise<Cluster>>()
@@ -164,11 +167,27 @@ function templateOf(version: TestVersion, segmentBytes: number): Promise<Cluster
   const key = `${version.major} ${segmentBytes}`
   const known = templates.get(key)
   if (known !== undefined) return known
-  const made = makeFolder().then((folder) =>
-    Cluster.create({ binaries: version.binaries, folder, segmentBytes, signal: deadline() }),
-  )
+  const made = sharedTemplates === undefined ? makeTemplate(version, segmentBytes) : share(version, segmentBytes)
   templates.set(key, made)
   return made
+}
+
+async function makeTemplate({ binaries }: TestVersion, segmentBytes: number): Promise<Cluster> {
+  return await Cluster.create({ binaries, folder: await makeFolder(), segmentBytes, signal: deadline() })
+}
+
+/** Whoever is first makes it. A rename gives it its name, so that nobody finds half of one. */
+async function share({ major, binaries }: TestVersion, segmentBytes: number): Promise<Cluster> {
+  const folder = join(sharedTemplates ?? '', `${major}-${segmentBytes}`)
+  if (!existsSync(folder)) {
+    const making = await mkdtemp(join(sharedTemplates ?? '', 'making-'))
+    await Cluster.create({ binaries, folder: making, segmentBytes, signal: deadline() })
+    await rename(making, folder).catch(async (error: unknown) => {
+      if (!existsSync(folder)) throw error
+      await rm(making, { recursive: true })
+    })
+  }
+  return await Cluster.open({ binaries, folder })
 }
 
 async function makeFolder(): Promise<string> {

@@ -1,9 +1,11 @@
 /** The four answers, each as a few big words and one line, and the verdict above them. */
-import type { ToldListing, ToldWindow } from '../../audit/told-listing.ts'
+import type { ToldListing } from '../../audit/told-listing.ts'
 import type { ArchiveAnswer } from '../archive-view.ts'
+import { endsShort } from '../ends-short.ts'
 import type { History } from '../samples.ts'
 import type { Status } from '../status.ts'
 import { agoText, bytesText, countText, durationText, minuteText, rateText, timeText } from './format.ts'
+import { windowOf } from './time-line.ts'
 import { trendOf } from './trend.ts'
 
 /** Told by a word and a shape, too, not by colour alone. */
@@ -46,6 +48,12 @@ export const notShown: Answer = {
 
 /** How much would we lose now? */
 export function lossAnswer(status: Status): Answer {
+  const told = lossOfWal(status)
+  if (!endsShort(status)) return told
+  return { ...told, level: 'bad', line: `${told.line} But no base backup leads to what the store has.` }
+}
+
+function lossOfWal(status: Status): Answer {
   const { lossSeconds, lag } = status
   if (lossSeconds === null) {
     return { level: 'unknown', big: 'Not known', line: 'Nothing is known yet of how far the store reaches.' }
@@ -133,41 +141,38 @@ export function hangAnswer(status: Status): Answer {
   return { level: 'good', big: 'Nowhere', line: 'Each stage passes WAL on within seconds.' }
 }
 
-/** To which moment can I restore? */
+/** To which moment can I restore? The receiver says it; since when and how safely, what is known of the archive. */
 export function restoreAnswer(status: Status, archive: ArchiveAnswer | null): Answer {
+  const { restorable, backup } = status
   const now = Date.parse(status.at)
   const listing = archive?.listing ?? null
-  if (listing === null) {
-    const big = status.restorableTime === null ? 'Not known' : timeText(Date.parse(status.restorableTime), now)
+  if (restorable === null) {
     const hasFailed = archive !== null && archive.problem !== null
-    const line = hasFailed ? 'Whether there is a base backup for it is not known.' : 'The archive is being looked at …'
-    return { level: 'unknown', big, line }
+    const line = hasFailed ? 'Whether a base backup leads anywhere is not known.' : 'The archive is being looked at …'
+    return { level: 'unknown', big: 'Not known', line }
   }
-  const newest = newestWindow(listing)
-  if (newest === null) {
+  if (restorable.time === null) {
     const why =
-      listing.backups.length === 0 ? 'There is no base backup' : 'No base backup has all the WAL that it needs'
+      backup.lastSuccessAt === null ? 'There is no base backup' : 'No base backup has all the WAL that it needs'
     return { level: 'bad', big: 'To none', line: `${why}: take one with "walferry backup".` }
   }
-  const fromMs = Date.parse(newest.from.time)
-  const told = newest.beforeGap ? newest.lastCommit : (status.restorableTime ?? newest.lastCommit)
-  const endMs = told === null ? fromMs : Math.max(fromMs, Date.parse(told))
-  const backupMs = newestBackup(listing)
+  const endMs = Date.parse(restorable.time)
+  const isShort = endsShort(status)
+  const window = listing === null || restorable.backup === null ? undefined : windowOf(listing, restorable.backup)
+  // A listing is older than what the receiver says: it may not have that backup yet.
+  const lastMs = backup.lastSuccessAt === null ? null : Date.parse(backup.lastSuccessAt)
+  const backupMs = listing === null || window === undefined ? lastMs : newestBackup(listing)
   const isOld = backupMs === null || now - backupMs > oldBackupHours * 3_600_000
+  const why = restorable.beforeGap ? 'Behind it WAL is missing' : 'No base backup leads to the WAL behind it'
   const line = [
-    now - endMs < heardMs ? '' : `That is ${agoText(endMs, now)}. `,
-    `Any moment since ${minuteText(fromMs)}`,
-    backupMs === null ? '.' : `; newest base backup ${agoText(backupMs, now)}.`,
-    newest.beforeGap ? ' Behind it WAL is missing: take a base backup.' : '',
-  ].join('')
-  const level = newest.beforeGap ? 'bad' : isOld ? 'warning' : 'good'
-  return { level, big: timeText(endMs, now), line }
-}
-
-/** The one that still grows; else the newest. */
-function newestWindow({ windows }: ToldListing): ToldWindow | null {
-  const sorted = windows.toSorted((a, b) => Date.parse(b.from.time) - Date.parse(a.from.time))
-  return sorted.find(({ beforeGap }) => !beforeGap) ?? sorted[0] ?? null
+    now - endMs < heardMs ? '' : `That is ${agoText(endMs, now)}.`,
+    window === undefined ? '' : `Any moment since ${minuteText(Date.parse(window.from.time))}.`,
+    backupMs === null ? '' : `Newest base backup ${agoText(backupMs, now)}.`,
+    isShort ? `${why}: take a base backup.` : '',
+  ]
+    .filter((part) => part !== '')
+    .join(' ')
+  return { level: isShort ? 'bad' : isOld ? 'warning' : 'good', big: timeText(endMs, now), line }
 }
 
 /** When the newest usable base backup was finished. */

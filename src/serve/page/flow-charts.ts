@@ -1,7 +1,9 @@
 /** The two charts of what flows: what is looked at in them, their legends, and their tables. */
 import type { Column, Thinned } from '../samples.ts'
+import type { Status } from '../status.ts'
 import { element, svgElement, table } from './dom.ts'
 import { durationText, minuteText, rateText } from './format.ts'
+import { legendText } from './legend-text.ts'
 import { type ChartLook, lineChart, type SeriesLook } from './line-chart.ts'
 
 export const lagLook: ChartLook = {
@@ -28,26 +30,22 @@ export const rateLook: ChartLook = {
   leastTop: 64 * 1024,
 }
 
-export function flowPicture(look: ChartLook, data: Thinned | null, width: number): Element[] {
+/** @param status the latest. */
+export function flowPicture(look: ChartLook, data: Thinned | null, status: Status | null, width: number): Element[] {
   if (data === null || data.columns === 0) {
     return [element('p', {}, 'No samples yet: the first one comes ten seconds after the start.')]
   }
-  const summary = look.series.map(({ name, label }) => `${label}: ${columnText(data.series[name], look)}`).join('; ')
-  return [lineChart(look, data, width, `${summary}.`), legend(look, data)]
+  const said = ({ name, label }: SeriesLook): string =>
+    `${label}: ${legendText(name, data.series[name], status, look.valueText)}`
+  return [lineChart(look, data, width, `${look.series.map(said).join('; ')}.`), legend(look, said)]
 }
 
-/** `now 0.8 s, at most 12 s`. */
-function columnText({ last, max }: Column, { valueText }: ChartLook): string {
-  const now = last.findLast((value) => value !== null)
-  if (now === undefined || now === null) return 'not known'
-  return `now ${valueText(now)}, at most ${valueText(Math.max(...max.map((value) => value ?? 0)))}`
-}
-
-function legend(look: ChartLook, data: Thinned): HTMLElement {
-  const item = ({ name, label, className }: SeriesLook): HTMLElement => {
+function legend(look: ChartLook, said: (series: SeriesLook) => string): HTMLElement {
+  const item = (series: SeriesLook): HTMLElement => {
+    const { className } = series
     const stroke = svgElement('path', { class: `curve ${className}`, d: 'M1 7H27' })
     const mark = svgElement('svg', { viewBox: '0 0 28 14', 'aria-hidden': 'true' }, stroke)
-    return element('li', {}, mark, `${label}: ${columnText(data.series[name], look)}`)
+    return element('li', {}, mark, said(series))
   }
   return element('ul', { class: 'legend' }, ...look.series.map(item))
 }

@@ -60,3 +60,9 @@ export function agoText(at: number, now: number): string {
 export function countText(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
+
+/** What the spool holds, and what of it waits. */
+export function spoolText({ bytes, segments }: { readonly bytes: number; readonly segments: number }): string {
+  if (bytes === 0) return 'nothing: all is shipped'
+  return `${bytesText(bytes)}, ${segments === 0 ? 'all of it is shipped' : `${countText(segments, 'segment')} to ship`}`
+}

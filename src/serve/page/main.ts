@@ -2,6 +2,7 @@
 import type { ArchiveAnswer } from '../archive-view.ts'
 import type { History, Thinned } from '../samples.ts'
 import type { Status } from '../status.ts'
+import { waitsForSlot } from '../waiting.ts'
 import {
   type Answer,
   hangAnswer,
@@ -22,6 +23,7 @@ import { agoText, countText, durationText } from './format.ts'
 import type { ChartLook } from './line-chart.ts'
 import { poll } from './poll.ts'
 import { timeLine } from './time-line.ts'
+import { waitingLoss, waitingTrend, waitingVerdict } from './waiting.ts'
 import { backupFacts, factList, problemsOf, stagesOf } from './way.ts'
 
 const statusEveryMs = 2000
@@ -46,7 +48,7 @@ const archiveFigure = new Figure('archive-chart', { picture: archivePicture, tab
 
 function flowFigure(id: string, look: ChartLook): Figure {
   return new Figure(id, {
-    picture: (width) => flowPicture(look, chosenHistory(), width),
+    picture: (width) => flowPicture(look, chosenHistory(), status, width),
     tables: () => flowTables(look, chosenHistory()),
   })
 }
@@ -58,8 +60,7 @@ function chosenHistory(): Thinned | null {
 function archivePicture(width: number): Element[] {
   const listing = archive?.listing ?? null
   if (listing === null) return []
-  const restorable = status?.restorableTime ?? null
-  const line = timeLine(listing, restorable === null ? null : Date.parse(restorable), nowMs())
+  const line = timeLine(listing, status?.restorable ?? null, nowMs())
   if (line === null) return [element('p', {}, 'There is no base backup yet: take one with "walferry backup".')]
   return [archiveChart(line, width), archiveLegend()]
 }
@@ -108,13 +109,14 @@ function showStatus(told: Status): void {
   const running = durationText((Date.parse(told.at) - Date.parse(told.startedAt)) / 1000)
   setText(byId('about'), `walferry ${told.version}, running for ${running}. All times are UTC.`)
   // Last: it must not say that all is well above what could not be shown.
-  showVerdict(verdict(told))
+  showVerdict(waitsForSlot(told) ? waitingVerdict(told) : verdict(told))
 }
 
 /** What follows from more than one of the answers. */
 function showAnswers(told: Status): void {
-  showAnswer('loss', lossAnswer(told))
-  showAnswer('trend', trendAnswer(told, history))
+  const isWaiting = waitsForSlot(told)
+  showAnswer('loss', isWaiting ? waitingLoss(told) : lossAnswer(told))
+  showAnswer('trend', isWaiting ? waitingTrend : trendAnswer(told, history))
   showAnswer('hang', hangAnswer(told))
   showAnswer('restore', restoreAnswer(told, archive))
   const listing = archive?.listing ?? null

@@ -2,7 +2,7 @@
 import type { Status } from '../status.ts'
 import type { Level } from './answers.ts'
 import { type Child, element } from './dom.ts'
-import { agoText, bytesText, countText, durationText, minuteText, rateText } from './format.ts'
+import { agoText, bytesText, durationText, minuteText, rateText, spoolText } from './format.ts'
 
 /** A name, and what is told: some text, and a picture of it. */
 type Fact = readonly [name: string, ...told: readonly Child[]]
@@ -81,7 +81,7 @@ function spoolFacts({ spool }: Status): Fact[] {
   const { diskFreeBytes: free, diskBytes: size } = spool
   const told: Fact[] = [
     ['Folder', spool.folder],
-    ['Holds', `${bytesText(spool.bytes)}, ${countText(spool.segments, 'segment')} to ship`],
+    ['Holds', spoolText(spool)],
   ]
   if (free === null) return told
   if (size === null) return [...told, ['Disk', `${bytesText(free)} free`]]

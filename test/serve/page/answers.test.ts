@@ -16,10 +16,21 @@ import { timeLine } from '../../../src/serve/page/time-line.ts'
 import { trendOf } from '../../../src/serve/page/trend.ts'
 import type { History, Thinned } from '../../../src/serve/samples.ts'
 import type { Status } from '../../../src/serve/status.ts'
+import { waitingLoss, waitingVerdict } from '../../../src/serve/page/waiting.ts'
+import { waitsForSlot } from '../../../src/serve/waiting.ts'
 import { emptyStatus } from '../statuses.ts'
 
 const none = { bytes: 0, seconds: 0 }
-const well: Status = { ...emptyStatus, state: 'streaming', reasons: [], lossSeconds: 0, restorableTime: emptyStatus.at }
+const restorable = { time: emptyStatus.at, backup: 'b', beforeGap: false, walTime: emptyStatus.at }
+const toNone = { ...restorable, time: null, backup: null }
+const well: Status = {
+  ...emptyStatus,
+  state: 'streaming',
+  reasons: [],
+  lossSeconds: 0,
+  restorable,
+  backup: { ...emptyStatus.backup, lastSuccessAt: '2026-01-30T12:00:00.000Z' },
+}
 const storeAway = { code: 'STORE_UNREACHABLE', message: 'it is away', hint: 'Look there.' }
 const serverAway = { code: 'PG_CONNECTION_LOST', message: 'it is away' }
 
@@ -59,6 +70,13 @@ const losses: readonly (readonly [name: string, Partial<Status>, Answer['level']
   ],
   ['what nobody knows', { lossSeconds: 90, state: 'connecting' }, 'bad', /^1 min 30 s$/, /is not known/],
   ['not known', { lossSeconds: null }, 'unknown', /^Not known$/, /Nothing is known yet/],
+  [
+    'nothing, and no base backup',
+    { restorable: toNone },
+    'bad',
+    /^0 s$/,
+    /is in the store\. But no base backup leads to what the store has\.$/,
+  ],
 ]
 for (const [name, status, level, big, line] of losses) {
   test(`how much would be lost: ${name}`, () => check(lossAnswer({ ...well, ...status }), level, big, line))
@@ -100,6 +118,16 @@ test('whether it is getting worse: in words, with the rates, and with when the d
   check(trendAnswer(status, historyOf(flat(30, 500))), 'warning', /^No, steady$/, /8 min 20 s/)
   check(trendAnswer(status, historyOf(rising)), 'bad', /^Yes, growing$/, /disk is full in 1 h\.$/)
   check(trendAnswer(status, historyOf(rising.toReversed())), 'good', /^No, catching up$/, /→/)
+})
+
+test('of a receiver that waits for the slot: that it waits, and that the figures of the other one count', () => {
+  const waits = { ...well, state: 'waiting', reasons: [{ code: 'SLOT_IN_USE', message: 'taken' }], lossSeconds: 200 }
+  assert.ok(waitsForSlot(waits) && !waitsForSlot({ ...waits, state: 'streaming' }) && !waitsForSlot(well))
+  check(waitingVerdict(waits), 'warning', /^Waiting$/, /its figures count/)
+  const denied = { ...waits, reasons: [...waits.reasons, storeAway, serverAway] }
+  check(waitingVerdict(denied), 'bad', /^Waiting, not well$/, /^STORE_UNREACHABLE: it is away\. And 1 more\.$/)
+  check(waitingLoss(waits), 'unknown', /^Not known here$/, /ask the one that streams\..* up to 3 min 20 s\.$/)
+  check(waitingLoss({ ...waits, lossSeconds: null }), 'unknown', /^Not known here$/, /ask the one that streams\.$/)
 })
 
 const hangs: readonly (readonly [code: string, where: RegExp])[] = [
@@ -157,21 +185,42 @@ function known(listing: Partial<ToldListing>): ArchiveAnswer {
 }
 
 const unknown: ArchiveAnswer = { at: null, listing: null, isLooking: true, problem: null }
-const restores: readonly (readonly [name: string, ArchiveAnswer | null, Answer['level'], RegExp, RegExp])[] = [
-  ['the archive was not looked at yet', null, 'unknown', /^12:00:00 UTC$/, /being looked at/],
-  ['it is being looked at', unknown, 'unknown', /^12:00:00 UTC$/, /being looked at/],
-  ['it could not be', { ...unknown, problem: storeAway }, 'unknown', /^12:00:00 UTC$/, /not known/],
-  ['no backup', known({}), 'bad', /^To none$/, /There is no base backup: .*walferry backup/],
-  ['none with its WAL', known({ backups: [backup('a', 1, false)] }), 'bad', /^To none$/, /has all the WAL/],
+const noBackup = { ...well.backup, lastSuccessAt: null }
+const twoBackups = known({ backups: [backup('a', 2), backup('b', 1)], windows: [window(2, 0.5, null, 'a', 'b')] })
+const cut = { time: daysAgo(3), backup: 'a', beforeGap: true, walTime: well.at }
+const restores: readonly (readonly [
+  name: string,
+  Partial<Status>,
+  ArchiveAnswer | null,
+  Answer['level'],
+  RegExp,
+  RegExp,
+])[] = [
+  ['not known', { restorable: null }, null, 'unknown', /^Not known$/, /being looked at/],
+  ['it is being looked at', { restorable: null }, unknown, 'unknown', /^Not known$/, /being looked at/],
+  ['it could not be', { restorable: null }, { ...unknown, problem: storeAway }, 'unknown', /^Not known$/, /not known/],
+  [
+    'no backup',
+    { restorable: toNone, backup: noBackup },
+    null,
+    'bad',
+    /^To none$/,
+    /There is no base backup: .*walferry backup/,
+  ],
+  ['none with its WAL', { restorable: toNone }, null, 'bad', /^To none$/, /has all the WAL/],
+  ['the page has not seen the archive', {}, null, 'good', /^12:00:00 UTC$/, /^Newest base backup 1 d ago\.$/],
   [
     'a window up to now',
-    known({ backups: [backup('a', 2), backup('b', 1)], windows: [window(2, 0.5, null, 'a', 'b')] }),
+    {},
+    twoBackups,
     'good',
     /^12:00:00 UTC$/,
-    /^Any moment since 2026-01-29 12:00 UTC; newest base backup 1 d ago\.$/,
+    /^Any moment since 2026-01-29 12:00 UTC\. Newest base backup 1 d ago\.$/,
   ],
+  ['a backup that was not listed yet', {}, known({}), 'good', /^12:00:00 UTC$/, /^Newest base backup 1 d ago\.$/],
   [
     'the newest backup is old',
+    { restorable: { ...restorable, backup: 'a' } },
     known({ backups: [backup('a', 9)], windows: [window(9, 0.5, null, 'a')] }),
     'warning',
     /^12:00:00 UTC$/,
@@ -179,6 +228,7 @@ const restores: readonly (readonly [name: string, ArchiveAnswer | null, Answer['
   ],
   [
     'windows on both sides of a gap',
+    {},
     known({ backups: [backup('a', 5), backup('b', 1)], windows: [window(5, 3, '0/4', 'a'), window(1, 0, null, 'b')] }),
     'good',
     /^12:00:00 UTC$/,
@@ -186,20 +236,29 @@ const restores: readonly (readonly [name: string, ArchiveAnswer | null, Answer['
   ],
   [
     'a gap, and no backup behind it',
+    { restorable: cut },
     known({ backups: [backup('a', 5)], windows: [window(5, 3, '0/4', 'a')] }),
     'bad',
     /^2026-01-28 12:00:00 UTC$/,
     /^That is 3 d ago\. .* WAL is missing: take a base backup\.$/,
   ],
+  [
+    'a backup of a line that was left',
+    { restorable: { ...cut, beforeGap: false } },
+    twoBackups,
+    'bad',
+    /^2026-01-28 12:00:00 UTC$/,
+    / No base backup leads to the WAL behind it: take a base backup\.$/,
+  ],
 ]
-for (const [name, archive, level, big, line] of restores) {
-  test(`to which moment: ${name}`, () => check(restoreAnswer(well, archive), level, big, line))
+for (const [name, status, archive, level, big, line] of restores) {
+  test(`to which moment: ${name}`, () => check(restoreAnswer({ ...well, ...status }, archive), level, big, line))
 }
 
 test('an outage: the moment that can be restored stands still, and it says how long ago that is', () => {
-  const archive = known({ backups: [backup('a', 1)], windows: [window(1, 0.5, null, 'a')] })
-  const restorableTime = new Date(now - 400_000).toISOString()
-  check(restoreAnswer({ ...well, restorableTime }, archive), 'good', /^11:53:20 UTC$/, /^That is 6 min 40 s ago\./)
+  const time = new Date(now - 400_000).toISOString()
+  const status = { ...well, restorable: { ...restorable, time, walTime: time } }
+  check(restoreAnswer(status, twoBackups), 'good', /^11:53:20 UTC$/, /^That is 6 min 40 s ago\./)
 })
 
 test('on the line of time a window reaches to what is restorable now, and a gap to the next backup', () => {
@@ -208,7 +267,8 @@ test('on the line of time a window reaches to what is restorable now, and a gap 
     windows: [window(1, 0.5, null, 'c'), window(5, 3, '0/4', 'a')],
     gaps: [{ timeline: 1, from: '0/4', to: '0/5' }],
   })
-  const line = timeLine(listing ?? empty, now - 1000, now)
+  const time = new Date(now - 1000).toISOString()
+  const line = timeLine(listing ?? empty, { ...restorable, time, backup: 'c' }, now)
   const ago = (ms: number): number => (now - ms) / day
   assert.equal(line?.rows.length, 1)
   const [row] = line?.rows ?? []
@@ -232,6 +292,14 @@ test('on the line of time a window reaches to what is restorable now, and a gap 
     ],
   )
   assert.equal(line?.fromMs, now - 5 * day)
+})
+
+test('what was missing when the archive was listed, and is there by now, is no gap', () => {
+  const listing = { ...empty, backups: [backup('b', 5)], windows: [window(5, 3, '0/4', 'b')] }
+  const [row] = timeLine(listing, restorable, now)?.rows ?? []
+  assert.deepEqual([row?.windows, row?.gaps], [[{ fromMs: now - 5 * day, toMs: now }], []])
+  const [lost] = timeLine(listing, { ...cut, backup: 'b' }, now)?.rows ?? []
+  assert.deepEqual([lost?.windows[0]?.toMs, lost?.gaps.length], [now - 3 * day, 1])
 })
 
 test('a gap with nothing behind it reaches to now, and a window without a commit is where its backup ended', () => {
@@ -259,5 +327,5 @@ test('each timeline has a line of its own, and a backup lies on the one to which
 })
 
 test('an empty archive has no line', () => {
-  assert.equal(timeLine(empty, now, now), null)
+  assert.equal(timeLine(empty, restorable, now), null)
 })

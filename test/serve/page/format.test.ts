@@ -8,10 +8,13 @@ import {
   durationText,
   minuteText,
   rateText,
+  spoolText,
   timeText,
 } from '../../../src/serve/page/format.ts'
 import { bandPath, linePath } from '../../../src/serve/page/paths.ts'
 import type { Column } from '../../../src/serve/samples.ts'
+import { emptyStatus } from '../statuses.ts'
+import { legendText } from '../../../src/serve/page/legend-text.ts'
 import { timeTicks, valueTicks } from '../../../src/serve/page/ticks.ts'
 
 test('sizes are told in the unit that fits, with three digits', () => {
@@ -25,6 +28,23 @@ test('durations are told in two units at most', () => {
   const seconds = [0, 0.04, 0.8, 9.94, 9.96, 59.4, 59.6, 60, 754, 3599.9, 3600, 86_399, 93_784]
   const told = ['0 s', '0 s', '0.8 s', '9.9 s', '10 s', '59 s', '1 min', '1 min', '12 min 34 s', '1 h', '1 h']
   assert.deepEqual(seconds.map(durationText), [...told, '23 h 59 min', '1 d 2 h'])
+})
+
+test('what the spool holds is told with what of it waits', () => {
+  assert.equal(spoolText({ bytes: 0, segments: 0 }), 'nothing: all is shipped')
+  assert.equal(spoolText({ bytes: 2048, segments: 0 }), '2 KiB, all of it is shipped')
+  assert.equal(spoolText({ bytes: 2048, segments: 1 }), '2 KiB, 1 segment to ship')
+})
+
+test('a legend tells the latest value, not the worst of the last column, and the greatest', () => {
+  const column: Column = { min: [1, 0], max: [12, 9], last: [11, 9] }
+  const empty: Column = { min: [null], max: [null], last: [null] }
+  const status = { ...emptyStatus, lossSeconds: 0.8, rate: { receivedBytesPerSecond: 5, shippedBytesPerSecond: 7 } }
+  assert.equal(legendText('loss', column, status, durationText), 'latest 0.8 s, at most 12 s')
+  assert.equal(legendText('loss', column, { ...status, lossSeconds: 13 }, durationText), 'latest 13 s, at most 13 s')
+  assert.equal(legendText('shipped', column, status, rateText), 'over the last minute 7 B/s, at most 12 B/s')
+  assert.equal(legendText('loss', column, null, durationText), 'at most 12 s')
+  assert.equal(legendText('loss', empty, { ...status, lossSeconds: null }, durationText), 'not known')
 })
 
 test('moments are UTC, and name the day where it is another one', () => {

@@ -200,7 +200,8 @@ for (const version of await newestVersion()) {
       assert.match(await text(page, '#way'), /Connected[^]*streaming/)
       await until(page, has('#loss', '0 s\n\nAll WAL'))
       await until(page, has('#hang', 'Nowhere'))
-      assert.match(await text(page, '#restore'), /UTC\s+.*Any moment since .* newest base backup/)
+      await until(page, has('#restore', 'Any moment since'))
+      assert.match(await text(page, '#restore'), /UTC\s+.*Any moment since .* Newest base backup/)
       assert.match(await page.title(), /^Ready · walferry of 127\.0\.0\.1/)
     })
 
