@@ -13,6 +13,7 @@ import {
   closeSync,
   constants,
   fdatasync,
+  fdatasyncSync,
   ftruncateSync,
   openSync,
   readSync,
@@ -105,6 +106,11 @@ export class SegmentFile {
   /** Makes what is written durable. The file's size never changes, so its data is all that a crash could lose. */
   async sync(): Promise<void> {
     await fdatasyncAsync(this.#fd)
+  }
+
+  /** The same in the event loop: for a few kilobytes on a disk that answers at once. */
+  syncNow(): void {
+    fdatasyncSync(this.#fd)
   }
 
   /** Gives the file its final name. The caller has synced it, and syncs the folder afterwards. */

@@ -68,6 +68,11 @@ const fullBytes = 8 * 1024 * 1024
 const roomBytes = 2 * 1024 * 1024
 /** Fewer bytes than this are written in the event loop: faster than a trip to the thread pool, and commits wait. */
 const smallBytes = 32 * 1024
+/**
+ * Where the last sync took less than this, the next small one is made in the event loop, too: the thread pool's two
+ * wake-ups would make a commit that waits for us half as long again. A disk that hangs holds us up once.
+ */
+const quickMs = 1
 /** Files that may wait for their sync: more would only fill the page cache with what is not durable. */
 const maxUnsyncedFiles = 8
 
@@ -91,6 +96,7 @@ export class Spool {
   /** Files that this stream has written to and that are not whole and synced yet, oldest first. */
   #files: SegmentFile[] = []
   #syncing: Promise<void> | null = null
+  #lastSyncMs = Infinity
   /** How far this stream is durable; behind `end` while it passes over what was there before. */
   #syncedUpTo: Lsn = lsnZero
   #failure: WalferryError | null = null
@@ -358,6 +364,11 @@ export class Spool {
   #sync(): void {
     if (this.#syncing !== null || this.#failure !== null) return
     if (!this.#hasNews()) return
+    const [file, ...others] = this.#files
+    if (file !== undefined && others.length === 0 && this.#isQuick(file)) {
+      this.#syncNow(file)
+      return
+    }
     this.#syncing = this.#syncRound().then(
       () => {
         this.#syncing = null
@@ -378,6 +389,30 @@ export class Spool {
     return upTo > this.#syncedUpTo
   }
 
+  /** Nothing but a little data of one file is to be made durable, and nothing waits to be written. */
+  #isQuick(file: SegmentFile): boolean {
+    if (this.#lastSyncMs >= quickMs || this.#unwrittenBytes > 0 || file.isFull || file.nameIsNew) return false
+    const upTo = plus(segmentStart(file.segment.segno, this.segmentBytes), file.written)
+    return bytesBetween(this.#syncedUpTo, upTo) <= smallBytes
+  }
+
+  #syncNow(file: SegmentFile): void {
+    const startedMs = performance.now()
+    try {
+      file.syncNow()
+    } catch (error) {
+      this.#fail(error, 'sync the spool')
+      return
+    }
+    this.#noteSync(startedMs)
+    this.#synced([{ file, written: file.written, full: false }])
+  }
+
+  #noteSync(startedMs: number): void {
+    this.#lastSyncMs = performance.now() - startedMs
+    this.#onSync(this.#lastSyncMs / 1000)
+  }
+
   async #syncRound(): Promise<void> {
     // What is written while this runs waits for the next round, so the state is taken once, here.
     const round = this.#files.map((file): Synced => ({ file, written: file.written, full: file.isFull }))
@@ -385,7 +420,7 @@ export class Spool {
     for (const { file, full } of round) {
       const startedMs = performance.now()
       await file.sync()
-      this.#onSync((performance.now() - startedMs) / 1000)
+      this.#noteSync(startedMs)
       // A crash right here leaves a whole segment under its partial name: it is received or recovered again.
       if (full) await file.becomeWhole()
       namesAreNew ||= full || file.nameIsNew
