@@ -45,6 +45,16 @@ const paths = files.map((name) => relative('.', join(import.meta.dirname, name))
 // Reading the maps costs each file 0.2 s of CPU time. Without them a stack names the built files, whose lines are nearly those.
 const maps = process.argv.length > 2 ? ['--enable-source-maps'] : []
 
+/**
+ * What test files run with. Certificates that only npm may need cost every start of Node.js a tenth of a second, and there
+ * are hundreds: npm gets them in its own way.
+ */
+function environment(): NodeJS.ProcessEnv {
+  const { NODE_EXTRA_CA_CERTS: certificates, ...rest } = process.env
+  const forNpm = certificates === undefined ? {} : { npm_config_cafile: certificates }
+  return { ...forNpm, ...rest, TMPDIR: folder, WALFERRY_TEST_TEMPLATES: templates }
+}
+
 /** Resolves with the files that have failed; null if the run itself has. It ends with what failed: the end of a log is enough. */
 async function run(names: readonly string[], atOnce: number): Promise<string[] | null> {
   const list = join(folder, 'failed-files')
@@ -55,8 +65,7 @@ async function run(names: readonly string[], atOnce: number): Promise<string[] |
     `--test-reporter-destination=${list}`,
   ]
   const args = [...maps, '--test', ...reporters, `--test-concurrency=${atOnce}`, ...names]
-  const env = { ...process.env, TMPDIR: folder, WALFERRY_TEST_TEMPLATES: templates }
-  const runner = spawn(process.execPath, args, { stdio: 'inherit', env })
+  const runner = spawn(process.execPath, args, { stdio: 'inherit', env: environment() })
   const [code] = await once(runner, 'exit')
   const failed = (await readFile(list, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
   await rm(list, { force: true })
