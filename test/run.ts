@@ -52,7 +52,7 @@ const maps = process.argv.length > 2 ? ['--enable-source-maps'] : []
 function environment(): NodeJS.ProcessEnv {
   const { NODE_EXTRA_CA_CERTS: certificates, ...rest } = process.env
   const forNpm = certificates === undefined ? {} : { npm_config_cafile: certificates }
-  return { ...forNpm, ...rest, TMPDIR: folder, WALFERRY_TEST_TEMPLATES: templates }
+  return { ...forNpm, ...rest, TMPDIR: folder, TEST_TEMPLATE_CLUSTERS: templates }
 }
 
 /** Resolves with the files that have failed; null if the run itself has. It ends with what failed: the end of a log is enough. */

@@ -33,6 +33,8 @@ const closeAsync = promisify(close)
 
 export const partialSuffix = '.partial'
 
+const quickMs = 1
+
 export class SegmentFile {
   readonly segment: Segment
   readonly name: string
@@ -46,6 +48,7 @@ export class SegmentFile {
   readonly #fd: number
   readonly #segmentBytes: number
   #isWhole = false
+  #syncMs = Infinity
 
   private constructor(folder: string, segment: Segment, segmentBytes: number, known: number, fd: number) {
     this.#folder = folder
@@ -105,12 +108,26 @@ export class SegmentFile {
 
   /** Makes what is written durable. The file's size never changes, so its data is all that a crash could lose. */
   async sync(): Promise<void> {
+    const startedMs = performance.now()
     await fdatasyncAsync(this.#fd)
+    this.#syncMs = performance.now() - startedMs
   }
 
-  /** The same in the event loop: for a few kilobytes on a disk that answers at once. */
-  syncNow(): void {
+  /**
+   * The same in the event loop, for a few kilobytes; false, and nothing is done, unless the last sync was quick: the thread
+   * pool's two wake-ups would cost as much again, and commits wait. A disk that begins to hang holds us up once.
+   */
+  syncNow(): boolean {
+    if (this.#syncMs >= quickMs) return false
+    const startedMs = performance.now()
     fdatasyncSync(this.#fd)
+    this.#syncMs = performance.now() - startedMs
+    return true
+  }
+
+  /** How long the last sync took. */
+  get syncMs(): number {
+    return this.#syncMs
   }
 
   /** Gives the file its final name. The caller has synced it, and syncs the folder afterwards. */

@@ -68,11 +68,6 @@ const fullBytes = 8 * 1024 * 1024
 const roomBytes = 2 * 1024 * 1024
 /** Fewer bytes than this are written in the event loop: faster than a trip to the thread pool, and commits wait. */
 const smallBytes = 32 * 1024
-/**
- * Where the last sync took less than this, the next small one is made in the event loop, too: the thread pool's two
- * wake-ups would make a commit that waits for us half as long again. A disk that hangs holds us up once.
- */
-const quickMs = 1
 /** Files that may wait for their sync: more would only fill the page cache with what is not durable. */
 const maxUnsyncedFiles = 8
 
@@ -96,7 +91,6 @@ export class Spool {
   /** Files that this stream has written to and that are not whole and synced yet, oldest first. */
   #files: SegmentFile[] = []
   #syncing: Promise<void> | null = null
-  #lastSyncMs = Infinity
   /** How far this stream is durable; behind `end` while it passes over what was there before. */
   #syncedUpTo: Lsn = lsnZero
   #failure: WalferryError | null = null
@@ -364,11 +358,7 @@ export class Spool {
   #sync(): void {
     if (this.#syncing !== null || this.#failure !== null) return
     if (!this.#hasNews()) return
-    const [file, ...others] = this.#files
-    if (file !== undefined && others.length === 0 && this.#isQuick(file)) {
-      this.#syncNow(file)
-      return
-    }
+    if (this.#syncNow()) return
     this.#syncing = this.#syncRound().then(
       () => {
         this.#syncing = null
@@ -389,28 +379,22 @@ export class Spool {
     return upTo > this.#syncedUpTo
   }
 
-  /** Nothing but a little data of one file is to be made durable, and nothing waits to be written. */
-  #isQuick(file: SegmentFile): boolean {
-    if (this.#lastSyncMs >= quickMs || this.#unwrittenBytes > 0 || file.isFull || file.nameIsNew) return false
+  /** In the event loop, if nothing but a little data of one file is to be made durable; false if that is for a round. */
+  #syncNow(): boolean {
+    const [file, ...others] = this.#files
+    if (file === undefined || others.length > 0 || file.isFull || file.nameIsNew || this.#unwrittenBytes > 0)
+      return false
     const upTo = plus(segmentStart(file.segment.segno, this.segmentBytes), file.written)
-    return bytesBetween(this.#syncedUpTo, upTo) <= smallBytes
-  }
-
-  #syncNow(file: SegmentFile): void {
-    const startedMs = performance.now()
+    if (bytesBetween(this.#syncedUpTo, upTo) > smallBytes) return false
     try {
-      file.syncNow()
+      if (!file.syncNow()) return false
     } catch (error) {
       this.#fail(error, 'sync the spool')
-      return
+      return true
     }
-    this.#noteSync(startedMs)
+    this.#onSync(file.syncMs / 1000)
     this.#synced([{ file, written: file.written, full: false }])
-  }
-
-  #noteSync(startedMs: number): void {
-    this.#lastSyncMs = performance.now() - startedMs
-    this.#onSync(this.#lastSyncMs / 1000)
+    return true
   }
 
   async #syncRound(): Promise<void> {
@@ -418,9 +402,8 @@ export class Spool {
     const round = this.#files.map((file): Synced => ({ file, written: file.written, full: file.isFull }))
     let namesAreNew = false
     for (const { file, full } of round) {
-      const startedMs = performance.now()
       await file.sync()
-      this.#noteSync(startedMs)
+      this.#onSync(file.syncMs / 1000)
       // A crash right here leaves a whole segment under its partial name: it is received or recovered again.
       if (full) await file.becomeWhole()
       namesAreNew ||= full || file.nameIsNew

@@ -10,6 +10,7 @@ import { isError } from '../../src/kit/errors.ts'
 import { deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
+import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { tempFolder } from '../support/temp.ts'
 import { diskError, stepIn } from './disk.ts'
 import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
@@ -172,6 +173,25 @@ describe('a spool that fails', () => {
     assertGivenUp(feeder, 100)
     stepOutOfWrite()
     stepOutOfSync()
+    await feeder.begin()
+    await feeder.mustFeedTo(200_000)
+    await assertFiles(folder, 200_000)
+    await feeder.spool.close()
+  })
+
+  test('to sync in the event loop is one like any other', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(100)
+    const { mock } = t.mock.method(SegmentFile.prototype, 'syncNow', () => {
+      throw diskError('EIO')
+    })
+    feeder.append(900)
+    feeder.spool.batchEnd()
+    assert.ok(isError(feeder.failure, 'SPOOL_FAILED'))
+    assertGivenUp(feeder, 100)
+    mock.restore()
     await feeder.begin()
     await feeder.mustFeedTo(200_000)
     await assertFiles(folder, 200_000)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { isError } from '../../src/kit/errors.ts'
 import { emptySpool } from '../../src/spool/recover.ts'
+import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
@@ -71,6 +72,22 @@ describe('a spool', () => {
       left: false,
       syncedBytes: 100,
     })
+    await feeder.spool.close()
+  })
+
+  test('syncs a little at once where the disk is quick; more, and a new file, in the thread pool', async (t) => {
+    const { mock } = t.mock.method(SegmentFile.prototype, 'syncNow', () => true)
+    const feeder = new Feeder(await tempFolder(t))
+    await feeder.begin()
+    await feeder.mustFeedTo(100)
+    assert.equal(mock.callCount(), 0)
+    feeder.append(100)
+    feeder.spool.batchEnd()
+    assert.equal(mock.callCount(), 1)
+    assert.equal(feeder.spool.syncedUpTo, at(200))
+    await feeder.mustFeedTo(100_000)
+    await feeder.mustFeedTo(segmentBytes)
+    assert.equal(mock.callCount(), 1)
     await feeder.spool.close()
   })
 

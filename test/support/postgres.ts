@@ -57,7 +57,7 @@ const prompt: Settings = { wal_writer_delay: '10ms' }
 export const stepTimeoutMs = 300_000
 
 /** A folder for templates that all test files of a run share: initdb takes two seconds of CPU time. */
-const sharedTemplates = process.env['WALFERRY_TEST_TEMPLATES']
+const sharedTemplates = process.env['TEST_TEMPLATE_CLUSTERS']
 
 const running = new RunningClusters()
 const templates = new Map<string, Promise<Cluster>>()
