@@ -162,6 +162,8 @@ if (version !== undefined) {
     const cluster = await startServer(t, version)
     const sql = await clientOf(t, cluster)
     const streaming = await stream(t, cluster, cluster.connection)
+    // A sync that is under way would end later.
+    await untilSynced(streaming, await flushedUpTo(sql))
     const disk = deferred()
     const stepOut = stepIn(t, 'sync', async (_, real) => {
       await disk.promise
