@@ -12,6 +12,7 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import type { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
+import { sleep } from '../kit/abort.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
@@ -55,6 +56,8 @@ const halting: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'A
 const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 /** A chunk may go where the archive was seen so long ago: a request for each would double what they cost. */
 const confirmEveryMs = 5000
+/** Not at each of a thousand commits a second: while it is planned what to ship, the next commit waits for its sync. */
+const restMs = 5
 
 export class Shipper {
   readonly #options: ShipperOptions
@@ -119,6 +122,7 @@ export class Shipper {
         // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
         if (this.#draining && this.#tasks.size === 0 && this.#isDrained(shipments)) return
         await this.#wake.after(seen, signal, this.#pauseMs(nowMs))
+        if (!this.#draining) await sleep(restMs, signal)
       }
     } finally {
       await Promise.allSettled(this.#tasks)
