@@ -125,6 +125,8 @@ function scheduledBackups(text: string, config: ReceiveConfig, target: Target, a
 
 /** How long a stop may take beside what is shipped: a server says goodbye within 3 s. */
 const closingMs = 10_000
+/** What a timer can take. */
+const longestMs = 2 ** 31 - 1
 
 async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promise<void> {
   const archive = await openArchive(config, log)
@@ -170,7 +172,7 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
       const hint = 'Does a file system hang, of the store or the spool (NFS whose server is away)?'
       log.error('stopped at once: the time to stop in is over, and something does not end', { signal, hint })
       endNow(signal)
-    }, config['drain-timeout'] + closingMs)
+    }, Math.min(config['drain-timeout'] + closingMs, longestMs))
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)

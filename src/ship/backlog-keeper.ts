@@ -37,7 +37,8 @@ const patienceMs = 10_000
 const refreshMs = 10_000
 /**
  * Another receiver of the slot may have left a note that we know nothing of. What such a note tells of comes to us from
- * the server, too, so we look after WAL was shipped, once in this time: a server that writes nothing costs no request.
+ * the server, too, so we look after WAL was shipped, once in this time: a server that writes nothing costs no request. But
+ * where there was a note, its writer may still live, and write it again: then we look until there is none.
  */
 const askAgainMs = 60_000
 const lookMs = 1000
@@ -53,8 +54,9 @@ export class BacklogKeeper {
   /** The note that is there, as far as we know; 'unreadable' is one, too. */
   #note: BacklogNote | 'unreadable' | null = null
   #askedMs = Number.NEGATIVE_INFINITY
-  /** What was shipped when the note was last asked for. */
+  /** What was shipped when the note was last asked for, and whether there was one. */
   #askedAt: Lsn | null = null
+  #wasThere = false
   #wroteMs = Number.NEGATIVE_INFINITY
   #failedMs = Number.NEGATIVE_INFINITY
 
@@ -80,8 +82,7 @@ export class BacklogKeeper {
       if (this.#standing === 'behind') {
         if (nowMs - this.#wroteMs >= refreshMs) await this.#write(signal)
       } else if (this.#standing === 'level') {
-        const isNews = this.#options.positions.shipped !== this.#askedAt
-        if (isNews && nowMs - this.#askedMs >= askAgainMs) await this.#ask(signal)
+        if (this.#mayHaveChanged() && nowMs - this.#askedMs >= askAgainMs) await this.#ask(signal)
         if (this.#isShipped()) await this.#delete(signal)
       }
     } catch (error) {
@@ -153,6 +154,11 @@ export class BacklogKeeper {
     }
     this.#askedMs = clock.monotonicMs()
     this.#askedAt = shipped
+    this.#wasThere = this.#note !== null
+  }
+
+  #mayHaveChanged(): boolean {
+    return this.#wasThere || this.#options.positions.shipped !== this.#askedAt
   }
 
   async #write(signal: AbortSignal): Promise<void> {

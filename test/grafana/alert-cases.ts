@@ -395,6 +395,24 @@ export const alertCases: Readonly<Record<string, AlertCase>> = {
       after: 15,
     },
   },
+  WalferryNotRestorable: {
+    fires: {
+      when: 'WAL is missing behind the only base backup',
+      series: receiver({ walferry_restorable_time_seconds: always(60) }),
+      after: 90,
+      summary: 'The archive of a:9868 cannot be restored to now',
+      description:
+        'The store has the WAL, but no base backup leads there: some is missing behind the newest one, or that one cannot be used.',
+    },
+    doesNot: {
+      when: 'the other half of a pair ships',
+      series: {
+        ...receiver(),
+        ...receiver({ ...waiting, walferry_restorable_time_seconds: always(60) }, partner),
+      },
+      after: 90,
+    },
+  },
   WalferryBackupFailed: {
     fires: {
       when: 'the first one since the start fails',

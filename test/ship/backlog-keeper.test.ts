@@ -173,9 +173,23 @@ test('a note that another receiver of the slot has left meanwhile is found with 
   keeping.ship(6000)
   await keeping.pass(60)
   assert.equal(await keeping.note(), null)
+  await keeping.pass(61)
   await keeping.leftOver(6000)
   await keeping.pass(600)
+  assert.ok((await keeping.note()) !== null)
   await keeping.keeper.leave()
+  assert.equal(await keeping.note(), null)
+})
+
+test('a note that its writer writes once more is found without WAL, too', async (t) => {
+  const keeping = await Keeping.begin(t)
+  await keeping.leftOver(5000)
+  await keeping.sync(5000)
+  keeping.ship(5000)
+  await keeping.pass(2)
+  assert.equal(await keeping.note(), null)
+  await keeping.leftOver(5000)
+  await keeping.pass(61)
   assert.equal(await keeping.note(), null)
 })
 
