@@ -23,7 +23,8 @@ import type { CallOptions } from '../store/object-store.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
 import { parseSegmentName, segmentStart, segnoOf } from '../wal/segment.ts'
-import type { Observer } from './observer.ts'
+import type { GapWatch } from './gap-watch.ts'
+import type { RestorableWatch } from './restorable-watch.ts'
 import type { StoreAsker } from './store-asker.ts'
 
 export interface StartingPointOptions {
@@ -32,7 +33,10 @@ export interface StartingPointOptions {
   readonly slot: string
   readonly host: string
   readonly store: StoreAsker
-  readonly observer: Pick<Observer, 'gaps' | 'restorable'>
+  readonly observer: {
+    readonly gaps: Pick<GapWatch, 'noted' | 'lookSoon'>
+    readonly restorable: Pick<RestorableWatch, 'noteHole'>
+  }
   readonly log: Log
   readonly metrics: Metrics
   /** Ends everything that is still under way. */
