@@ -2,7 +2,8 @@
  * What is known of the archive's base backups: those of the schedule as they happen, those of others by looking.
  *
  * It is looked at the start, and later at most every five minutes, while there is none every minute, and only if WAL was
- * shipped since: an archive in which nothing happens costs no requests.
+ * shipped since: an archive in which nothing happens costs no requests. That a backup was deleted is seen in the same way, or
+ * by whoever lists all of them.
  */
 import type { BackupPlace, NewestBackup } from '../archive/backups.ts'
 import { sleep } from '../kit/abort.ts'

@@ -16,7 +16,8 @@
  * A gap counts also once it is acknowledged: that changes nothing of what can be restored.
  *
  * That no WAL is missing behind the newest backup's start was looked at once, when that one was found. What was stored since
- * then is our own, or was looked at when we took over: gaps in that are noted, and holes are seen.
+ * then is our own, and gaps in that are noted; once another receiver ships, it is looked again. What somebody deletes from the
+ * store later, a look at the windows or the next start finds.
  */
 import type { NewestBackup } from '../archive/backups.ts'
 import type { GapName } from '../archive/keys.ts'

@@ -106,12 +106,15 @@ test('a sentinel that cannot be read is told, and not passed over', async () => 
   await assert.rejects(readBackup(store, name, { signal }), { code: 'ARCHIVE_DAMAGED' })
 })
 
+function nameOf(segno: number): string {
+  return `0000000100000000${segno.toString(16).toUpperCase().padStart(8, '0')}`
+}
+
 test('the newest backup has a place if no WAL is missing behind its start, which is looked at once', async () => {
   const store = new MemoryStore()
   const archive = new Archive(store)
   const mine = { systemIdentifier: String(sentinel.systemIdentifier), segmentBytes: 0x100_0000 }
   await claimArchive(archive, mine, { signal, now: new Date(0) })
-  const nameOf = (n: number): string => `0000000100000000${n.toString(16).toUpperCase().padStart(8, '0')}`
   const name = backupName(nameOf(2))
   await put(store, sentinelKey(name), formatSentinel(sentinel))
   // More than a start looks at, with a hole at the beginning.
