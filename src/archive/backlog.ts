@@ -38,6 +38,11 @@ const noteSchema = v.object({
   time: v.pipe(v.string(), v.isoTimestamp()),
 })
 
+/** A machine's name as notes have it: one that could not be read back would be damage, whatever a machine is called. */
+export function hostInNotes(host: string): string {
+  return host.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 255) || 'unknown'
+}
+
 export function formatBacklog({ timeline, lsn, host, time }: BacklogNote): string {
   return JSON.stringify({ timeline, lsn: formatLsn(lsn), host, time: time.toISOString() })
 }

@@ -1,9 +1,12 @@
 /** The base backups of an archive: those that have a sentinel. */
 import { isError, type WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
+import { highestLsn, type Lsn, lsnZero } from '../wal/lsn.ts'
 import type { Archive } from './archive.ts'
 import { backupFolder, parseBackupName, parseSentinelKey, sentinelKey } from './backup-keys.ts'
+import { isWholeFrom } from './coverage.ts'
 import { damaged } from './damaged.ts'
+import { findOwner } from './owner.ts'
 import { parseSentinel, type Sentinel } from './sentinel.ts'
 
 export interface Backup extends Sentinel {
@@ -75,34 +78,48 @@ export interface NewestBackup {
   readonly name: string
   /** When it was completed, by the store's clock. */
   readonly completed: Date
-  /** Null where it cannot be read, or where the segment is not there in which it starts. */
+  /** Null where it cannot be read, or where WAL was missing behind the start of its first segment when it was found. */
   readonly place: BackupPlace | null
+}
+
+export interface NewestBackupOptions extends CallOptions {
+  /** What is known as the newest one, null for none: where its place is known, too, that is not looked at again. */
+  readonly known: NewestBackup | null
+  /** Up to here all WAL is durable in the store, as far as that can be known without it. */
+  readonly shipped: Lsn
 }
 
 /**
  * The backup that was completed last, by the store's clock; null if there is none. Costs a listing of the sentinels, and
- * two or three requests for that one.
+ * for one that was not known a listing of the WAL from its start on.
  */
-export async function newestBackup(archive: Archive, options: CallOptions): Promise<NewestBackup | null> {
+export async function newestBackup(archive: Archive, options: NewestBackupOptions): Promise<NewestBackup | null> {
   const { store } = archive
+  const { known } = options
   let newest: { readonly name: string; readonly info: ObjectInfo } | null = null
   for await (const one of listSentinels(store, options)) {
     if (newest === null || one.info.modified > newest.info.modified) newest = one
   }
   if (newest === null) return null
   const { name, info } = newest
+  if (known?.name === name && known.place !== null) return { ...known, completed: info.modified }
   const backup = await readSentinel(store, name, info, options).catch((error: unknown) => {
     if (!isError(error, 'ARCHIVE_DAMAGED')) throw error
     return null
   })
-  const place = backup !== null && (await hasSegment(archive, backup.segment, options)) ? backup : null
+  const place = backup !== null && (await isFollowed(archive, backup, options)) ? backup : null
   return { name, completed: info.modified, place }
 }
 
-/** As a whole, or as a tail. */
-async function hasSegment(archive: Archive, segment: string, options: CallOptions): Promise<boolean> {
-  if ((await archive.findSegment(segment, options)).length > 0) return true
-  return (await archive.listChunks(segment, options)).length > 0
+async function isFollowed(
+  archive: Archive,
+  { segment }: Backup,
+  { shipped, signal }: NewestBackupOptions,
+): Promise<boolean> {
+  const owner = await findOwner(archive, { signal })
+  if (owner === null) return false
+  const upTo = shipped === lsnZero ? highestLsn : shipped
+  return await isWholeFrom(archive, segment, { segmentBytes: owner.segmentBytes, upTo, signal })
 }
 
 /** Null if there is no backup of that name. Rejects ARCHIVE_DAMAGED for a sentinel that cannot be read. */

@@ -12,7 +12,7 @@ import { parseSegmentName, segmentStart } from '../wal/segment.ts'
 import type { Archive } from './archive.ts'
 import { damaged } from './damaged.ts'
 import { readHistory } from './history-object.ts'
-import { parseChunkKey, parseWalKey, segmentOfKey, tailPrefix, walFolder } from './keys.ts'
+import { parseChunkKey, parseWalKey, segmentOfKey, tailFolder, tailPrefix, walFolder } from './keys.ts'
 import { type Chunk, planTail } from './tail.ts'
 
 /** Every byte of [from, end) is in the archive. */
@@ -59,6 +59,31 @@ export async function readCoverage(archive: Archive, { segmentBytes, signal }: S
     timelines.push({ ...found, history: await lineOf(archive, found.timeline, historyKey, signal) })
   }
   return { segmentBytes, timelines }
+}
+
+/**
+ * Whether no WAL of a segment's timeline is missing from the segment's first byte on, up to the newest that is there; or at
+ * least up to `upTo`, because uploads overtake one another: what is missing ahead of that may be on its way. Costs a listing
+ * of the chunks and one of the segments from that one on. Rejects BAD_INPUT for a segment of another size.
+ */
+export async function isWholeFrom(
+  { store }: Archive,
+  segment: string,
+  { segmentBytes, upTo, signal }: SegmentBytes & { readonly upTo: Lsn },
+): Promise<boolean> {
+  const { timeline, segno } = parseSegmentName(segment, segmentBytes)
+  const tally = new CoverageTally(segmentBytes)
+  // In the order of readCoverage, for the same reason.
+  const chunks = { prefix: tailPrefix(timeline), after: tailFolder(segment), signal }
+  for await (const info of store.list(chunks)) tally.addChunk(info)
+  const first = walFolder + segment
+  const segments = { prefix: walFolder + segment.slice(0, 8), after: first.slice(0, -1), signal }
+  for await (const info of store.list(segments)) if (info.key >= first) tally.addWal(info)
+  const [found] = tally.end()
+  const run = found?.runs[0]
+  if (found === undefined || run?.from !== segmentStart(segno, segmentBytes)) return false
+  const isAll = found.runs.length === 1 && (found.newest ?? run.end) <= run.end
+  return isAll || run.end >= upTo
 }
 
 async function lineOf(

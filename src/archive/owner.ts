@@ -1,4 +1,5 @@
 /** Whose archive it is, also where WAL-G began it and there is no identity object: then its first segment says so. */
+import { WalferryError } from '../kit/errors.ts'
 import type { CallOptions } from '../store/object-store.ts'
 import { longHeaderBytes, pageFault, readPageHeader } from '../wal/page.ts'
 import { isSegmentSize, segmentName, segmentStart, segnoOf } from '../wal/segment.ts'
@@ -17,6 +18,15 @@ export async function findOwner(archive: Archive, options: CallOptions): Promise
   const known = await readIdentity(archive.store, options)
   if (known !== null) assertSameKey(archive, known)
   return known ?? (await ownerOfFirstSegment(archive, options))
+}
+
+/** The same; throws ARCHIVE_FOREIGN where nothing says whose the archive is: then it is none. */
+export async function ownerOf(archive: Archive, options: CallOptions): Promise<ClusterIdentity> {
+  const owner = await findOwner(archive, options)
+  if (owner !== null) return owner
+  throw new WalferryError('ARCHIVE_FOREIGN', `${archive.store.url} is no archive: it has no identity and no WAL`, {
+    hint: 'Compare --store with that of walferry receive.',
+  })
 }
 
 /**

@@ -1,12 +1,11 @@
 /** All that an archive can restore from: its WAL and its base backups, read anew each time. */
-import { WalferryError } from '../kit/errors.ts'
 import type { CallOptions } from '../store/object-store.ts'
 import type { Archive } from './archive.ts'
 import { type Backup, type DamagedBackup, listBackups } from './backups.ts'
 import { type Coverage, readCoverage } from './coverage.ts'
 import { type Line, lineOf } from './line.ts'
 import { newestTimelines, storedSinceIn } from './newest-timeline.ts'
-import { findOwner } from './owner.ts'
+import { ownerOf } from './owner.ts'
 import { type RecoveryWindow, windowsOf } from './windows.ts'
 
 export interface Survey {
@@ -25,13 +24,7 @@ export interface Survey {
  */
 export async function surveyArchive(archive: Archive, options: CallOptions): Promise<Survey> {
   const { store } = archive
-  const owner = await findOwner(archive, options)
-  if (owner === null) {
-    throw new WalferryError('ARCHIVE_FOREIGN', `${store.url} is no archive: it has no identity and no WAL`, {
-      hint: 'Compare --store with that of walferry receive.',
-    })
-  }
-  const { segmentBytes } = owner
+  const { segmentBytes } = await ownerOf(archive, options)
   const [coverage, { backups, damaged }] = await Promise.all([
     readCoverage(archive, { ...options, segmentBytes }),
     listBackups(store, options),

@@ -11,6 +11,7 @@
  */
 import { type Acknowledged, acknowledgeGaps, unacknowledgedGaps } from '../audit/acknowledge.ts'
 import { gapFields } from '../audit/tell-listing.ts'
+import { ownerOf } from '../archive/owner.ts'
 import { gapPlace } from '../archive/gaps.ts'
 import type { GapName } from '../archive/keys.ts'
 import { WalferryError } from '../kit/errors.ts'
@@ -23,10 +24,13 @@ export async function runAcknowledge(args: readonly string[]): Promise<number> {
     const firstFlag = args.findIndex((word) => word.startsWith('-'))
     const end = firstFlag === -1 ? args.length : firstFlag
     const places = args.slice(0, end).map((place) => place.toUpperCase())
-    await withArchive(acknowledgeOptions, args.slice(end), async ({ store }, { all, json }) => {
+    await withArchive(acknowledgeOptions, args.slice(end), async (archive, { all, json }) => {
+      const { store } = archive
       if (all && places.length > 0) {
         throw new WalferryError('BAD_INPUT', 'gaps are named, and --all is given', { hint: 'Give one of both.' })
       }
+      // Of a place that is no archive it must not be said that nothing is missing there.
+      await ownerOf(archive, { signal })
       if (!all && places.length === 0) {
         const waiting = await unacknowledgedGaps(store, { signal })
         const fields = { store: store.url, waiting: waiting.map(gapJson) }

@@ -168,11 +168,14 @@ async function runDaemon(config: ReceiveConfig, target: Target, log: Log): Promi
     }
     log.info('stopping: shipping what is synced', { signal })
     stop.abort(new Error(`stopped by ${signal}`))
-    overdue = setTimeout(() => {
-      const hint = 'Does a file system hang, of the store or the spool (NFS whose server is away)?'
-      log.error('stopped at once: the time to stop in is over, and something does not end', { signal, hint })
-      endNow(signal)
-    }, Math.min(config['drain-timeout'] + closingMs, longestMs))
+    overdue = setTimeout(
+      () => {
+        const hint = 'Does a file system hang, of the store or the spool (NFS whose server is away)?'
+        log.error('stopped at once: the time to stop in is over, and something does not end', { signal, hint })
+        endNow(signal)
+      },
+      Math.min(config['drain-timeout'] + closingMs, longestMs),
+    )
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)

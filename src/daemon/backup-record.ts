@@ -2,7 +2,8 @@
  * What is known of the archive's base backups: those of the schedule as they happen, those of others by looking.
  *
  * It is looked at the start, and later at most every five minutes, while there is none every minute, and only if WAL was
- * shipped since: an archive in which nothing happens costs no requests.
+ * shipped since: an archive in which nothing happens costs no requests. That a backup was deleted is seen in the same way, or
+ * by whoever lists all of them.
  */
 import type { BackupPlace, NewestBackup } from '../archive/backups.ts'
 import { sleep } from '../kit/abort.ts'
@@ -18,9 +19,17 @@ export interface Taken extends BackupPlace {
   readonly storedBytes: number
 }
 
+/** All backups of the archive, as a look at it has found them. */
+export interface ListedBackups {
+  /** That which was completed last, of those that can be read. */
+  readonly newest: NewestBackup | null
+  /** Of all, also of those that cannot be read. */
+  readonly names: ReadonlySet<string>
+}
+
 export interface BackupRecordOptions {
-  /** The newest backup of the archive; null if there is none. */
-  readonly newest: (signal: AbortSignal) => Promise<NewestBackup | null>
+  /** The newest backup of the archive; null if there is none. `known`: of that one nothing need be asked again. */
+  readonly newest: (known: NewestBackup | null, signal: AbortSignal) => Promise<NewestBackup | null>
   /** Changes whenever more WAL is in the store. */
   readonly shipped: () => unknown
   readonly clock: Clock
@@ -65,10 +74,19 @@ export class BackupRecord {
     return this.#lastFailure
   }
 
-  /** Somebody has listed all backups, and this is the newest of those that can be used. */
-  listed(newest: NewestBackup): void {
-    const { lastSuccess } = this
-    if (!(lastSuccess instanceof Date) || lastSuccess < newest.completed) this.#note(newest)
+  /** Somebody has listed all backups; `before` is what was known as the newest when that began. */
+  listed({ newest, names }: ListedBackups, before: NewestBackup | 'none' | null): void {
+    const known = this.#backup
+    // One that was completed meanwhile may not have been seen, so only of what was known before a listing says that it is gone.
+    const isGone = known !== null && known === before && !names.has(known.name)
+    if (isGone) this.#note(newest ?? 'none')
+    else if (newest !== null && (known === null || known.completed < newest.completed)) this.#note(newest)
+  }
+
+  /** Another receiver ships: whether WAL is missing behind the newest backup is to be looked at anew. */
+  othersShip(): void {
+    const known = this.#backup
+    if (known !== null) this.#newest = { ...known, place: null }
   }
 
   begun(): void {
@@ -113,7 +131,7 @@ export class BackupRecord {
     const { newest, log } = this.#options
     const before = this.#newest
     try {
-      const found = await newest(signal)
+      const found = await newest(this.#backup, signal)
       // One of the schedule that was completed meanwhile may not have been seen.
       if (this.#newest === before) this.#note(found ?? 'none')
       this.#isTold = false
@@ -123,6 +141,10 @@ export class BackupRecord {
       this.#isTold = true
       return false
     }
+  }
+
+  get #backup(): NewestBackup | null {
+    return this.#newest === 'none' ? null : this.#newest
   }
 
   #note(newest: NewestBackup | 'none'): void {

@@ -18,7 +18,7 @@ export class GapWatch {
   readonly #log: Log
   readonly #bell = new Bell()
   readonly #acknowledged = new Set<string>()
-  /** Noted by us, and in no listing yet: some stores list what was written only later. */
+  /** Noted by us, and in no listing yet: the store may be away, and some list what was written only later. */
   readonly #unlisted = new Map<string, GapName>()
   #gaps: readonly GapName[] | null = null
   #all: readonly GapName[] | null = null
@@ -38,8 +38,9 @@ export class GapWatch {
     return this.#all
   }
 
-  /** We have noted one that was not there before. It counts at once, whatever a listing says. */
+  /** We note one that was not there before. It counts at once, whatever a listing says. */
   noted(gap: GapName): void {
+    if (this.#unlisted.has(gapKey(gap))) return
     this.#unlisted.set(gapKey(gap), gap)
     this.#gaps = [...(this.#gaps ?? []), gap]
     if (this.#all !== null) this.#all = [...this.#all, gap]

@@ -89,14 +89,15 @@ export class Observer {
       log,
     })
     this.gaps = new GapWatch(archive.store, log)
-    const newest = (inner: AbortSignal): Promise<NewestBackup | null> => newestBackup(archive, { signal: inner })
+    const newest = (known: NewestBackup | null, inner: AbortSignal): Promise<NewestBackup | null> =>
+      newestBackup(archive, { known, shipped: positions.shipped, signal: inner })
     this.record = new BackupRecord({ newest, shipped: () => positions.shipped, clock, log, metrics })
     this.#sampler = new Sampler(async () => tellFlow({ positions, state: capture().state }), clock)
     this.restorable = new RestorableWatch({
       archive,
       positions,
       newest: () => this.record.newest,
-      onBackup: (newest) => this.record.listed(newest),
+      onListed: (listed, before) => this.record.listed(listed, before),
       gaps: () => this.gaps.all,
       timeline: () => capture().met?.timeline ?? null,
       segmentBytes: () => capture().spool?.segmentBytes ?? null,

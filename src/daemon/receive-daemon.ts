@@ -148,7 +148,10 @@ export class ReceiveDaemon {
       onGap: config.onGap,
       requireSlot: config.requireSlot,
       onReceived: (bytes) => this.#metrics.add('walferry_received_bytes_total', bytes),
-      onReconnect: (reason) => this.#metrics.add('walferry_reconnects_total', 1, { reason }),
+      onReconnect: (reason) => {
+        this.#metrics.add('walferry_reconnects_total', 1, { reason })
+        if (reason === 'SLOT_IN_USE') this.#observer.record.othersShip()
+      },
       onTimelineSwitch: () => this.#metrics.add('walferry_timeline_switches_total', 1),
     })
   }

@@ -8,7 +8,7 @@ import type { Archive } from '../archive/archive.ts'
 import type { NewestBackup } from '../archive/backups.ts'
 import type { GapName } from '../archive/keys.ts'
 import { summarise } from '../audit/archive-status.ts'
-import { type ListedWindow, listArchive } from '../audit/listing.ts'
+import { type ListedWindow, type Listing, listArchive } from '../audit/listing.ts'
 import { tellValue } from '../audit/tell-listing.ts'
 import type { ToldListing } from '../audit/told-listing.ts'
 import { sleep } from '../kit/abort.ts'
@@ -16,9 +16,11 @@ import type { Clock } from '../kit/clock.ts'
 import { ArchiveView } from '../serve/archive-view.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { Lsn } from '../wal/lsn.ts'
-import { segmentStart, segnoOf } from '../wal/segment.ts'
+import type { ListedBackups } from './backup-record.ts'
 import {
+  growsOn,
   needsWindows,
+  reachedBy,
   type Restorable,
   type RestorableFacts,
   restorableOf,
@@ -30,8 +32,8 @@ export interface RestorableWatchOptions {
   readonly archive: Archive
   readonly positions: Positions
   readonly newest: () => NewestBackup | 'none' | null
-  /** Called with the newest usable backup of each look. */
-  readonly onBackup: (newest: NewestBackup) => void
+  /** Called after each look; `before` is what was known as the newest one when it began. */
+  readonly onListed: (listed: ListedBackups, before: NewestBackup | 'none' | null) => void
   /** All that were ever noted. */
   readonly gaps: () => readonly GapName[] | null
   /** The timeline that is, or was last, streamed; null before. */
@@ -74,7 +76,8 @@ export class RestorableWatch {
 
   /** Somebody has seen that WAL is missing, and WAL behind it is there. */
   noteHole(hole: Omit<SeenHole, 'reached'>): void {
-    this.#holes = [{ ...hole, reached: this.#reached() }]
+    const others = this.#holes.filter(({ timeline, from }) => timeline !== hole.timeline || from !== hole.from)
+    this.#holes = [...others, { ...hole, reached: this.#reached() }]
     this.#windows = null
     this.#lookedAt = null
   }
@@ -89,18 +92,15 @@ export class RestorableWatch {
   }
 
   async #look(signal: AbortSignal): Promise<ToldListing> {
-    const { archive, clock, onBackup } = this.#options
-    const [now, reached] = [this.#situation(), this.#reached()]
+    const { archive, clock, newest, onListed } = this.#options
+    const [now, reached, before] = [this.#situation(), this.#reached(), newest()]
     const listing = await listArchive(archive, { signal }, this.#listed)
     this.#listed = listing.windows
-    const { restorable, backups } = summarise(listing, [], new Date(clock.nowMs()))
+    const { restorable } = summarise(listing, [], new Date(clock.nowMs()))
     this.#windows = { newest: restorable, isAmbiguous: listing.tree.length > 0, reached }
     this.#holes = listing.gaps.map((gap) => ({ ...gap, reached }))
     this.#lookedAt = now
-    if (backups.newest !== null) {
-      const { name, modified, ...place } = backups.newest
-      onBackup({ name, completed: modified, place })
-    }
+    onListed(listedIn(listing), before)
     return tellValue(listing)
   }
 
@@ -118,10 +118,8 @@ export class RestorableWatch {
   }
 
   #reached(): Lsn {
-    const { segmentBytes: known, positions } = this.#options
-    const segmentBytes = known()
-    if (segmentBytes === null) return positions.shipped
-    return segmentStart(segnoOf(positions.shipped, segmentBytes), segmentBytes)
+    const { segmentBytes, positions } = this.#options
+    return reachedBy(positions.shipped, segmentBytes())
   }
 
   #isDue(): boolean {
@@ -129,8 +127,7 @@ export class RestorableWatch {
     if (!needsWindows(facts)) return false
     const [now, before] = [this.#situation(), this.#lookedAt]
     if (before === null || now.known !== before.known) return true
-    const grows = facts.walMs !== null && (restorableOf(facts)?.timeMs ?? 0) >= facts.walMs
-    return !grows && now.shipped !== before.shipped
+    return !growsOn(facts) && now.shipped !== before.shipped
   }
 
   #situation(): Situation {
@@ -138,4 +135,17 @@ export class RestorableWatch {
     const backup = newest === null || newest === 'none' ? newest : newest.name
     return { known: [backup, gaps?.length, shipped?.timeline].join(' '), shipped: this.#options.positions.shipped }
   }
+}
+
+function listedIn({ backups, damaged }: Listing): ListedBackups {
+  const all = backups.map(({ backup: { name, modified, ...place }, standing }) => ({
+    name,
+    completed: modified,
+    place: standing === 'usable' ? place : null,
+  }))
+  const newest = all.reduce<NewestBackup | null>(
+    (last, one) => (last === null || one.completed > last.completed ? one : last),
+    null,
+  )
+  return { newest, names: new Set([...all, ...damaged].map(({ name }) => name)) }
 }

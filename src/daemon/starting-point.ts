@@ -6,11 +6,11 @@ import type { Archive } from '../archive/archive.ts'
 import { type ArchiveEnd, archiveEnd } from '../archive/archive-end.ts'
 import { parseBackupName } from '../archive/backup-keys.ts'
 import { listSentinels } from '../archive/backups.ts'
-import { readBacklog } from '../archive/backlog.ts'
+import { hostInNotes, readBacklog } from '../archive/backlog.ts'
 import { type GapNote, putGap } from '../archive/gaps.ts'
 import { orAbort, withDeadline } from '../kit/abort.ts'
 import { systemClock } from '../kit/clock.ts'
-import { isError } from '../kit/errors.ts'
+import { describe, isError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { furthestEnd } from '../receive/furthest.ts'
@@ -23,17 +23,20 @@ import type { CallOptions } from '../store/object-store.ts'
 import type { TimelineHistory } from '../wal/history.ts'
 import { formatLsn, type Lsn } from '../wal/lsn.ts'
 import { parseSegmentName, segmentStart, segnoOf } from '../wal/segment.ts'
-import type { Observer } from './observer.ts'
+import type { GapWatch } from './gap-watch.ts'
+import type { RestorableWatch } from './restorable-watch.ts'
 import type { StoreAsker } from './store-asker.ts'
 
 export interface StartingPointOptions {
   readonly archive: Archive
   readonly spoolFolder: string
   readonly slot: string
-  /** As in the notes of backlogs. */
   readonly host: string
   readonly store: StoreAsker
-  readonly observer: Pick<Observer, 'gaps' | 'restorable'>
+  readonly observer: {
+    readonly gaps: Pick<GapWatch, 'noted' | 'lookSoon'>
+    readonly restorable: Pick<RestorableWatch, 'noteHole'>
+  }
   readonly log: Log
   readonly metrics: Metrics
   /** Ends everything that is still under way. */
@@ -84,7 +87,11 @@ export class StartingPoint {
 
   /** Makes a note of WAL that the server has removed, durably. */
   async recordGap(gap: Gap, signal: AbortSignal): Promise<void> {
-    await this.#note(gap, 'The server had removed this WAL before it was received.', signal)
+    const { metrics, observer } = this.#options
+    const isNew = await this.#note(gap, 'The server had removed this WAL before it was received.', signal)
+    metrics.add('walferry_gaps_total', 1)
+    if (isNew) observer.gaps.noted(gap)
+    else observer.gaps.lookSoon()
   }
 
   /** Resolves when nothing is being noted any more. */
@@ -132,9 +139,12 @@ export class StartingPoint {
     for (const gap of gaps) this.#noting.push(this.#loseWal(gap))
   }
 
-  /** Never rejects. Receiving goes on meanwhile: WAL is kept here also while the store is away. */
+  /**
+   * Never rejects. Receiving goes on meanwhile: WAL is kept here also while the store is away. So the gap is told before its
+   * note is there.
+   */
   async #loseWal(gap: Gap): Promise<void> {
-    const { log, store, signal } = this.#options
+    const { log, store, metrics, observer, signal } = this.#options
     const fields = { timeline: gap.timeline, from: formatLsn(gap.from), to: formatLsn(gap.to) }
     log.error(
       `WAL is lost: the archive lacks timeline ${fields.timeline} from ${fields.from} to ${fields.to}, and what is here begins behind that`,
@@ -144,16 +154,24 @@ export class StartingPoint {
       },
     )
     const reason = 'It was missing in the archive when the receiver started behind it.'
-    await store.ask((asking) => this.#note(gap, reason, asking), signal).catch(() => undefined)
+    metrics.add('walferry_gaps_total', 1)
+    observer.gaps.noted(gap)
+    try {
+      await store.ask((asking) => this.#note(gap, reason, asking), signal)
+      observer.gaps.lookSoon()
+    } catch (error) {
+      if (signal.aborted) return
+      log.error(`the gap could not be noted in the archive: ${describe(error)}`, {
+        ...fields,
+        hint: 'It is told until the receiver stops; the next start looks for it again, in the newest 64 segments.',
+      })
+    }
   }
 
-  async #note(gap: Gap, reason: GapNote['reason'], signal: AbortSignal): Promise<void> {
-    const { archive, metrics, observer } = this.#options
+  /** Whether it is a new one. */
+  async #note(gap: Gap, reason: GapNote['reason'], signal: AbortSignal): Promise<boolean> {
     const note = { ...gap, reason, noticedAt: new Date(systemClock.nowMs()) }
-    const isNew = await putGap(archive.store, note, { signal })
-    metrics.add('walferry_gaps_total', 1)
-    if (isNew) observer.gaps.noted(gap)
-    else observer.gaps.lookSoon()
+    return await putGap(this.#options.archive.store, note, { signal })
   }
 
   /** Where the archive ends, or null where that cannot be had in time and the spool has WAL to go on from. */
@@ -221,7 +239,8 @@ export class StartingPoint {
 
   /** A note that cannot be read is one, too. */
   async #isElsewhere(options: CallOptions): Promise<boolean> {
-    const { archive, slot, host } = this.#options
+    const { archive, slot } = this.#options
+    const host = hostInNotes(this.#options.host)
     try {
       const notes = await readBacklog(archive.store, options)
       return notes.some((one) => one.slot !== slot || one.note.host !== host)

@@ -52,7 +52,7 @@ export const catalogue = {
   },
   walferry_restorable_time_seconds: {
     type: 'gauge',
-    help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database, with a base backup and all WAL behind it; 0 where there is none, absent while that is not known. Streamed from a standby, it is what the standby knows.",
+    help: "Unix time, by the server's clock, of the newest moment to which the store alone can bring the database, with a base backup and all WAL behind it; 0 where there is none, absent while that is not known. Streamed from a standby, it is what the standby knows. A base backup that somebody has deleted counts until the archive is looked at again: while nothing is shipped, only the page looks.",
   },
   walferry_gaps: {
     type: 'gauge',

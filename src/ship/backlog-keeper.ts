@@ -10,7 +10,7 @@
  * note that stays for too long: the next receiver of the slot, here or elsewhere, deletes it once it has shipped what
  * the note tells of.
  */
-import { type BacklogNote, deleteBacklog, findBacklog, putBacklog } from '../archive/backlog.ts'
+import { type BacklogNote, deleteBacklog, findBacklog, hostInNotes, putBacklog } from '../archive/backlog.ts'
 import { sleep, withDeadline } from '../kit/abort.ts'
 import type { Clock } from '../kit/clock.ts'
 import { describe, isError } from '../kit/errors.ts'
@@ -62,8 +62,7 @@ export class BacklogKeeper {
 
   constructor(options: BacklogKeeperOptions) {
     this.#options = options
-    // A note that could not be read back would be damage, whatever a machine is called.
-    this.#host = options.host.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 255) || 'unknown'
+    this.#host = hostInNotes(options.host)
   }
 
   /** Looks once a second until `signal` aborts; never rejects. */

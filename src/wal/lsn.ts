@@ -16,6 +16,9 @@ export function asLsn(bytes: bigint | number): Lsn {
 /** "InvalidXLogRecPtr": no position. */
 export const lsnZero = asLsn(0n)
 
+/** No WAL lies behind it. */
+export const highestLsn = asLsn(0xffff_ffff_ffff_ffffn)
+
 /** Reads `X/X`. Throws BAD_INPUT. */
 export function parseLsn(text: string): Lsn {
   const match = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/.exec(text)

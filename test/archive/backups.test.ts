@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Archive } from '../../src/archive/archive.ts'
 import {
   backupName,
   claimKey,
@@ -13,9 +14,11 @@ import {
   partKey,
   sentinelKey,
 } from '../../src/archive/backup-keys.ts'
-import { listBackups, readBackup } from '../../src/archive/backups.ts'
+import { listBackups, newestBackup, readBackup } from '../../src/archive/backups.ts'
+import { segmentKey } from '../../src/archive/keys.ts'
+import { claimArchive } from '../../src/archive/owner.ts'
 import { formatSentinel, type Sentinel } from '../../src/archive/sentinel.ts'
-import { asLsn } from '../../src/wal/lsn.ts'
+import { asLsn, lsnZero } from '../../src/wal/lsn.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 
 const { signal } = new AbortController()
@@ -101,4 +104,28 @@ test('a sentinel that cannot be read is told, and not passed over', async () => 
     [[name, 'ARCHIVE_DAMAGED']],
   )
   await assert.rejects(readBackup(store, name, { signal }), { code: 'ARCHIVE_DAMAGED' })
+})
+
+function nameOf(segno: number): string {
+  return `0000000100000000${segno.toString(16).toUpperCase().padStart(8, '0')}`
+}
+
+test('the newest backup has a place if no WAL is missing behind its start, which is looked at once', async () => {
+  const store = new MemoryStore()
+  const archive = new Archive(store)
+  const mine = { systemIdentifier: String(sentinel.systemIdentifier), segmentBytes: 0x100_0000 }
+  await claimArchive(archive, mine, { signal, now: new Date(0) })
+  const name = backupName(nameOf(2))
+  await put(store, sentinelKey(name), formatSentinel(sentinel))
+  // More than a start looks at, with a hole at the beginning.
+  for (let n = 2; n < 200; n++) if (n !== 3) await put(store, segmentKey(nameOf(n), 'none'))
+  const look = { known: null, shipped: lsnZero, signal }
+  const lacking = await newestBackup(archive, look)
+  assert.deepEqual([lacking?.name, lacking?.place], [name, null])
+  await put(store, segmentKey(nameOf(3), 'none'))
+  const found = await newestBackup(archive, { ...look, known: lacking })
+  assert.equal(found?.place?.startLsn, sentinel.startLsn)
+  const before = { ...store.calls }
+  assert.deepEqual(await newestBackup(archive, { ...look, known: found }), found)
+  assert.deepEqual(store.calls, { ...before, list: before.list + 1 }, 'the sentinels are listed, and no more')
 })

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
-import { type Coverage, CoverageTally, readCoverage, unionOf } from '../../src/archive/coverage.ts'
+import { type Coverage, CoverageTally, isWholeFrom, readCoverage, unionOf } from '../../src/archive/coverage.ts'
 import { lineOf } from '../../src/archive/line.ts'
 import { drawTree, newestTimelines, onlyTimeline, type StoredSince } from '../../src/archive/newest-timeline.ts'
 import { parseHistory } from '../../src/wal/history.ts'
-import { asLsn, type Lsn } from '../../src/wal/lsn.ts'
+import { asLsn, highestLsn, type Lsn } from '../../src/wal/lsn.ts'
 import { segmentName } from '../../src/wal/segment.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 
@@ -370,3 +370,30 @@ test('of several newest timelines none is chosen, and the tree is shown', () => 
   )
   assert.throws(() => onlyTimeline([], coverage({}), 'memory://'), { code: 'TARGET_UNREACHABLE' })
 })
+
+/** From segment 17 of timeline 1 on. */
+const wholeFrom: readonly (readonly [string, objects: string, upTo: Lsn, boolean])[] = [
+  ['nothing is missing', '1/17 1/18 1/19', highestLsn, true],
+  ['the newest is a tail', '1/17 1/18:0-5', highestLsn, true],
+  ['the first one is a tail', '1/17:0-5', highestLsn, true],
+  ['the first one is not there', '1/18 1/19', highestLsn, false],
+  ['of the first one only the note of the backup is there', '1/17.00000028.backup', highestLsn, false],
+  ['nothing is there', '', highestLsn, false],
+  ['one is missing', '1/17 1/19', highestLsn, false],
+  ['of one there is only the beginning', '1/17 1/18:0-5 1/19', highestLsn, false],
+  ['behind a missing one there is only a tail', '1/17 1/19:0-5', highestLsn, false],
+  ['behind a missing one there is only a .partial', '1/17 1/19.partial.lz4', highestLsn, false],
+  ['the newest object is a .partial', '1/17 1/18.partial.lz4', highestLsn, true],
+  ['a hole that is shipped past', '1/17 1/19', at(18.5), false],
+  ['a hole ahead of what is shipped', '1/17 1/18:0-5 1/20', at(18.5), true],
+  ['a hole before it', '1/2 1/14:0-5 1/16 1/17', highestLsn, true],
+  ['a hole on another timeline', '1/17 1/18 2/17 2/19 2.history', highestLsn, true],
+]
+for (const [what, objects, upTo, expected] of wholeFrom) {
+  test(`whether no WAL is missing from a segment on: ${what}`, async () => {
+    const store = new MemoryStore()
+    for (const text of objects.split(' ')) if (text !== '') store.set(keyOf(text))
+    const options = { segmentBytes: mib, upTo, signal }
+    assert.equal(await isWholeFrom(new Archive(store), name(1, 17), options), expected)
+  })
+}

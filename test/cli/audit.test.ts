@@ -99,6 +99,9 @@ test('gaps are listed until they are acknowledged, one or all', async (t) => {
   const told = await walferry('acknowledge', '1/0/5000000', '--json', '--store', store)
   const gap = { gap: '1/0/5000000', timeline: 1, from: '0/5000000', to: '0/5100000', wasBefore: true }
   assert.deepEqual(JSON.parse(told.stdout), { store, acknowledged: [gap] })
+  const elsewhere = await walferry('acknowledge', '--store', await tempFolder(t))
+  assert.equal(elsewhere.code, 1)
+  assert.match(elsewhere.stderr, /is no archive.*\[ARCHIVE_FOREIGN\]/)
   const none = await walferry('acknowledge', '--store', store)
   assert.deepEqual([none.code, none.stdout, none.stderr], [0, '', `No gap waits to be acknowledged in ${store}.\n`])
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setImmediate } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
 import type { NewestBackup } from '../../src/archive/backups.ts'
-import { BackupRecord } from '../../src/daemon/backup-record.ts'
+import { BackupRecord, type ListedBackups } from '../../src/daemon/backup-record.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import { noMetrics } from '../../src/metrics/catalogue.ts'
 import { parseLsn } from '../../src/wal/lsn.ts'
@@ -21,9 +21,17 @@ const taken = { name: 'base_000000010000000000000002', ...place, seconds: 3, pla
 const yesterday = new Date('2026-01-30T03:00:00Z')
 const found: NewestBackup = { name: 'base_000000010000000000000001', completed: yesterday, place }
 
+const older: NewestBackup = { ...found, name: 'older', completed: new Date(yesterday.getTime() - 1) }
+
+function listing(newest: NewestBackup | null, ...damaged: string[]): ListedBackups {
+  return { newest, names: new Set([...(newest === null ? [] : [newest.name]), ...damaged]) }
+}
+
 /** A record beside an archive that says what the test wants. Its time passes when the test says so. */
 class Watching {
   looks = 0
+  /** With what it was looked last. */
+  known: NewestBackup | null = null
   shipped = 1n
   readonly said: string[] = []
   readonly told = new Map<string, number>()
@@ -35,7 +43,10 @@ class Watching {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const say = (message: string): void => void this.said.push(message)
     this.record = new BackupRecord({
-      newest: () => newest(++this.looks),
+      newest: (known) => {
+        this.known = known
+        return newest(++this.looks)
+      },
       shipped: () => this.shipped,
       clock: new FakeClock(),
       log: { error: say, warn: say, info: say, debug: () => undefined },
@@ -96,9 +107,36 @@ test('the first one is waited for: while there is none it is looked each minute,
 test('one that is newer than what is known counts, whoever has listed it', async (t) => {
   const watching = new Watching(t, async () => null)
   await watching.pass(0)
-  watching.record.listed(found)
-  watching.record.listed({ ...found, name: 'older', completed: new Date(yesterday.getTime() - 1) })
+  watching.record.listed(listing(found), 'none')
+  watching.record.listed(listing(older, found.name), found)
   assert.deepEqual(watching.record.newest, found)
+})
+
+test('one that was deleted does not count any more once somebody has listed all', async (t) => {
+  const watching = new Watching(t, async () => found)
+  await watching.pass(0)
+  watching.record.listed(listing(null), null)
+  assert.equal(watching.record.newest, found, 'it was not known yet when the listing began')
+  watching.record.listed(listing(null, found.name), found)
+  assert.equal(watching.record.newest, found, 'it is there, and cannot be read')
+  watching.record.listed(listing(older), found)
+  assert.equal(watching.record.newest, older)
+  watching.record.listed(listing(null), older)
+  assert.equal(watching.record.newest, 'none')
+})
+
+test('what is known is not asked again; where it lies in the WAL is, once another receiver ships', async (t) => {
+  const watching = new Watching(t, async () => found)
+  await watching.pass(0)
+  assert.equal(watching.known, null)
+  watching.shipped++
+  await watching.pass(hourMs)
+  assert.equal(watching.known, found)
+  watching.record.othersShip()
+  assert.deepEqual(watching.record.newest, { ...found, place: null })
+  watching.shipped++
+  await watching.pass(hourMs)
+  assert.deepEqual([watching.looks, watching.known, watching.record.newest], [3, { ...found, place: null }, found])
 })
 
 test('a store that is away is asked again after a minute, and told of once', async (t) => {

@@ -4,7 +4,9 @@ import { test } from 'node:test'
 import type { NewestBackup } from '../../src/archive/backups.ts'
 import type { Restorable as NewestWindow } from '../../src/audit/archive-status.ts'
 import {
+  growsOn,
   needsWindows,
+  reachedBy,
   type Restorable,
   type RestorableFacts,
   restorableOf,
@@ -12,16 +14,18 @@ import {
   type SeenWindows,
 } from '../../src/daemon/restorable.ts'
 import { formatSentinel, parseSentinel } from '../../src/archive/sentinel.ts'
-import { asLsn, type Lsn } from '../../src/wal/lsn.ts'
+import { asLsn, highestLsn, type Lsn, lsnZero } from '../../src/wal/lsn.ts'
 import { timestampOf } from '../../src/wal/timestamp.ts'
 
 const name = 'base_000000010000000000000003'
 const wal = Date.UTC(2026, 0, 31, 12)
 const commit = Date.UTC(2026, 0, 31, 11)
 
+const mib = 0x10_0000
+
 /** Segments of 1 MiB, by their numbers. */
 function at(segment: number): Lsn {
-  return asLsn(BigInt(segment * 0x10_0000))
+  return asLsn(BigInt(segment * mib))
 }
 
 const place = { timeline: 1, stopTimeline: null, startLsn: at(3.5), finishLsn: at(4.5), deltaFrom: null }
@@ -108,6 +112,11 @@ const direct: readonly (readonly [string, Partial<RestorableFacts>, Restorable |
   ['a hole up to an unknown end', { holes: [hole(6, null, 9)] }, 'windows'],
   ['a hole before the backup', { holes: [hole(1, 3, 9)] }, all],
   ['a hole ahead of all that was shipped then: it was on its way', { holes: [hole(6, 8, 6)] }, all],
+  [
+    'a hole, seen before anything was shipped',
+    { holes: [{ ...hole(6, 8, 0), reached: reachedBy(lsnZero, mib) }] },
+    'windows',
+  ],
 ]
 for (const [what, facts, expected] of direct) {
   test(`restorable to: ${what}`, () => {
@@ -127,6 +136,17 @@ const looked: readonly (readonly [string, Partial<RestorableFacts>, Restorable |
   ['the window ends at a gap', { windows: windowTo(6, 9, { beforeGap: true }), holes: [hole(6, 8, 9)] }, cut],
   ['what was missing was on its way', { windows: windowTo(6, 6, { beforeGap: true }), holes: [hole(6, 8, 6)] }, grown],
   ['a gap was noted since', { windows: windowTo(6.5, 6), gaps: [gap(6.5, 8)] }, cut],
+  [
+    'a gap was noted of the timeline that it comes from',
+    { windows: windowTo(6.5, 6, { timeline: 2 }), shipped: { timeline: 2, lsn: at(9.5) }, gaps: [gap(7, 8)] },
+    cut,
+  ],
+  ['a gap was noted of a timeline that does not count yet', { windows: windowTo(6.5, 6), gaps: [gap(7, 8, 2)] }, grown],
+  [
+    'nothing was shipped when it was looked',
+    { windows: { ...windowTo(9, 0), reached: reachedBy(lsnZero, mib) } },
+    left,
+  ],
   ['a gap was noted, and somebody has stored its WAL', { windows: windowTo(9.5, 9), gaps: [gap(6, 8)] }, grown],
   ['the window is that of a later timeline', { windows: windowTo(9.5, 9, { timeline: 2 }) }, left],
   [
@@ -147,3 +167,31 @@ for (const [what, facts, expected] of looked) {
     assert.deepEqual(restorableOf({ ...lost, ...facts }), expected)
   })
 }
+
+/** Where it does, more WAL is no reason to look again. */
+const growing: readonly (readonly [string, Partial<RestorableFacts>, boolean])[] = [
+  ['the newest backup leads to all that is shipped', {}, true],
+  ['the same, while the time is not known that the stored WAL reaches', { walMs: null }, true],
+  ['an older backup does', { newest: lost.newest, windows: windowTo(9, 9) }, true],
+  ['the same, while the time is not known', { newest: lost.newest, windows: windowTo(9, 9), walMs: null }, true],
+  ['the window ends before what is shipped', { newest: lost.newest, windows: windowTo(8, 9) }, false],
+  ['a gap was noted behind the window', { newest: lost.newest, windows: windowTo(9, 9), gaps: [gap(9, 10)] }, false],
+  [
+    'nothing was shipped when it was looked',
+    { newest: lost.newest, windows: { ...windowTo(9, 0), reached: highestLsn } },
+    false,
+  ],
+  ['no backup has its WAL', { newest: lost.newest, windows: { ...windowTo(9, 9), newest: null } }, false],
+  ['nobody has looked', { newest: lost.newest }, false],
+]
+for (const [what, facts, expected] of growing) {
+  test(`what can be restored grows with what is shipped, or not: ${what}`, () => {
+    assert.equal(growsOn({ ...well, ...facts }), expected)
+  })
+}
+
+test('what counts as reached is the segment that WAL is shipped into; everything, while nothing is shipped', () => {
+  assert.equal(reachedBy(at(9.5), mib), at(9))
+  assert.equal(reachedBy(at(9.5), null), at(9.5))
+  assert.equal(reachedBy(lsnZero, mib), highestLsn)
+})
