@@ -21,7 +21,7 @@ export async function findOwner(archive: Archive, options: CallOptions): Promise
 }
 
 /** The same; throws ARCHIVE_FOREIGN where nothing says whose the archive is: then it is none. */
-export async function ownerOf(archive: Archive, options: CallOptions): Promise<ClusterIdentity> {
+export async function mustHaveOwner(archive: Archive, options: CallOptions): Promise<ClusterIdentity> {
   const owner = await findOwner(archive, options)
   if (owner !== null) return owner
   throw new WalferryError('ARCHIVE_FOREIGN', `${archive.store.url} is no archive: it has no identity and no WAL`, {

@@ -5,7 +5,7 @@ import { type Backup, type DamagedBackup, listBackups } from './backups.ts'
 import { type Coverage, readCoverage } from './coverage.ts'
 import { type Line, lineOf } from './line.ts'
 import { newestTimelines, storedSinceIn } from './newest-timeline.ts'
-import { ownerOf } from './owner.ts'
+import { mustHaveOwner } from './owner.ts'
 import { type RecoveryWindow, windowsOf } from './windows.ts'
 
 export interface Survey {
@@ -24,7 +24,7 @@ export interface Survey {
  */
 export async function surveyArchive(archive: Archive, options: CallOptions): Promise<Survey> {
   const { store } = archive
-  const { segmentBytes } = await ownerOf(archive, options)
+  const { segmentBytes } = await mustHaveOwner(archive, options)
   const [coverage, { backups, damaged }] = await Promise.all([
     readCoverage(archive, { ...options, segmentBytes }),
     listBackups(store, options),

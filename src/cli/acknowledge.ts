@@ -11,7 +11,7 @@
  */
 import { type Acknowledged, acknowledgeGaps, unacknowledgedGaps } from '../audit/acknowledge.ts'
 import { gapFields } from '../audit/tell-listing.ts'
-import { ownerOf } from '../archive/owner.ts'
+import { mustHaveOwner } from '../archive/owner.ts'
 import { gapPlace } from '../archive/gaps.ts'
 import type { GapName } from '../archive/keys.ts'
 import { WalferryError } from '../kit/errors.ts'
@@ -30,7 +30,7 @@ export async function runAcknowledge(args: readonly string[]): Promise<number> {
         throw new WalferryError('BAD_INPUT', 'gaps are named, and --all is given', { hint: 'Give one of both.' })
       }
       // Of a place that is no archive it must not be said that nothing is missing there.
-      await ownerOf(archive, { signal })
+      await mustHaveOwner(archive, { signal })
       if (!all && places.length === 0) {
         const waiting = await unacknowledgedGaps(store, { signal })
         const fields = { store: store.url, waiting: waiting.map(gapJson) }
