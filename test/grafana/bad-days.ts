@@ -53,7 +53,7 @@ export const badDays: readonly BadDay[] = [
     alerts: ['WalferryWalRemoved', 'WalferryNotConnected', ...lossAlerts],
   },
   {
-    failure: 'WAL is gone from the archive, and the spool is past it',
+    failure: 'WAL is gone from the archive’s newest 64 segments, and the spool is past it',
     series: receiver({ ...problem('GAP_UNACKNOWLEDGED'), walferry_gaps: always(1), walferry_gaps_total: always(1) }),
     alerts: ['WalferryGap'],
   },
@@ -155,5 +155,11 @@ export const badDays: readonly BadDay[] = [
     failure: 'a base backup fails',
     series: receiver({ walferry_backup_failure_time_seconds: always(1_700_086_400) }),
     alerts: ['WalferryBackupFailed'],
+  },
+  {
+    failure: 'WAL is missing behind the newest base backup, acknowledged or not noticed before',
+    series: receiver({ walferry_restorable_time_seconds: always(60) }),
+    after: 90,
+    alerts: ['WalferryNotRestorable'],
   },
 ]
