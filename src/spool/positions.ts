@@ -199,9 +199,9 @@ export class Positions {
 
   /**
    * What the stored WAL reaches: the newest moment, by the server's clock since 1970, to which it brings whoever has a
-   * base backup that leads there; null while nothing is known. It is when the server last said that it has no more than what is shipped by now: what committed
-   * before is in the store. When bytes were sent does not tell: a server that catches us up sends old ones. So while we
-   * catch up this stands still.
+   * base backup that leads there; null while nothing is known. It is when the server last said that it has no more than
+   * what is shipped by now: what committed before is in the store. When bytes were sent does not tell: a server that
+   * catches us up sends old ones. So while we catch up this stands still.
    */
   restorableTimeMs(): number | null {
     return this.#shipped === lsnZero ? null : this.#said.toldTimeOf(this.#shipped)

@@ -33,6 +33,7 @@ const closeAsync = promisify(close)
 
 export const partialSuffix = '.partial'
 
+/** On a disk whose syncs take longer than this, the event loop has better things to do than to wait. */
 const quickMs = 1
 
 export class SegmentFile {

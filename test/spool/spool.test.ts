@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { isError } from '../../src/kit/errors.ts'
@@ -89,6 +91,33 @@ describe('a spool', () => {
     await feeder.mustFeedTo(segmentBytes)
     assert.equal(mock.callCount(), 1)
     await feeder.spool.close()
+  })
+
+  test('syncs in the event loop for as long as the disk is quick, and what it calls synced was', async (t) => {
+    let nowMs = 0
+    let costMs = 0
+    t.mock.method(performance, 'now', () => nowMs)
+    const { fdatasyncSync } = fs
+    t.after(() => {
+      fs.fdatasyncSync = fdatasyncSync
+      syncBuiltinESMExports()
+    })
+    let calls = 0
+    fs.fdatasyncSync = (fd) => {
+      fdatasyncSync(fd)
+      calls++
+      nowMs += costMs
+    }
+    syncBuiltinESMExports()
+    const file = SegmentFile.open(await tempFolder(t), { timeline: 1, segno: firstSegno }, segmentBytes, 0)
+    file.writeNow([bytesOf(0, 100)])
+    assert.deepEqual([file.syncNow(), calls], [false, 0], 'how quick it is nobody knows yet')
+    await file.sync()
+    assert.deepEqual([file.syncNow(), calls], [true, 1])
+    costMs = 1
+    assert.deepEqual([file.syncNow(), calls], [true, 2])
+    assert.deepEqual([file.syncNow(), calls], [false, 2], 'the last one took long')
+    await file.close()
   })
 
   test('never tells more as synced than an fsync has covered', async (t) => {
