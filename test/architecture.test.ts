@@ -34,6 +34,10 @@ const ranks: Readonly<Record<string, number>> = {
 const fastEntries = ['cli/main.ts', 'cli/fetch-main.ts', 'cli/fetch.ts', 'cli/push.ts']
 const slowPackages = /^(?:@aws-sdk\/.*|@smithy\/.*|fzstd|sodium-native|libsodium.*|js-yaml|pino|prom-client|pg)$/
 
+/** What reads S3 for `fetch` is there to do without the SDK's client. */
+const lightEntry = 'store/s3-reader.ts'
+const heavyPackages = /^@aws-sdk\//
+
 const concreteStore = /^store\/(?:s3|directory)(?:-[a-z-]+)?\.ts$/
 const collections = ['index.ts', 'utils.ts', 'util.ts', 'helpers.ts', 'common.ts', 'misc.ts']
 
@@ -58,7 +62,8 @@ function violations(facts: Facts): string[] {
     ...[...facts.sources.keys()].flatMap(wrongName),
     ...edges.flatMap((edge) => [...wrongTarget(edge, facts.sources), ...wrongRank(edge), ...wrongOwner(edge)]),
     ...[...facts.sources].flatMap(([file, source]) => withoutKey(file, source)),
-    ...slowStarts(edges),
+    ...loadedFrom(fastEntries, slowPackages, edges).map((line) => `${line} with every start of fetch or push`),
+    ...loadedFrom([lightEntry], heavyPackages, edges).map((line) => `${line} with ${lightEntry}`),
     ...wrongDependencies(edges, facts),
   ]
 }
@@ -126,16 +131,15 @@ function withoutKey(file: string, source: string): string[] {
   return makes ? [`${file} makes an archive, and does not know its key`] : []
 }
 
-/** Walks what loads together with the entries of `fetch` and `push`. */
-function slowStarts(edges: readonly Edge[]): string[] {
+/** Walks what loads together with `entries`. */
+function loadedFrom(entries: readonly string[], packages: RegExp, edges: readonly Edge[]): string[] {
   const statics = edges.filter((edge) => edge.kind === 'static')
-  const reached = new Set(fastEntries)
+  const reached = new Set(entries)
   const found: string[] = []
   for (const file of reached) {
     for (const edge of statics.filter((one) => one.file === file)) {
       if (edge.to !== null) reached.add(edge.to)
-      else if (slowPackages.test(packageOf(edge)))
-        found.push(`${file} loads ${packageOf(edge)} with every start of fetch or push`)
+      else if (packages.test(packageOf(edge))) found.push(`${file} loads ${packageOf(edge)}`)
     }
   }
   return found
@@ -227,6 +231,12 @@ const breaches: readonly (readonly [name: string, file: string, source: string, 
     'cli/fetch.ts',
     "import { type S3Store } from '../store/s3.ts'",
     /store\/s3.ts loads @aws-sdk/,
+  ],
+  [
+    'the SDK with what does without it',
+    'store/s3-reader.ts',
+    "import { S3Store } from './s3.ts'",
+    /store\/s3.ts loads @aws-sdk.* with store\/s3-reader.ts/,
   ],
   ['zstd with every start of fetch', 'cli/fetch.ts', "import { Decompress } from 'fzstd'", /cli\/fetch.ts loads fzstd/],
   [

@@ -8,7 +8,7 @@ import { absentCode, exitCodeOf } from '../restore/exit-codes.ts'
 import { fetchFile } from '../restore/fetch.ts'
 import { noteUnanswered, unansweredBefore } from '../restore/unanswered.ts'
 import { readFetchArguments } from './fetch-arguments.ts'
-import { openArchive } from './open-store.ts'
+import { openArchiveToFetch } from './open-store.ts'
 import { report } from './report.ts'
 
 const retryForMs = 60_000
@@ -34,7 +34,7 @@ export async function runFetch(args: readonly string[]): Promise<number> {
       say(`${name}: answering "not there", until the server has been answered for ${unanswered}`)
       return absentCode
     }
-    archive = await openArchive(config)
+    archive = await openArchiveToFetch(config)
     const fetched = await fetchFile(
       {
         archive,

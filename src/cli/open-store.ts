@@ -8,9 +8,12 @@ import type { Log } from '../kit/log.ts'
 import { DirectoryStore } from '../store/directory.ts'
 import type { NotHonoured } from '../store/s3-if-absent.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { S3StoreOptions } from '../store/s3.ts'
+import { findPlainAccess } from '../store/s3-plain-access.ts'
 import { readCertificates } from './certificate-file.ts'
 import { readEncryptionKey } from './encryption-key.ts'
 import type { Config } from './options.ts'
+import type { StorePlace } from './store-url.ts'
 
 export const keyOptions = ['encryption-key-file', 'encryption-key-transform'] as const
 
@@ -44,12 +47,35 @@ export async function openArchive(
   return new Archive(around(await openStore(config, log)), secret)
 }
 
+/** As `openArchive`, for who reads one segment and ends: S3 is read without the AWS SDK where that is possible. */
+export async function openArchiveToFetch(config: StoreConfig): Promise<Archive> {
+  const secret = await readEncryptionKey(config, process.env)
+  return new Archive(await openReader(config), secret)
+}
+
 async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<ObjectStore> {
   const place = config.store
   if (place.kind === 'folder') return new DirectoryStore(resolve(place.path))
   const { S3Store } = await import('../store/s3.ts')
+  return new S3Store(await s3Options(config, place, log))
+}
+
+async function openReader(config: StoreConfig): Promise<ObjectStore> {
+  if (config.store.kind === 'folder') return await openStore(config)
+  const options = await s3Options(config, config.store)
+  const access = await findPlainAccess(options, process.env)
+  if (access === null) return await openStore(config)
+  const { S3Reader } = await import('../store/s3-reader.ts')
+  return new S3Reader(options, access)
+}
+
+async function s3Options(
+  config: StoreConfig,
+  place: Extract<StorePlace, { kind: 's3' }>,
+  log?: Pick<Log, 'warn'>,
+): Promise<S3StoreOptions> {
   const authorities = config['s3-ca-file']
-  return new S3Store({
+  return {
     bucket: place.bucket,
     prefix: place.prefix,
     ...(config['s3-endpoint'] === undefined ? {} : { endpoint: config['s3-endpoint'] }),
@@ -65,5 +91,5 @@ async function openStore(config: StoreConfig, log?: Pick<Log, 'warn'>): Promise<
         store: `s3://${place.bucket}/${place.prefix}`,
         conditionalPut: found,
       }),
-  })
+  }
 }

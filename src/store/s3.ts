@@ -24,6 +24,7 @@ import { checkEncrypted, type ObjectSettings, settingsInput } from './s3-object-
 import { S3Connection, type S3ConnectionOptions } from './s3-connection.ts'
 import { s3Error } from './s3-errors.ts'
 import { takingObjects } from './s3-listing.ts'
+import { s3Url, trimmedPrefix } from './s3-names.ts'
 import { S3Pieces } from './s3-pieces.ts'
 import { notS3, partBytes, S3Upload } from './s3-upload.ts'
 
@@ -50,8 +51,8 @@ export class S3Store implements ObjectStore {
   readonly #ifAbsent: IfAbsent
 
   constructor(options: S3StoreOptions) {
-    const prefix = (options.prefix ?? '').replace(/^\/+|\/+$/g, '')
-    this.url = prefix === '' ? `s3://${options.bucket}` : `s3://${options.bucket}/${prefix}`
+    const prefix = trimmedPrefix(options.prefix)
+    this.url = s3Url(options.bucket, prefix)
     this.#bucket = options.bucket
     this.#prefix = prefix === '' ? '' : `${prefix}/`
     this.#connection = new S3Connection(options)

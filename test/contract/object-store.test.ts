@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { DirectoryStore } from '../../src/store/directory.ts'
-import { S3Store } from '../../src/store/s3.ts'
+import { S3Store, type S3StoreOptions } from '../../src/store/s3.ts'
+import { plainAccess } from '../../src/store/s3-plain-access.ts'
+import { S3Reader } from '../../src/store/s3-reader.ts'
 import { setEnvironment } from '../support/environment.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import { keysOf, objectStoreContract } from './object-store.ts'
@@ -23,25 +25,38 @@ objectStoreContract('in a folder', async () => {
   }
 })
 
-objectStoreContract('in S3', async () => {
-  const s3 = await startS3Server()
-  const restore = setEnvironment(s3.environment)
-  const store = new S3Store({ bucket: s3.bucket, prefix: 'some/prefix', endpoint: s3.endpoint })
-  return {
-    store,
-    fill: async (keys) => {
-      for (const key of keys) s3.objects.set(`some/prefix/${key}`, 'x')
-      // What is beside the prefix, and a console's mark of a folder, must not be seen.
-      for (const key of ['some/prefix/', 'some/prefix', 'some/prefix0', 'some/prefiw']) s3.objects.set(key, 'x')
-    },
-    serverBytes: () => s3.objects.bytes,
-    cleanup: async () => {
-      store.close()
-      await s3.stop()
-      restore()
-    },
-  }
-})
+const stores = [
+  ['in S3', (options: S3StoreOptions) => new S3Store(options)],
+  ['in S3, read without the SDK', plainReader],
+] as const
+
+for (const [name, open] of stores) {
+  objectStoreContract(name, async () => {
+    const s3 = await startS3Server()
+    const restore = setEnvironment(s3.environment)
+    const store = open({ bucket: s3.bucket, prefix: 'some/prefix', endpoint: s3.endpoint })
+    return {
+      store,
+      fill: async (keys) => {
+        for (const key of keys) s3.objects.set(`some/prefix/${key}`, 'x')
+        // What is beside the prefix, and a console's mark of a folder, must not be seen.
+        for (const key of ['some/prefix/', 'some/prefix', 'some/prefix0', 'some/prefiw']) s3.objects.set(key, 'x')
+      },
+      serverBytes: () => s3.objects.bytes,
+      cleanup: async () => {
+        store.close()
+        await s3.stop()
+        restore()
+      },
+    }
+  })
+}
+
+function plainReader(options: S3StoreOptions): S3Reader {
+  const access = plainAccess(options, process.env)
+  if (access === null) throw new Error('the environment holds more than the test has put there')
+  return new S3Reader(options, access)
+}
 
 const endpoint = process.env['WALFERRY_TEST_S3_ENDPOINT']
 const bucket = process.env['WALFERRY_TEST_S3_BUCKET']
@@ -50,14 +65,16 @@ if (endpoint === undefined || bucket === undefined) {
     skip: 'set WALFERRY_TEST_S3_ENDPOINT and WALFERRY_TEST_S3_BUCKET, and credentials in AWS_*, to test one',
   })
 } else {
-  objectStoreContract(`in ${bucket} at ${endpoint}`, async () => {
-    const store = new S3Store({ bucket, endpoint, prefix: `walferry-test-${randomUUID()}` })
-    return {
-      store,
-      cleanup: async () => {
-        await store.deleteMany(await keysOf(store, { prefix: '' }), { signal: new AbortController().signal })
-        store.close()
-      },
-    }
-  })
+  for (const [name, open] of stores) {
+    objectStoreContract(`${name}, ${bucket} at ${endpoint}`, async () => {
+      const store = open({ bucket, endpoint, prefix: `walferry-test-${randomUUID()}` })
+      return {
+        store,
+        cleanup: async () => {
+          await store.deleteMany(await keysOf(store, { prefix: '' }), { signal: new AbortController().signal })
+          store.close()
+        },
+      }
+    })
+  }
 }
