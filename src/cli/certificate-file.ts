@@ -1,5 +1,4 @@
 /** Certificates of others, from PEM files that an option names. */
-import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { WalferryError } from '../kit/errors.ts'
 import type { OptionName } from './options.ts'
@@ -11,6 +10,7 @@ import type { OptionName } from './options.ts'
 export async function readCertificates(option: OptionName, path: string, hint: string): Promise<string> {
   try {
     const pem = await readFile(path, 'utf8')
+    const { X509Certificate } = await import('node:crypto')
     void new X509Certificate(pem)
     return pem
   } catch (cause) {

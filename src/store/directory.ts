@@ -11,7 +11,6 @@
  * The root is never created: a missing one often is a disk that is not mounted, and a new folder in its place would
  * look like an empty archive.
  */
-import { randomUUID } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { claimDurably, renameDurably, syncFolder } from '../kit/durable-fs.ts'
@@ -133,7 +132,7 @@ export class DirectoryStore implements ObjectStore {
   /** Writes a body to a new temporary file, synced, and gives its path. */
   async #write(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string> {
     await this.#io(`make ${temporaryFolder}`, () => this.#prepare())
-    const path = join(this.#root, temporaryFolder, randomUUID())
+    const path = join(this.#root, temporaryFolder, crypto.randomUUID())
     const file = await this.#io(`write ${key}`, () => open(path, 'wx', fileMode))
     try {
       try {

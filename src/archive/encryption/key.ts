@@ -8,7 +8,6 @@
  *
  * No message, log line or file ever holds the key or a part of it.
  */
-import { createHmac } from 'node:crypto'
 
 export const keyTransforms = ['hex', 'base64', 'none'] as const
 export type KeyTransform = (typeof keyTransforms)[number]
@@ -35,6 +34,8 @@ export class EncryptionKey {
    * every object, too.
    */
   get fingerprint(): string {
+    // Not imported: `fetch` starts with every segment, mostly of an archive without a key, and would load it in vain.
+    const { createHmac } = process.getBuiltinModule('node:crypto')
     const digest = createHmac('sha256', this.#bytes).update('walferry: the key of an archive').digest('hex')
     return digest.slice(0, 16)
   }
