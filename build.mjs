@@ -35,7 +35,7 @@ for (const [name, entryPoints] of Object.entries(bundles)) {
     mainFields: ['module', 'main'],
     // Machine code, WebAssembly that comes with its loader, and what pg looks for in vain. All but the last are the
     // package's dependencies; every other library is one of its development, because it is in the bundle.
-    external: ['fs-native-extensions', 'lz4-napi', 'libsodium-wrappers', 'pg-native'],
+    external: ['@node-rs/crc32', 'fs-native-extensions', 'lz4-napi', 'libsodium-wrappers', 'pg-native'],
     // For libraries that are no ES modules.
     banner: {
       js: "import { createRequire as requireBeside } from 'node:module'; const require = requireBeside(import.meta.url);",
