@@ -19,7 +19,7 @@ const [folder = 'dist'] = process.argv.slice(2)
 // As deep as dist/src/cli is: from all of them, the root of the package is three folders up.
 const bundles = {
   // All in one folder: each is looked for beside the code that starts it.
-  cli: { main: 'src/cli/main.ts', 'encode-worker': 'src/archive/encode-worker.ts' },
+  cli: { main: 'src/cli/main.ts', 'codec-worker': 'src/archive/codec-worker.ts' },
   fetch: { main: 'src/cli/fetch-main.ts', 'prefetch-main': 'src/cli/prefetch-main.ts' },
 }
 for (const [name, entryPoints] of Object.entries(bundles)) {

@@ -7,8 +7,8 @@ import { promisify } from 'node:util'
 import { extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts'
 import { decode } from '../../src/archive/codec.ts'
 import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
-import type { Source } from '../../src/archive/encode-worker.ts'
-import { EncodingThread } from '../../src/archive/encoding-thread.ts'
+import { CodecThread } from '../../src/archive/codec-thread.ts'
+import type { FilePart } from '../../src/archive/codec-worker.ts'
 import { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { version } from '../../src/kit/version.ts'
 import { seededRandom } from '../support/random.ts'
@@ -32,9 +32,9 @@ test('parts of files that a thread encodes, several at once, decode to the same 
   const plain = Buffer.concat([likeWal(3_000_001, random), random.bytes(900_000), likeWal(500_000, random)])
   const fd = await openFile(t, plain)
   for (const key of [null, secret]) {
-    const thread = new EncodingThread()
+    const thread = new CodecThread()
     const encode = async (codec: WritableCodec, from: number, to: number): Promise<void> => {
-      const encoded = await collect(thread.encode({ codec, fd, name: 'file', from, to }, key))
+      const encoded = await collect(thread.encode(codec, { fd, name: 'file', from, to }, key))
       const decoded = decode(`x${extensionOf(codec)}`, inPieces(encoded, 60_000), to - from, key)
       assert.ok((await collect(decoded)).equals(plain.subarray(from, to)), `${codec}, ${from} to ${to}`)
       assert.equal(decoded.checked, codec !== 'none' || key !== null)
@@ -48,26 +48,26 @@ test('parts of files that a thread encodes, several at once, decode to the same 
 })
 
 test('what a thread meets when it reads comes over with its code, and the thread goes on', async (t) => {
-  const thread = new EncodingThread()
+  const thread = new CodecThread()
   const fd = await openFile(t, Buffer.alloc(1000))
-  const source = { codec: 'lz4', fd, name: 'a file', from: 0, to: 1001 } as const
-  await assert.rejects(collect(thread.encode(source, null)), {
+  const source = { fd, name: 'a file', from: 0, to: 1001 }
+  await assert.rejects(collect(thread.encode('lz4', source, null)), {
     name: 'WalferryError',
     code: 'BAD_INPUT',
     message: 'a file ends before byte 1001',
     fields: { name: 'a file', wanted: 1001 },
   })
-  await assert.rejects(collect(thread.encode({ ...source, fd: 1_000_000 }, null)), { code: 'EBADF' })
-  assert.ok((await collect(thread.encode({ ...source, to: 1000 }, null))).length > 0)
+  await assert.rejects(collect(thread.encode('lz4', { ...source, fd: 1_000_000 }, null)), { code: 'EBADF' })
+  assert.ok((await collect(thread.encode('lz4', { ...source, to: 1000 }, null))).length > 0)
 })
 
 test('an encoding that is given up leaves the others alone', async (t) => {
   const random = seededRandom(t)
   const plain = random.bytes(2_000_000)
-  const source = { codec: 'none', fd: await openFile(t, plain), name: 'file', from: 0, to: plain.length } as const
-  const thread = new EncodingThread()
-  const other = collect(thread.encode(source, null))
-  for await (const piece of thread.encode(source, null)) {
+  const source = { fd: await openFile(t, plain), name: 'file', from: 0, to: plain.length }
+  const thread = new CodecThread()
+  const other = collect(thread.encode('none', source, null))
+  for await (const piece of thread.encode('none', source, null)) {
     assert.ok(piece.length < plain.length, 'the rest was still to come')
     break
   }
@@ -80,11 +80,11 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
   const whole = await openFile(t, plain)
   const path = join(await tempFolder(t), 'other')
   writeFileSync(path, random.bytes(4_000_000))
-  const thread = new EncodingThread()
+  const thread = new CodecThread()
   for (let round = 0; round < 5; round++) {
     const fd = openSync(path, 'r')
-    const source = { codec: 'none', fd, name: 'other', from: 0, to: plain.length } as const
-    const left = thread.encode(source, null)
+    const source = { fd, name: 'other', from: 0, to: plain.length }
+    const left = thread.encode('none', source, null)
     await left.next()
     // As an abort does: the one is under way, the other is not waited for.
     const pending = left.next()
@@ -94,7 +94,7 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
     const taken = openSync(path, 'r')
     try {
       assert.equal(taken, fd)
-      assert.ok((await collect(thread.encode({ ...source, fd: whole, name: 'whole' }, null))).equals(plain))
+      assert.ok((await collect(thread.encode('none', { ...source, fd: whole, name: 'whole' }, null))).equals(plain))
       assert.ok(readFileSync(taken).equals(readFileSync(path)), 'nothing was taken from it')
     } finally {
       await Promise.allSettled([pending, end])
@@ -106,37 +106,37 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
 /** A file with a thread's code, `content`, and something to encode. */
 async function otherProgram(
   t: TestContext,
-): Promise<{ path: string; write: (content: string) => void; source: Source }> {
+): Promise<{ path: string; write: (content: string) => void; source: FilePart }> {
   const path = join(await tempFolder(t), 'program.mjs')
   const write = (content: string): void =>
     writeFileSync(path, `import { parentPort as port } from 'node:worker_threads'\n${content}`)
   const fd = await openFile(t, Buffer.alloc(1000, 'x'))
-  return { path, write, source: { codec: 'none', fd, name: 'file', from: 0, to: 1000 } }
+  return { path, write, source: { fd, name: 'file', from: 0, to: 1000 } }
 }
 
 const built = new URL('../../src/archive/', import.meta.url).href
-const real = `${built}encode-worker.js`
+const real = `${built}codec-worker.js`
 
 test('a thread that cannot be read is an error with a hint, and the next file tries again', async (t) => {
   const { path, write, source } = await otherProgram(t)
-  const thread = new EncodingThread(path)
-  await assert.rejects(collect(thread.encode(source, null)), {
-    code: 'ENCODER_FAILED',
-    message: 'the thread that encodes could not begin',
+  const thread = new CodecThread(path)
+  await assert.rejects(collect(thread.encode('none', source, null)), {
+    code: 'THREAD_FAILED',
+    message: 'the thread that compresses could not begin',
     hint: /Restart it/,
   })
   write(`await import('${real}')`)
-  assert.equal((await collect(thread.encode(source, null))).toString(), 'x'.repeat(1000))
+  assert.equal((await collect(thread.encode('none', source, null))).toString(), 'x'.repeat(1000))
 })
 
 test('nothing is taken from a thread of another version', async (t) => {
   const { path, write, source } = await otherProgram(t)
   // It answers, too.
   write(`port.postMessage({ version: '0.0.0-other' })
-    port.on('message', ({ id }) => port.postMessage({ id, bytes: 7, isLast: true }))`)
-  await assert.rejects(collect(new EncodingThread(path).encode(source, null)), {
-    code: 'ENCODER_FAILED',
-    message: `the thread that encodes is walferry 0.0.0-other, and this is ${version()}`,
+    port.on('message', ({ id, ask }) => ask === 'fill' && port.postMessage({ id, bytes: 7, isLast: true }))`)
+  await assert.rejects(collect(new CodecThread(path).encode('none', source, null)), {
+    code: 'THREAD_FAILED',
+    message: `the thread that compresses is walferry 0.0.0-other, and this is ${version()}`,
     hint: /Restart it/,
     retryable: false,
   })
@@ -145,17 +145,18 @@ test('nothing is taken from a thread of another version', async (t) => {
 test('what a thread had begun when it died is not asked of the next one', async (t) => {
   const { path, write, source } = await otherProgram(t)
   write(`port.postMessage({ version: '${version()}' })
-    port.once('message', ({ id }) => {
+    port.on('message', ({ id, ask }) => {
+      if (ask !== 'fill') return
       port.postMessage({ id, bytes: 1, isLast: false })
       port.close()
     })`)
-  const thread = new EncodingThread(path)
-  const begun = thread.encode(source, null)
+  const thread = new CodecThread(path)
+  const begun = thread.encode('none', source, null)
   assert.equal((await begun.next()).done, false)
   write(`await import('${real}')`)
-  const ended = { code: 'ENCODER_FAILED', message: 'the thread that encodes has ended: with code 0', retryable: true }
+  const ended = { code: 'THREAD_FAILED', message: 'the thread that compresses has ended: with code 0', retryable: true }
   await assert.rejects(begun.next(), ended)
-  assert.equal((await collect(thread.encode(source, null))).toString(), 'x'.repeat(1000))
+  assert.equal((await collect(thread.encode('none', source, null))).toString(), 'x'.repeat(1000))
 })
 
 test('archives share one thread, which does not keep the process alive', async (t) => {
