@@ -19,7 +19,7 @@ import type { EncryptionKey } from './encryption/key.ts'
 import { Feeder } from './feeder.ts'
 
 /** A block of LZ4, which the compressor takes from there as it is; of WAL, compressed, some 1.5 MB. */
-const slotBytes = 256 * 1024
+const slotBytes = 1024 * 1024
 
 /** A small one is collected often: what the compressor returns lies outside of it, and would add up meanwhile. */
 const youngMegabytes = 2
@@ -186,10 +186,14 @@ class Run {
 const restart = 'Were the files of walferry replaced, or removed, while it runs? Restart it: it goes on where it was.'
 
 function otherVersion(found: string): WalferryError {
-  return new WalferryError('THREAD_FAILED', `the thread that compresses is walferry ${found}, and this is ${ownVersion}`, {
-    hint: restart,
-    fields: { found, own: ownVersion },
-  })
+  return new WalferryError(
+    'THREAD_FAILED',
+    `the thread that compresses is walferry ${found}, and this is ${ownVersion}`,
+    {
+      hint: restart,
+      fields: { found, own: ownVersion },
+    },
+  )
 }
 
 function notBegun(cause: unknown): WalferryError {

@@ -62,11 +62,7 @@ interface Filled {
   readonly checked: boolean
 }
 
-export type Reply = { readonly id: number } & (
-  | Filled
-  | { readonly failure: Failure }
-  | { readonly taken: true }
-)
+export type Reply = { readonly id: number } & (Filled | { readonly failure: Failure } | { readonly taken: true })
 
 export type Message = Reply | { readonly version: string }
 
@@ -98,7 +94,7 @@ class Input {
       if (this.#state === 'failed') throw new Error('the input does not go on')
       const piece = this.#pieces.shift()
       if (piece !== undefined) {
-        yield reuse ? piece : Uint8Array.from(piece)
+        yield reuse ? piece : new Uint8Array(piece)
         this.#onTaken()
       } else if (this.#state === 'ended') return
       else

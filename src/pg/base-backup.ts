@@ -111,7 +111,9 @@ export async function startBaseBackup(
 }
 
 /** What waits: an event, or data that more may be added to. */
-type Waiting = Exclude<BackupEvent, { kind: 'data' }> | { readonly kind: 'data'; readonly memory: Buffer; bytes: number }
+type Waiting =
+  | Exclude<BackupEvent, { kind: 'data' }>
+  | { readonly kind: 'data'; readonly memory: Buffer; bytes: number }
 
 class Reader {
   readonly warnings: string[] = []

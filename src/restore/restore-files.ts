@@ -139,7 +139,7 @@ async function unpackAll({ archive, backup, objects, writer, job }: Unpacking, o
           bytes += piece.length
           job.onProgress(bytes, backup.plainBytes)
           // The tar reader keeps what it has been given.
-          yield Uint8Array.from(piece)
+          yield new Uint8Array(piece)
         }
       }
       await readTar(key, counted(), writer.taker(key))

@@ -4,6 +4,7 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts'
 import { decode } from '../../src/archive/codec.ts'
 import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
@@ -13,7 +14,7 @@ import { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { version } from '../../src/kit/version.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
-import { collect, inPieces, likeWal } from './streams.ts'
+import { collect, failingAfter, flipped, inPieces, inRandomPieces, likeWal } from './streams.ts'
 
 const secret = new EncryptionKey(Buffer.alloc(32, 7))
 const writable: readonly WritableCodec[] = nativeZstd() === null ? ['lz4', 'none'] : ['lz4', 'zst', 'none']
@@ -87,8 +88,7 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
     const left = thread.encode('none', source, null)
     await left.next()
     // As an abort does: the one is under way, the other is not waited for.
-    const pending = left.next()
-    const end = left.return()
+    const ended = Promise.allSettled([left.next(), left.return()])
     closeSync(fd)
     // Now it is the number of a file that is read from its own place on.
     const taken = openSync(path, 'r')
@@ -97,9 +97,103 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
       assert.ok((await collect(thread.encode('none', { ...source, fd: whole, name: 'whole' }, null))).equals(plain))
       assert.ok(readFileSync(taken).equals(readFileSync(path)), 'nothing was taken from it')
     } finally {
-      await Promise.allSettled([pending, end])
+      await ended
       closeSync(taken)
     }
+  }
+})
+
+test('pieces that are sent to a thread are encoded as they come, and decoded there to the same bytes', async (t) => {
+  const random = seededRandom(t)
+  // More than what is on its way at once, both ways; the last part cannot be compressed.
+  const plain = Buffer.concat([likeWal(5_000_001, random), random.bytes(3_000_000)])
+  const thread = new CodecThread()
+  for (const key of [null, secret]) {
+    const through = async (codec: WritableCodec, bytes: Uint8Array): Promise<void> => {
+      // Overwritten as soon as the next piece is asked for, as the sender may do.
+      const memory = Buffer.alloc(70_001)
+      const pieces = async function* (): AsyncGenerator<Uint8Array> {
+        for await (const piece of inRandomPieces(bytes, random)) {
+          for (let at = 0; at < piece.length; at += memory.length) {
+            const part = piece.subarray(at, at + memory.length)
+            memory.set(part)
+            yield memory.subarray(0, part.length)
+          }
+        }
+      }
+      const encoded = await collect(thread.encode(codec, pieces(), key))
+      const name = `x${extensionOf(codec)}`
+      assert.ok((await collect(decode(name, inPieces(encoded, 60_000), bytes.length, key))).equals(bytes), codec)
+      const decoded = thread.decode(name, inRandomPieces(encoded, random), bytes.length, key)
+      assert.ok((await collect(decoded)).equals(bytes), codec)
+      assert.equal(decoded.checked, codec !== 'none' || key !== null)
+    }
+    const parts = [plain, plain.subarray(0, 1), plain.subarray(0, 0), plain.subarray(4_000_000)]
+    await Promise.all(writable.flatMap((codec) => parts.map((part) => through(codec, part))))
+  }
+})
+
+test('a thread decodes what others have compressed, whose decoders read ahead', async (t) => {
+  const random = seededRandom(t)
+  const plain = likeWal(4_000_000, random)
+  const thread = new CodecThread()
+  for (const [name, compressed] of [
+    ['x.gz', gzipSync(plain)],
+    ['x.br', brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } })],
+  ] as const) {
+    const decoded = thread.decode(name, inPieces(compressed, 7000), plain.length, null)
+    assert.ok((await collect(decoded)).equals(plain), name)
+  }
+})
+
+test('what the source of a task fails with is thrown as it is, and the thread goes on', async (t) => {
+  const random = seededRandom(t)
+  const bytes = random.bytes(3_000_000)
+  const thread = new CodecThread()
+  for (const some of [bytes, bytes.subarray(0, 10)]) {
+    await assert.rejects(collect(thread.encode('lz4', failingAfter(some, 'the server is gone'), null)), {
+      message: 'the server is gone',
+    })
+  }
+  const object = await collect(thread.encode('lz4', inPieces(bytes, 1_000_000), null))
+  const broken = failingAfter(object.subarray(0, 2_000_000), 'the store is gone')
+  await assert.rejects(collect(thread.decode('x.lz4', broken, bytes.length, null)), { message: 'the store is gone' })
+  assert.ok((await collect(thread.decode('x.lz4', inPieces(object, 9999), bytes.length, null))).equals(bytes))
+})
+
+test('damage that a thread finds has its code, and is not taken for the end', async (t) => {
+  const random = seededRandom(t)
+  const bytes = likeWal(3_000_000, random)
+  const thread = new CodecThread()
+  const object = await collect(thread.encode('lz4', inPieces(bytes, 1_000_000), null))
+  for (const wrong of [flipped(object, object.length - 1, 1), object.subarray(0, -5), new Uint8Array(0)]) {
+    const plain = thread.decode('x.lz4', inPieces(wrong, 9999), bytes.length, null)
+    await assert.rejects(collect(plain), { name: 'WalferryError', code: 'ARCHIVE_DAMAGED' })
+    assert.throws(() => plain.checked, /was not read to its end/)
+  }
+})
+
+test('who gives a task up waits for no source, and its memory is another task’s only once nobody writes there', async (t) => {
+  const random = seededRandom(t)
+  const bytes = random.bytes(3_000_000)
+  const thread = new CodecThread()
+  for (let round = 0; round < 5; round++) {
+    let goOn = (): void => undefined
+    const silence = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const stuck = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes
+      await silence
+      yield Buffer.alloc(3_000_000)
+    }
+    for await (const piece of thread.encode('none', stuck(), null)) {
+      assert.ok(piece.length > 0)
+      break
+    }
+    const next = collect(thread.encode('none', inPieces(bytes, 100_000), null))
+    goOn()
+    assert.ok((await next).equals(bytes), 'nothing of the other came into it')
   }
 })
 
