@@ -91,7 +91,7 @@ export class Archive {
     return decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
   }
 
-  /** The same in a thread of its own. What the iteration yields is gone when the next is asked for. */
+  /** The same in a thread of its own: see CodecThread. */
   async readInThread(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
     refuseUnreadable(key)
     const { codecThread } = await import('./codec-thread.ts')

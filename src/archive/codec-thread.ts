@@ -17,9 +17,13 @@ import { CodecTask } from './codec-task.ts'
 import type { FilePart, Message, Request, Task } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { Feeder } from './feeder.ts'
+import { copyInto } from './shared-memory.ts'
 
 /** A block of LZ4, which the compressor takes from there as it is; of WAL, compressed, some 1.5 MB. */
 const slotBytes = 1024 * 1024
+
+/** Of this size, memory that was freed is taken again; what is larger, the kernel has to fill with zeros each time. */
+const copyBytes = 256 * 1024
 
 /** A small one is collected often: what the compressor returns lies outside of it, and would add up meanwhile. */
 const youngMegabytes = 2
@@ -56,7 +60,7 @@ export class CodecThread {
     else yield* this.#results({ kind: 'encode', codec, part: null }, plain, secret)
   }
 
-  /** As `decode` of codec.ts; but what it yields is gone when the next is asked for. Throws THREAD_FAILED, too. */
+  /** As `decode` of codec.ts. Throws THREAD_FAILED, too. */
   decode(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize, secret: EncryptionKey | null): Plain {
     return new DecodedThere(key, this.#results({ kind: 'decode', key, size }, source, secret))
   }
@@ -120,7 +124,28 @@ class DecodedThere implements Plain {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-    this.#checked = yield* this.#pieces
+    try {
+      for (;;) {
+        const next = await this.#pieces.next()
+        if (next.done === true) {
+          this.#checked = next.value
+          return
+        }
+        yield* ownCopies(next.value)
+      }
+    } finally {
+      await this.#pieces.return(false)
+    }
+  }
+}
+
+/** Whoever reads may keep what he is given. */
+function* ownCopies(shared: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < shared.length; at += copyBytes) {
+    const part = shared.subarray(at, at + copyBytes)
+    const copy = Buffer.allocUnsafeSlow(part.length)
+    copyInto(copy, 0, part)
+    yield copy
   }
 }
 

@@ -23,6 +23,7 @@ import { piecesOf, type ReadableAt, tooShort } from './bytes-at.ts'
 import { decode, encode, type PlainSize } from './codec.ts'
 import { type Codec, codecOfKey, type WritableCodec } from './codec-name.ts'
 import { EncryptionKey } from './encryption/key.ts'
+import { copyInto } from './shared-memory.ts'
 
 /** The bytes [from, to) of an open file, which stays open for as long as somebody takes them. `name` is for messages. */
 export interface FilePart {
@@ -116,10 +117,10 @@ class Coding {
     this.#pieces = task.kind === 'encode' ? encoded(task, this.input, secret) : decoded(task, this.input, secret)
   }
 
-  async fill(slot: Uint8Array): Promise<Filled> {
+  async fill(slot: Buffer): Promise<Filled> {
     for (let bytes = 0; ; ) {
       const part = this.#rest.subarray(0, slot.length - bytes)
-      slot.set(part, bytes)
+      copyInto(slot, bytes, part)
       bytes += part.length
       this.#rest = this.#rest.subarray(part.length)
       if (bytes === slot.length) return { bytes, isLast: false, checked: false }
@@ -196,7 +197,7 @@ function say(reply: Reply): void {
 
 async function fill(id: number, coding: Coding, slot: SharedArrayBuffer): Promise<void> {
   try {
-    const filled = await coding.fill(new Uint8Array(slot))
+    const filled = await coding.fill(Buffer.from(slot))
     if (filled.isLast) underWay.delete(id)
     say({ id, ...filled })
   } catch (error) {

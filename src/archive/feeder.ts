@@ -1,5 +1,6 @@
 import { Bell } from '../kit/bell.ts'
 import type { CodecTask } from './codec-task.ts'
+import { copyInto } from './shared-memory.ts'
 
 /**
  * Sends the input of a task to its thread, piece by piece, in memory that both see: a slot is full, but for the last one,
@@ -35,7 +36,7 @@ export class Feeder {
         for (let at = 0; at < piece.length; ) {
           slot ??= await this.#nextFree()
           const part = piece.subarray(at, at + slot.byteLength - bytes)
-          new Uint8Array(slot).set(part, bytes)
+          copyInto(Buffer.from(slot), bytes, part)
           at += part.length
           bytes += part.length
           if (bytes < slot.byteLength) continue

@@ -138,8 +138,7 @@ async function unpackAll({ archive, backup, objects, writer, job }: Unpacking, o
         for await (const piece of plain) {
           bytes += piece.length
           job.onProgress(bytes, backup.plainBytes)
-          // The tar reader keeps what it has been given.
-          yield new Uint8Array(piece)
+          yield piece
         }
       }
       await readTar(key, counted(), writer.taker(key))
