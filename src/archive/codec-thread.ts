@@ -17,7 +17,7 @@ import { CodecTask } from './codec-task.ts'
 import type { FilePart, Message, Request, Task } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { Feeder } from './feeder.ts'
-import { copyInto } from './shared-memory.ts'
+import { copyInto } from '../kit/copy-into.ts'
 
 /** A block of LZ4, which the compressor takes from there as it is; of WAL, compressed, some 1.5 MB. */
 const slotBytes = 1024 * 1024

@@ -23,7 +23,7 @@ import { piecesOf, type ReadableAt, tooShort } from './bytes-at.ts'
 import { decode, encode, type PlainSize } from './codec.ts'
 import { type Codec, codecOfKey, type WritableCodec } from './codec-name.ts'
 import { EncryptionKey } from './encryption/key.ts'
-import { copyInto } from './shared-memory.ts'
+import { copyInto } from '../kit/copy-into.ts'
 
 /** The bytes [from, to) of an open file, which stays open for as long as somebody takes them. `name` is for messages. */
 export interface FilePart {

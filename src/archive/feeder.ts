@@ -1,6 +1,6 @@
 import { Bell } from '../kit/bell.ts'
 import type { CodecTask } from './codec-task.ts'
-import { copyInto } from './shared-memory.ts'
+import { copyInto } from '../kit/copy-into.ts'
 
 /**
  * Sends the input of a task to its thread, piece by piece, in memory that both see: a slot is full, but for the last one,
