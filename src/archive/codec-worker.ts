@@ -192,6 +192,7 @@ interface UnderWay {
 const underWay = new Map<number, UnderWay>()
 
 function say(reply: Reply): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
   parentPort?.postMessage(reply)
 }
 
@@ -232,5 +233,6 @@ function hear(request: Request): void {
   else input.close(request.ask === 'end' ? 'ended' : 'failed')
 }
 
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
 parentPort?.postMessage({ version: version() })
 parentPort?.on('message', hear)

@@ -12,6 +12,7 @@ import { CodecThread } from '../../src/archive/codec-thread.ts'
 import type { FilePart } from '../../src/archive/codec-worker.ts'
 import { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { version } from '../../src/kit/version.ts'
+import { deferred } from '../support/deferred.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
 import { collect, failingAfter, flipped, inPieces, inRandomPieces, likeWal } from './streams.ts'
@@ -178,10 +179,7 @@ test('who gives a task up waits for no source, and its memory is another task’
   const bytes = random.bytes(3_000_000)
   const thread = new CodecThread()
   for (let round = 0; round < 5; round++) {
-    let goOn = (): void => undefined
-    const silence = new Promise<void>((resolve) => {
-      goOn = resolve
-    })
+    const { promise: silence, resolve: goOn } = deferred()
     const stuck = async function* (): AsyncGenerator<Uint8Array> {
       yield bytes
       await silence
