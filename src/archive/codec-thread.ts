@@ -19,8 +19,9 @@ import type { EncryptionKey } from './encryption/key.ts'
 import { Feeder } from './feeder.ts'
 import { copyInto } from '../kit/copy-into.ts'
 
-/** A block of LZ4, which the compressor takes from there as it is; of WAL, compressed, some 1.5 MB. */
-const slotBytes = 1024 * 1024
+// For each slot the threads speak, which costs some 0.1 ms. Whole blocks of LZ4, which the compressor takes as they are.
+const plainSlotBytes = 1024 * 1024
+const storedSlotBytes = 256 * 1024
 
 /** Of this size, memory that was freed is taken again; what is larger, the kernel has to fill with zeros each time. */
 const copyBytes = 256 * 1024
@@ -33,9 +34,28 @@ const ownProgram = join(import.meta.dirname, 'codec-worker.js')
 // Of the code that runs: read now, and not when a thread begins.
 const ownVersion = version()
 
+/** Memory of one size that is used again. */
+class Slots {
+  readonly #bytes: number
+  readonly #free: SharedArrayBuffer[] = []
+
+  constructor(bytes: number) {
+    this.#bytes = bytes
+  }
+
+  take(): SharedArrayBuffer {
+    return this.#free.pop() ?? new SharedArrayBuffer(this.#bytes)
+  }
+
+  give(...slots: readonly SharedArrayBuffer[]): void {
+    this.#free.push(...slots)
+  }
+}
+
 export class CodecThread {
   readonly #program: string
-  readonly #slots: SharedArrayBuffer[] = []
+  readonly #plainSlots = new Slots(plainSlotBytes)
+  readonly #storedSlots = new Slots(storedSlotBytes)
   #run: Run | null = null
 
   constructor(program: string = ownProgram) {
@@ -74,15 +94,11 @@ export class CodecThread {
     if (this.#run === null || this.#run.hasEnded) this.#run = new Run(this.#program)
     // To the end: another thread knows nothing of what this one has begun.
     const talk = this.#run.begin(task, secret)
-    const even = this.#takeSlot()
-    const odd = this.#takeSlot()
-    const slots = [even, odd]
-    let feeder: Feeder | null = null
-    if (input !== null) {
-      const inSlots = [this.#takeSlot(), this.#takeSlot()]
-      slots.push(...inSlots)
-      feeder = new Feeder(input, inSlots, talk)
-    }
+    const [from, to] =
+      task.kind === 'encode' ? [this.#plainSlots, this.#storedSlots] : [this.#storedSlots, this.#plainSlots]
+    const [even, odd] = [to.take(), to.take()]
+    const inSlots = input === null ? [] : [from.take(), from.take()]
+    const feeder = input === null ? null : new Feeder(input, inSlots, talk)
     try {
       talk.fill(even)
       for (let filled = even, other = odd; ; [filled, other] = [other, filled]) {
@@ -96,12 +112,9 @@ export class CodecThread {
     } finally {
       feeder?.stop()
       await talk.stop()
-      this.#slots.push(...slots)
+      to.give(even, odd)
+      from.give(...inSlots)
     }
-  }
-
-  #takeSlot(): SharedArrayBuffer {
-    return this.#slots.pop() ?? new SharedArrayBuffer(slotBytes)
   }
 }
 
