@@ -39,7 +39,7 @@ const http = {
 }
 
 // All in one folder: each is looked for beside the code that starts it.
-await bundle('cli', { main: 'src/cli/main.ts', 'encode-worker': 'src/archive/encode-worker.ts' })
+await bundle('cli', { main: 'src/cli/main.ts', 'codec-worker': 'src/archive/codec-worker.ts' })
 await bundle(
   'fetch',
   { main: 'src/cli/fetch-main.ts', 'prefetch-main': 'src/cli/prefetch-main.ts' },
@@ -61,7 +61,7 @@ async function bundle(name, entryPoints, more = {}) {
     mainFields: ['module', 'main'],
     // Machine code, WebAssembly that comes with its loader, and what pg looks for in vain. All but the last are the
     // package's dependencies; every other library is one of its development, because it is in the bundle.
-    external: ['fs-native-extensions', 'lz4-napi', 'libsodium-wrappers', 'pg-native'],
+    external: ['@node-rs/crc32', 'fs-native-extensions', 'lz4-napi', 'libsodium-wrappers', 'pg-native'],
     // For libraries that are no ES modules.
     banner: {
       js: "import { createRequire as requireBeside } from 'node:module'; const require = requireBeside(import.meta.url);",

@@ -16,7 +16,7 @@ import { refuseUnreadable } from './codec-support.ts'
 import { knownEnds, type WritableCodec } from './codec-name.ts'
 import { inOrder } from './in-order.ts'
 import { damaged } from './damaged.ts'
-import type { Source } from './encode-worker.ts'
+import type { FilePart } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
@@ -62,10 +62,13 @@ export class Archive {
     return encode(codec, plain, this.#secret)
   }
 
-  /** The same for a part of an open file, in a thread of its own: see EncodingThread. */
-  async *encodeFile(source: Source): AsyncGenerator<Uint8Array, void> {
-    const { encodingThread } = await import('./encoding-thread.ts')
-    yield* encodingThread.encode(source, this.#secret)
+  /** The same in a thread of its own, also for a part of an open file: see CodecThread. */
+  async *encodeInThread(
+    codec: WritableCodec,
+    plain: FilePart | AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array, void> {
+    const { codecThread } = await import('./codec-thread.ts')
+    yield* codecThread.encode(codec, plain, this.#secret)
   }
 
   /**
@@ -76,7 +79,7 @@ export class Archive {
     const empty = memoryAt(new Uint8Array())
     await drain(this.encode(codec, piecesOf(empty, 0, 0)))
     // Of no bytes, none is read.
-    await drain(this.encodeFile({ codec, fd: -1, name: 'nothing', from: 0, to: 0 }))
+    await drain(this.encodeInThread(codec, { fd: -1, name: 'nothing', from: 0, to: 0 }))
   }
 
   /**
@@ -85,9 +88,14 @@ export class Archive {
    */
   async readObject(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
     refuseUnreadable(key)
-    // In WAL-G's format, too, JSON is never encrypted.
-    const secret = key.endsWith('.json') ? null : this.#secret
-    return decode(key, await this.store.get(key, { signal }), size, secret)
+    return decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
+  }
+
+  /** The same in a thread of its own: see CodecThread. */
+  async readInThread(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
+    refuseUnreadable(key)
+    const { codecThread } = await import('./codec-thread.ts')
+    return codecThread.decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
   }
 
   /** Reads a small object, a history file for instance, into memory. Rejects as `readObject` does. */
@@ -158,6 +166,11 @@ export class Archive {
         if (attempt === tailAttempts) throw damaged(tailFolder(segment), 'lists chunks that are not there', error)
       }
     }
+  }
+
+  /** In WAL-G's format, too, JSON is never encrypted. */
+  #secretOf(key: string): EncryptionKey | null {
+    return key.endsWith('.json') ? null : this.#secret
   }
 
   async #readParts(

@@ -15,8 +15,8 @@
  * The last line's checksum is the SHA-256 of all lines before it.
  */
 import { createHash, type Hash } from 'node:crypto'
+import { crc32c } from '@node-rs/crc32'
 import * as v from 'valibot'
-import { crc32c } from '../wal/crc32c.ts'
 import { type Lsn, parseLsn } from '../wal/lsn.ts'
 import { damaged } from './damaged.ts'
 
@@ -108,7 +108,7 @@ export class Checksum {
   }
 
   add(bytes: Uint8Array): void {
-    if (this.#algorithm === 'CRC32C') this.#crc = crc32c(this.#crc, bytes, 0, bytes.length)
+    if (this.#algorithm === 'CRC32C') this.#crc = crc32c(bytes, this.#crc)
     else this.#hash?.update(bytes)
   }
 

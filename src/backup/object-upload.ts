@@ -14,13 +14,10 @@ export interface UploadOptions {
   readonly signal: AbortSignal
 }
 
-/** Some lz4 blocks: more would not make anything faster, the store has its own pieces. */
-const roomBytes = 1024 * 1024
-
 export class ObjectUpload {
   plainBytes = 0
   storedBytes = 0
-  readonly #pipe = new Pipe(roomBytes)
+  readonly #pipe = new Pipe()
   readonly #signal: AbortSignal
   readonly #stored: Promise<void>
 
@@ -32,7 +29,7 @@ export class ObjectUpload {
     this.#signal = signal
     this.#metrics = metrics
     // Whose name it is was settled by the claim; so a put may be repeated whose answer was lost.
-    this.#stored = archive.store.put(key, this.#counted(archive.encode(codec, this.#pipe)), {
+    this.#stored = archive.store.put(key, this.#counted(archive.encodeInThread(codec, this.#pipe)), {
       ifAbsent: false,
       long,
       signal,
@@ -43,7 +40,7 @@ export class ObjectUpload {
     )
   }
 
-  /** Resolves once there is room for more. The bytes must stay as they are. Rejects with what the store failed with. */
+  /** Resolves once the bytes may be overwritten. Rejects with what the store failed with. */
   async write(bytes: Uint8Array): Promise<void> {
     this.plainBytes += bytes.length
     await this.#pipe.write(bytes, this.#signal)

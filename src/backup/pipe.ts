@@ -1,28 +1,21 @@
 import { Bell } from '../kit/bell.ts'
 
 /**
- * Bytes from one who writes to one who iterates, with room for a few pieces: the writer waits for the reader. The reader
- * ends when the writer does; where the reader fails, the writer is told by `fail`.
+ * Bytes from one who writes to one who iterates, piece by piece: the writer waits until the reader is done with a piece,
+ * and may then overwrite it. The reader ends when the writer does; where either fails, the other is told by `fail`.
  */
 export class Pipe implements AsyncIterable<Uint8Array> {
-  readonly #roomBytes: number
   readonly #news = new Bell()
-  #pieces: Uint8Array[] = []
-  #bytes = 0
+  #piece: Uint8Array | null = null
   #ended = false
   #failure: { readonly error: unknown } | null = null
 
-  constructor(roomBytes: number) {
-    this.#roomBytes = roomBytes
-  }
-
-  /** Resolves once there is room for more. Rejects with what the pipe failed with. */
-  async write(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  /** Resolves once the reader has asked for the next one. Rejects with what the pipe failed with. */
+  async write(piece: Uint8Array, signal: AbortSignal): Promise<void> {
     this.#mustGoOn()
-    this.#pieces.push(bytes)
-    this.#bytes += bytes.length
+    this.#piece = piece
     this.#news.ring()
-    while (this.#bytes > this.#roomBytes) {
+    while (this.#piece !== null) {
       await this.#news.after(this.#news.count, signal)
       this.#mustGoOn()
     }
@@ -44,13 +37,10 @@ export class Pipe implements AsyncIterable<Uint8Array> {
     const never = new AbortController().signal
     for (;;) {
       this.#mustGoOn()
-      const pieces = this.#pieces
-      this.#pieces = []
-      this.#bytes = 0
-      if (pieces.length > 0) {
+      if (this.#piece !== null) {
+        yield this.#piece
+        this.#piece = null
         this.#news.ring()
-        // Whoever reads may be slow: what was said meanwhile is looked at before a wait.
-        yield* pieces
       } else if (this.#ended) return
       else await this.#news.after(this.#news.count, never)
     }

@@ -18,7 +18,6 @@ export const errorCodes = {
   BACKUP_WITHOUT_WAL: 'WAL that the base backup needs has not come into the archive',
   BAD_INPUT: 'an option, a name or an argument cannot be used',
   CLUSTER_FAILED: 'a throw-away PostgreSQL server could not be set up, started or stopped',
-  ENCODER_FAILED: 'the thread that compresses WAL ended, could not begin, or is of another version than the receiver',
   ENCRYPTION_KEY: 'the key is missing, another one than that of the archive, or given where nothing is encrypted',
   KEY_EXISTS: 'an object of that key is already in the store',
   KEY_MISSING: 'no object of that key is in the store',
@@ -42,6 +41,8 @@ export const errorCodes = {
   STORE_FAILED: 'the store answered in a way that a retry will not mend',
   STORE_UNREACHABLE: 'the store could not be reached, or did not answer in time',
   TARGET_UNREACHABLE: 'the archive cannot bring a database to the recovery target',
+  THREAD_FAILED:
+    'the thread that compresses ended, could not begin, or is of another version than the program that started it',
   TIMELINE_AMBIGUOUS: 'more than one timeline of the archive may be the newest',
   WAL_DAMAGED: 'a WAL file of the server is cut, altered or not what its name says',
   WAL_REMOVED: 'the server has removed WAL that was not received yet',

@@ -29,7 +29,7 @@ export type BackupEvent =
   /** A tar archive begins: that of a tablespace, or (null) of the main data directory. */
   | { readonly kind: 'archive'; readonly oid: string | null }
   | { readonly kind: 'manifest' }
-  /** The next bytes of what began last. */
+  /** The next bytes of what began last; only until whoever is told returns, or asks for the next event. */
   | { readonly kind: 'data'; readonly bytes: Buffer }
 
 /** Told in the order of the stream, synchronously. */
@@ -64,7 +64,7 @@ export class PlainCopies implements CopyOut, CopySink {
   ends(): void {}
 
   copyData(fragment: Buffer): void {
-    if (fragment.length > 0) this.#tell({ kind: 'data', bytes: Buffer.from(fragment) })
+    if (fragment.length > 0) this.#tell({ kind: 'data', bytes: fragment })
   }
 
   batchEnd(): void {}
@@ -101,7 +101,7 @@ export class TaggedCopy implements CopyOut, CopySink {
     const body = first ? fragment.subarray(1) : fragment
     if (this.#type === data) {
       if (!this.#begun) throw unexpected('data that belongs to nothing')
-      if (body.length > 0) this.#tell({ kind: 'data', bytes: Buffer.from(body) })
+      if (body.length > 0) this.#tell({ kind: 'data', bytes: body })
       return
     }
     this.#pieces.push(Buffer.from(body))

@@ -38,6 +38,8 @@ export interface BackupEnd {
 
 /** Bytes that may wait here; more arrives after a pause, some 300 kB. */
 const fullBytes = 1024 * 1024
+/** The server's messages, of 32 kB, are gathered: each event costs whoever takes it much more than copying. */
+const gatheredBytes = 256 * 1024
 /** A server that sends nothing for so long in the middle of its files is gone: it reads a block at a time. */
 const silenceMs = 300_000
 
@@ -88,7 +90,10 @@ export class BaseBackup {
     return this.#reader.end
   }
 
-  /** To be iterated once. Whoever breaks off breaks the connection. Throws what the server reports at the end, too. */
+  /**
+   * To be iterated once; the bytes of an event are gone when the next one is asked for. Whoever breaks off breaks the
+   * connection. Throws what the server reports at the end, too.
+   */
   events(signal: AbortSignal): AsyncGenerator<BackupEvent, void> {
     return this.#reader.events(signal)
   }
@@ -105,13 +110,20 @@ export async function startBaseBackup(
   return new BaseBackup(start, reader)
 }
 
+/** What waits: an event, or data that more may be added to. */
+type Waiting =
+  | Exclude<BackupEvent, { kind: 'data' }>
+  | { readonly kind: 'data'; readonly memory: Buffer; bytes: number }
+
 class Reader {
   readonly warnings: string[] = []
   readonly #session: Session
   readonly #news = new Bell()
   #exchange: Exchange | null = null
   #start: BackupStart | null = null
-  #waiting: BackupEvent[] = []
+  readonly #waiting: Waiting[] = []
+  /** Used again: memory that is made anew costs more than what is done with it. */
+  readonly #free: Buffer[] = []
   #waitingBytes = 0
   #isPaused = false
   #state: 'running' | 'ended' | 'failed' = 'running'
@@ -151,16 +163,20 @@ class Reader {
   async *events(signal: AbortSignal): AsyncGenerator<BackupEvent, void> {
     try {
       for (;;) {
-        const events = this.#waiting
-        this.#waiting = []
-        this.#waitingBytes = 0
-        yield* events
-        if (this.#waiting.length > 0) continue
-        if (this.#state === 'ended') break
-        if (this.#isPaused) {
-          this.#isPaused = false
-          this.#session.connection.resume()
+        const next = this.#waiting.shift()
+        if (next?.kind === 'data') {
+          this.#waitingBytes -= next.bytes
+          // Before the last is taken: what the kernel holds meanwhile is there at once.
+          if (this.#waitingBytes < fullBytes / 2) this.#goOn()
+          yield { kind: 'data', bytes: next.memory.subarray(0, next.bytes) }
+          this.#free.push(next.memory)
+          continue
         }
+        if (next !== undefined) {
+          yield next
+          continue
+        }
+        if (this.#state === 'ended') break
         await this.#untilNews(() => this.#waiting.length > 0, signal, silenceMs)
       }
       // Without its own result the command has not done what it was asked for.
@@ -185,13 +201,33 @@ class Reader {
   }
 
   #take(event: BackupEvent): void {
-    this.#waiting.push(event)
-    if (event.kind === 'data') this.#waitingBytes += event.bytes.length
+    if (event.kind === 'data') this.#gather(event.bytes)
+    else this.#waiting.push(event)
     if (this.#waitingBytes > fullBytes && !this.#isPaused) {
       this.#isPaused = true
       this.#session.connection.pause()
     }
     this.#news.ring()
+  }
+
+  #gather(bytes: Buffer): void {
+    this.#waitingBytes += bytes.length
+    for (let at = 0; at < bytes.length; ) {
+      let last = this.#waiting.at(-1)
+      if (last?.kind !== 'data' || last.bytes === gatheredBytes) {
+        last = { kind: 'data', memory: this.#free.pop() ?? Buffer.allocUnsafeSlow(gatheredBytes), bytes: 0 }
+        this.#waiting.push(last)
+      }
+      const copied = bytes.copy(last.memory, last.bytes, at)
+      last.bytes += copied
+      at += copied
+    }
+  }
+
+  #goOn(): void {
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.#session.connection.resume()
   }
 
   #settle(state: 'ended' | 'failed', failure: unknown): void {

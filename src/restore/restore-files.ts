@@ -133,7 +133,7 @@ async function unpackAll({ archive, backup, objects, writer, job }: Unpacking, o
   let bytes = 0
   const unpack = async ({ key }: ObjectInfo): Promise<boolean> => {
     try {
-      const plain = await archive.readObject(key, { atMost: Number.MAX_SAFE_INTEGER }, { signal: stop.signal })
+      const plain = await archive.readInThread(key, { atMost: Number.MAX_SAFE_INTEGER }, { signal: stop.signal })
       const counted = async function* (): AsyncGenerator<Uint8Array> {
         for await (const piece of plain) {
           bytes += piece.length

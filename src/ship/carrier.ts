@@ -212,7 +212,7 @@ export class Carrier {
     if (fd === null || !this.#aside || to - from < largeBytes) {
       return this.#archive.encode(this.#codec, piecesOf(file, from, to))
     }
-    return this.#archive.encodeFile({ codec: this.#codec, fd, name, from, to })
+    return this.#archive.encodeInThread(this.#codec, { fd, name, from, to })
   }
 
   async #mustBeSame(key: string, file: ReadableAt, from: number, to: number, signal: AbortSignal): Promise<void> {

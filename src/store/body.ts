@@ -1,5 +1,6 @@
 /** What `put` is given, taken in pieces: an iterable is read once, only as fast as its pieces are used up. */
 import { orAbort } from '../kit/abort.ts'
+import { copyInto } from '../kit/copy-into.ts'
 
 /**
  * The chunks of a body. An abort ends even the wait for a chunk that never comes. The body's own error is thrown on
@@ -55,7 +56,7 @@ export async function* partsOf(
         filled = 0
       }
       const bytes = Math.min(partBytes - filled, chunk.length - taken)
-      buffer.set(chunk.subarray(taken, taken + bytes), filled)
+      copyInto(buffer, filled, chunk.subarray(taken, taken + bytes))
       filled += bytes
       taken += bytes
     }

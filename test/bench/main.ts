@@ -8,6 +8,7 @@ import { catchupShip } from './catchup-ship.ts'
 import { commit } from './commit.ts'
 import { fetch } from './fetch.ts'
 import { fleet } from './fleet.ts'
+import { floor } from './floor.ts'
 import { growth } from './growth.ts'
 import { idle } from './idle.ts'
 import { recover } from './recover.ts'
@@ -28,6 +29,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   idle,
   growth,
   fleet,
+  floor,
 }
 
 const usage = `Usage: npm run bench [-- NAME... [OPTION]...]

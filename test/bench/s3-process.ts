@@ -1,10 +1,13 @@
-/** The strict S3 server of the tests in a process of its own, asked over IPC (s3.ts). Argument: its latency in ms. */
+/**
+ * The S3 server of the tests in a process of its own, asked over IPC (s3.ts). Argument: its latency in ms. It is on the same
+ * two cores as what is measured, where no store of a user's is: so it computes no sums.
+ */
 import { segmentName } from '../../src/wal/segment.ts'
 import { segmentKey } from '../../src/archive/keys.ts'
 import { startS3Server } from '../support/s3-server.ts'
 import type { S3Answer, S3Question } from './s3.ts'
 
-const server = await startS3Server({ bucket: 'bench' })
+const server = await startS3Server({ bucket: 'bench', believes: true })
 const latencyMs = Number(process.argv[2])
 if (latencyMs > 0) server.inject({ kind: 'slow', latencyMs })
 

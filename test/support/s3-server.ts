@@ -28,6 +28,8 @@ export interface S3ServerOptions {
   readonly conditionalWrites?: ConditionalWrites
   /** False: a request to encrypt is passed over. Default: true. */
   readonly encrypts?: boolean
+  /** True: the sums that a client sends are not computed anew. Default: false. */
+  readonly believes?: boolean
   /** Makes it an endpoint of https, named localhost. */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer }
 }
@@ -64,6 +66,7 @@ export class S3Server {
   readonly #buckets = new Map<string, Bucket>()
   readonly #conditionalWrites: ConditionalWrites
   readonly #encrypts: boolean
+  readonly #believes: boolean
   readonly #origin: string
   readonly #stopping = new AbortController()
   readonly #injections: Injection[] = []
@@ -75,6 +78,7 @@ export class S3Server {
     this.bucket = options.bucket ?? 'walferry'
     this.#conditionalWrites = options.conditionalWrites ?? 'honoured'
     this.#encrypts = options.encrypts ?? true
+    this.#believes = options.believes ?? false
     this.#origin = options.tls === undefined ? 'http://127.0.0.1' : 'https://localhost'
     this.#buckets.set(this.bucket, new Bucket())
     // Every answer that is slow listens to it.
@@ -216,7 +220,7 @@ export class S3Server {
       return { status: fault.status, headers: { 'content-type': 'text/html' }, body: fault.body }
     if (fault?.kind === 'error') throw new S3Error(fault.status, fault.code, 'injected')
     checkSignature(request, this, this.#now())
-    const payload = await readPayload(request, this.#body(message, fault))
+    const payload = await readPayload(request, this.#body(message, fault), this.#believes)
     if (fault?.kind === 'otherRange') request.headers.range = fault.range
     const result = answer(
       { buckets: this.#buckets, conditionalWrites: this.#conditionalWrites, encrypts: this.#encrypts },

@@ -1,5 +1,5 @@
 /** What a bucket holds, in memory, and the ways a test may look at it and spoil it. */
-import { crc32Base64, hash } from './payload.ts'
+import { crc32Base64, hash, type Payload } from './payload.ts'
 
 export interface StoredObject {
   readonly bytes: Buffer
@@ -62,13 +62,13 @@ export class Bucket {
   /** Stores bytes as if they had been put whole. */
   set(key: string, bytes: Uint8Array | string, headers: Readonly<Record<string, string>> = {}): StoredObject {
     const copy = Buffer.from(bytes)
-    return this.store(key, {
-      bytes: copy,
-      etag: `"${hash('md5', copy, 'hex')}"`,
-      modified: new Date(),
-      headers,
-      crc32: crc32Base64(copy),
-    })
+    const summed = { bytes: copy, md5: hash('md5', copy, 'hex'), crc32: crc32Base64(copy) }
+    return this.put(key, summed, headers)
+  }
+
+  put(key: string, { bytes, md5, crc32 }: Payload, headers: Readonly<Record<string, string>>): StoredObject {
+    const sum = crc32 ?? crc32Base64(bytes)
+    return this.store(key, { bytes, etag: `"${md5}"`, modified: new Date(), headers, crc32: sum })
   }
 
   store(key: string, object: StoredObject): StoredObject {

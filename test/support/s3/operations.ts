@@ -52,7 +52,7 @@ function createBucket(storage: Storage, request: S3Request): S3Answer {
 const putObject: Operation = (bucket, request, payload, storage) => {
   checkWriteConditions(bucket, request, storage)
   const headers = keptHeaders(request, storage)
-  const { etag } = bucket.set(request.key, payload.bytes, headers)
+  const { etag } = bucket.put(request.key, payload, headers)
   return empty(200, { etag, ...checksumHeader(payload.crc32), ...encryptionHeaders(headers) })
 }
 
@@ -129,7 +129,7 @@ const uploadPart: Operation = (bucket, request, payload) => {
   if (!Number.isInteger(number) || number < 1 || number > 10_000) {
     throw new S3Error(400, 'InvalidArgument', 'the part number must be from 1 to 10000')
   }
-  const etag = `"${hash('md5', payload.bytes, 'hex')}"`
+  const etag = `"${payload.md5}"`
   uploadOf(bucket, request).parts.set(number, { bytes: payload.bytes, etag, crc32: payload.crc32 ?? '' })
   return empty(200, { etag, ...checksumHeader(payload.crc32) })
 }

@@ -11,12 +11,21 @@ export interface Payload {
   readonly bytes: Buffer
   /** Base64, where the client sent one; it was right. */
   readonly crc32: string | undefined
+  /** Hex: what the ETag is made of. */
+  readonly md5: string
 }
 
 const unsignedTrailer = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
 
-/** `chunks` throws if the connection breaks. */
-export async function readPayload(request: S3Request, chunks: AsyncIterable<Buffer>): Promise<Payload> {
+/**
+ * `chunks` throws if the connection breaks. One that `believes` computes no sum, which costs it as much CPU time as the
+ * client: for who measures the client on the same machine.
+ */
+export async function readPayload(
+  request: S3Request,
+  chunks: AsyncIterable<Buffer>,
+  believes: boolean,
+): Promise<Payload> {
   const sha256 = header(request, 'x-amz-content-sha256') ?? ''
   const isChunked = sha256.startsWith('STREAMING-')
   if (isChunked && sha256 !== unsignedTrailer) throw new S3Error(501, 'NotImplemented', `${sha256} is not implemented`)
@@ -27,6 +36,10 @@ export async function readPayload(request: S3Request, chunks: AsyncIterable<Buff
   for await (const chunk of chunks) collected.push(chunk)
   const raw = Buffer.concat(collected)
   if (isChunked) return decodeChunked(request, raw)
+  if (believes) {
+    const said = header(request, 'x-amz-checksum-crc32')
+    return { bytes: raw, crc32: said, md5: hash('md5', Buffer.from(`${sha256} ${said}`), 'hex') }
+  }
   if (sha256 !== 'UNSIGNED-PAYLOAD' && sha256 !== hash('sha256', raw, 'hex')) {
     throw new S3Error(400, 'XAmzContentSHA256Mismatch', 'x-amz-content-sha256 does not match what was computed')
   }
@@ -34,7 +47,7 @@ export async function readPayload(request: S3Request, chunks: AsyncIterable<Buff
   if (md5 !== undefined && md5 !== hash('md5', raw, 'base64')) {
     throw new S3Error(400, 'BadDigest', 'the Content-MD5 you specified did not match what we received')
   }
-  return { bytes: raw, crc32: checkSums(raw, (name) => header(request, name)) }
+  return { bytes: raw, crc32: checkSums(raw, (name) => header(request, name)), md5: hash('md5', raw, 'hex') }
 }
 
 /** `<hex length>[;extension]\r\n<bytes>\r\n`, repeated, then `0\r\n`, trailing headers, and an empty line. */
@@ -68,7 +81,8 @@ function decodeChunked(request: S3Request, raw: Buffer): Payload {
   for (const name of (header(request, 'x-amz-trailer') ?? '').split(',').filter(Boolean)) {
     if (!trailers.has(name.trim())) throw new S3Error(400, 'MalformedTrailerError', `trailer ${name} is missing`)
   }
-  return { bytes, crc32: checkSums(bytes, (name) => trailers.get(name) ?? header(request, name)) }
+  const crc32 = checkSums(bytes, (name) => trailers.get(name) ?? header(request, name))
+  return { bytes, crc32, md5: hash('md5', bytes, 'hex') }
 }
 
 /** Gives the CRC-32 where there is one. */

@@ -1,0 +1,246 @@
+/**
+ * Encodes and decodes in a thread of its own: whoever has a stream to receive and commits to answer, or a disk to fill,
+ * has no time for compression. Bytes go over in memory that both threads see and that is used again, both ways; memory
+ * that is made anew for each block costs as much as the compression, in collecting it.
+ *
+ * The thread begins with the first task, and lives as long as the process, which it never keeps alive: its code is read
+ * when it begins, and the files of walferry may be replaced under a process that runs. One that is of another version, or
+ * has died, is given up, and the next task begins a new one.
+ */
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { describe, WalferryError } from '../kit/errors.ts'
+import { version } from '../kit/version.ts'
+import type { Plain, PlainSize } from './codec.ts'
+import type { WritableCodec } from './codec-name.ts'
+import { CodecTask } from './codec-task.ts'
+import type { FilePart, Message, Request, Task } from './codec-worker.ts'
+import type { EncryptionKey } from './encryption/key.ts'
+import { Feeder } from './feeder.ts'
+import { copyInto } from '../kit/copy-into.ts'
+
+// For each slot the threads speak, which costs some 0.1 ms. Whole blocks of LZ4, which the compressor takes as they are.
+const plainSlotBytes = 1024 * 1024
+const storedSlotBytes = 256 * 1024
+
+/** Of this size, memory that was freed is taken again; what is larger, the kernel has to fill with zeros each time. */
+const copyBytes = 256 * 1024
+
+/** A small one is collected often: what the compressor returns lies outside of it, and would add up meanwhile. */
+const youngMegabytes = 2
+
+// Beside this file, in dist/src as in the bundle.
+const ownProgram = join(import.meta.dirname, 'codec-worker.js')
+// Of the code that runs: read now, and not when a thread begins.
+const ownVersion = version()
+
+/** Memory of one size that is used again. */
+class Slots {
+  readonly #bytes: number
+  readonly #free: SharedArrayBuffer[] = []
+
+  constructor(bytes: number) {
+    this.#bytes = bytes
+  }
+
+  take(): SharedArrayBuffer {
+    return this.#free.pop() ?? new SharedArrayBuffer(this.#bytes)
+  }
+
+  give(...slots: readonly SharedArrayBuffer[]): void {
+    this.#free.push(...slots)
+  }
+}
+
+export class CodecThread {
+  readonly #program: string
+  readonly #plainSlots = new Slots(plainSlotBytes)
+  readonly #storedSlots = new Slots(storedSlotBytes)
+  #run: Run | null = null
+
+  constructor(program: string = ownProgram) {
+    this.#program = program
+  }
+
+  /**
+   * The encoded bytes of a part of a file, or of pieces, encrypted where there is a `secret`. What it yields is gone when
+   * the next is asked for, and a piece may be overwritten when the next one is asked for. Throws what reading or encoding
+   * has met, with its code, and THREAD_FAILED.
+   *
+   * A file has to stay open for as long as somebody takes what is yielded. Where nobody does any more (an abort waits for
+   * nothing), the thread may still read by a number that is another file's by now: at a position, so that nothing is taken
+   * from that one, and into this task's own memory, which the next one gets only when this one has ended.
+   */
+  async *encode(
+    codec: WritableCodec,
+    plain: FilePart | AsyncIterable<Uint8Array>,
+    secret: EncryptionKey | null,
+  ): AsyncGenerator<Uint8Array, void> {
+    if ('fd' in plain) yield* this.#results({ kind: 'encode', codec, part: plain }, null, secret)
+    else yield* this.#results({ kind: 'encode', codec, part: null }, plain, secret)
+  }
+
+  /** As `decode` of codec.ts. Throws THREAD_FAILED, too. */
+  decode(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize, secret: EncryptionKey | null): Plain {
+    return new DecodedThere(key, this.#results({ kind: 'decode', key, size }, source, secret))
+  }
+
+  /** While one slot is used up, the next one is filled. Returns what the last reply says. */
+  async *#results(
+    task: Task,
+    input: AsyncIterable<Uint8Array> | null,
+    secret: EncryptionKey | null,
+  ): AsyncGenerator<Uint8Array, boolean> {
+    if (this.#run === null || this.#run.hasEnded) this.#run = new Run(this.#program)
+    // To the end: another thread knows nothing of what this one has begun.
+    const talk = this.#run.begin(task, secret)
+    const [from, to] =
+      task.kind === 'encode' ? [this.#plainSlots, this.#storedSlots] : [this.#storedSlots, this.#plainSlots]
+    const [even, odd] = [to.take(), to.take()]
+    const inSlots = input === null ? [] : [from.take(), from.take()]
+    const feeder = input === null ? null : new Feeder(input, inSlots, talk)
+    try {
+      talk.fill(even)
+      for (let filled = even, other = odd; ; [filled, other] = [other, filled]) {
+        const { bytes, isLast, checked } = await talk.reply()
+        if (!isLast) talk.fill(other)
+        if (bytes > 0) yield new Uint8Array(filled, 0, bytes)
+        if (isLast) return checked
+      }
+    } catch (error) {
+      throw feeder?.failure === undefined ? error : feeder.failure.error
+    } finally {
+      feeder?.stop()
+      await talk.stop()
+      to.give(even, odd)
+      from.give(...inSlots)
+    }
+  }
+}
+
+/** One for the process, whatever archives there are. */
+export const codecThread = new CodecThread()
+
+class DecodedThere implements Plain {
+  readonly #key: string
+  readonly #pieces: AsyncGenerator<Uint8Array, boolean>
+  #checked: boolean | undefined
+
+  constructor(key: string, pieces: AsyncGenerator<Uint8Array, boolean>) {
+    this.#key = key
+    this.#pieces = pieces
+  }
+
+  get checked(): boolean {
+    if (this.#checked === undefined) throw new Error(`${this.#key} was not read to its end`)
+    return this.#checked
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    try {
+      for (;;) {
+        const next = await this.#pieces.next()
+        if (next.done === true) {
+          this.#checked = next.value
+          return
+        }
+        yield* ownCopies(next.value)
+      }
+    } finally {
+      await this.#pieces.return(false)
+    }
+  }
+}
+
+/** Whoever reads may keep what he is given. */
+function* ownCopies(shared: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < shared.length; at += copyBytes) {
+    const part = shared.subarray(at, at + copyBytes)
+    const copy = Buffer.allocUnsafeSlow(part.length)
+    copyInto(copy, 0, part)
+    yield copy
+  }
+}
+
+/** One thread, from its beginning to its end. */
+class Run {
+  readonly #worker: Worker
+  readonly #tasks = new Map<number, CodecTask>()
+  #lastId = 0
+  #isKnown = false
+  #end: WalferryError | null = null
+
+  constructor(program: string) {
+    this.#worker = new Worker(program, { resourceLimits: { maxYoungGenerationSizeMb: youngMegabytes } })
+    this.#worker.on('message', (message: Message) => this.#hear(message))
+    this.#worker.on('error', (error) => this.#lose(this.#isKnown ? died(describe(error)) : notBegun(error)))
+    this.#worker.on('exit', (code) => this.#lose(died(`with code ${code}`)))
+  }
+
+  get hasEnded(): boolean {
+    return this.#end !== null
+  }
+
+  begin(task: Task, secret: EncryptionKey | null): CodecTask {
+    const id = ++this.#lastId
+    const begun = new CodecTask(id, (request) => this.#say(request))
+    this.#tasks.set(id, begun)
+    this.#worker.ref()
+    // A key may be a view of memory that much else lies in, and all of it would go over.
+    this.#say({ id, ask: 'begin', task, secret: secret === null ? null : Uint8Array.from(secret.bytes()) })
+    return begun
+  }
+
+  #say(request: Request): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
+    this.#worker.postMessage(request)
+  }
+
+  #hear(message: Message): void {
+    if (this.#end !== null) return
+    if ('version' in message) {
+      // It comes before every answer.
+      this.#isKnown = message.version === ownVersion
+      if (this.#isKnown) return
+      this.#lose(otherVersion(message.version))
+      void this.#worker.terminate()
+      return
+    }
+    const task = this.#tasks.get(message.id)
+    task?.hear(message)
+    if (task?.hasEnded !== true) return
+    this.#tasks.delete(message.id)
+    if (this.#tasks.size === 0) this.#worker.unref()
+  }
+
+  #lose(error: WalferryError): void {
+    if (this.#end !== null) return
+    this.#end = error
+    for (const task of this.#tasks.values()) task.lose(error)
+    this.#tasks.clear()
+  }
+}
+
+const restart = 'Were the files of walferry replaced, or removed, while it runs? Restart it: it goes on where it was.'
+
+function otherVersion(found: string): WalferryError {
+  return new WalferryError(
+    'THREAD_FAILED',
+    `the thread that compresses is walferry ${found}, and this is ${ownVersion}`,
+    {
+      hint: restart,
+      fields: { found, own: ownVersion },
+    },
+  )
+}
+
+function notBegun(cause: unknown): WalferryError {
+  return new WalferryError('THREAD_FAILED', 'the thread that compresses could not begin', { hint: restart, cause })
+}
+
+function died(how: string): WalferryError {
+  return new WalferryError('THREAD_FAILED', `the thread that compresses has ended: ${how}`, {
+    hint: 'The next attempt begins a new one. Where that does not help, look whether memory is short.',
+    retryable: true,
+  })
+}
