@@ -30,6 +30,9 @@ const backupBlocksRemovable = 0x0004
 export const firstReplacesContinuation = 0x0008
 const allFlags = firstIsContinuation | hasLongHeader | backupBlocksRemovable | firstReplacesContinuation
 
+/** All that the pages behind a segment's first may have. */
+export const shortHeaderFlags = allFlags & ~hasLongHeader
+
 const majorOfMagic: ReadonlyMap<number, number> = new Map([
   [0xd106, 13],
   [0xd10d, 14],

@@ -120,6 +120,22 @@ test('a page that does not belong into the segment is found', () => {
   for (const [changedBytes, message] of faults) assert.match(faultOf(changedBytes) ?? 'no fault', message)
 })
 
+test('a header is held against the same rules, whether it comes in one piece or in two', () => {
+  const bytes = wholeSegment()
+  const page = 77 * 8192
+  for (let bit = 0; bit < 24 * 8; bit++) {
+    const flipped = changed(bytes, page + (bit >> 3), (at) => at.writeUInt8((at[0] ?? 0) ^ (1 << (bit & 7))))
+    const cut = new SegmentChecker(expected)
+    cut.push(flipped.subarray(0, page + 1))
+    cut.push(flipped.subarray(page + 1))
+    const fault = faultOf(flipped)
+    assert.equal(fault, cut.end(), `bit ${bit}`)
+    // What follows the address says how a record goes on, which is not looked at here.
+    const isSaid = bit >= 16 * 8 || [16, 18, 19].includes(bit)
+    assert.equal(fault === null, isSaid, `bit ${bit}: ${fault}`)
+  }
+})
+
 test('empty pages may end a segment', () => {
   const bytes = changed(wholeSegment(), 77 * 8192, (at) => at.fill(0))
   const checker = new SegmentChecker(expected)
