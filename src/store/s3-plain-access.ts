@@ -39,10 +39,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export async function findPlainAccess(place: S3Place, env: Environment): Promise<PlainAccess | null> {
   const access = plainAccess(place, env)
   if (access === null) return null
-  const files = [
-    env['AWS_CONFIG_FILE'] ?? join(homedir(), '.aws/config'),
-    env['AWS_SHARED_CREDENTIALS_FILE'] ?? join(homedir(), '.aws/credentials'),
-  ]
+  const files = [fileOf(env['AWS_CONFIG_FILE'], 'config'), fileOf(env['AWS_SHARED_CREDENTIALS_FILE'], 'credentials')]
   return (await Promise.all(files.map(isAbsent))).every(Boolean) ? access : null
 }
 
@@ -101,6 +98,11 @@ const plainBucket = /^(?!.*(?:--|\.\.))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
 
 /** Of Amazon's common partition, whose hosts end in amazonaws.com: not China, not the governments'. */
 const commonRegion = /^(?:af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]$/
+
+/** Where the SDK looks, to which an empty variable says nothing. */
+function fileOf(said: string | undefined, name: string): string {
+  return said === undefined || said === '' ? join(homedir(), '.aws', name) : said
+}
 
 async function isAbsent(path: string): Promise<boolean> {
   if (path === '/dev/null') return true

@@ -306,6 +306,26 @@ describe('with S3', () => {
     assert.ok((await readFile(data.dest)).equals(wal.segment(7)))
   })
 
+  test('a whole segment is read with two requests, whether the SDK is needed to find the keys or not', async (t) => {
+    const { s3, options } = await inS3(t, await usualArchive())
+    const { AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', ...others } = s3.environment
+    const file = join(await tempFolder(t), 'credentials')
+    const text = `aws_access_key_id = ${AWS_ACCESS_KEY_ID}\naws_secret_access_key = ${AWS_SECRET_ACCESS_KEY}\n`
+    await writeFile(file, `[archive]\n${text}`)
+    const profile = { ...others, AWS_PROFILE: 'archive', AWS_SHARED_CREDENTIALS_FILE: file }
+    for (const env of [s3.environment, profile]) {
+      const data = await DataFolder.make(t, systemIdentifier)
+      s3.log.length = 0
+      const finished = await runFetch([whole, data.dest, ...options], { signal: deadline(), env })
+      assert.equal(finished.code, 0, finished.stderr)
+      assert.deepEqual(
+        s3.log.map(({ operation }) => operation),
+        ['GetObject', 'GetObject'],
+      )
+      assert.ok((await readFile(data.dest)).equals(wal.segment(1)))
+    }
+  })
+
   test('refused credentials and a missing bucket are 126, at once, also in standby mode', async (t) => {
     const { s3, options } = await inS3(t, await usualArchive())
     const data = await DataFolder.make(t, systemIdentifier)

@@ -1,6 +1,6 @@
 /** Where objects are read without the SDK's client: nowhere that the SDK would not read them, and as nobody else. */
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3'
@@ -94,6 +94,17 @@ test('where one of the SDK’s files is, the SDK is left to read it', async (t) 
     const env = { ...keys, AWS_CONFIG_FILE: config, AWS_SHARED_CREDENTIALS_FILE: credentials }
     assert.equal((await findPlainAccess(own, env)) !== null, isPlain, `${config} and ${credentials}`)
   }
+})
+
+test('an empty variable does not hide the file in the home folder', async (t) => {
+  const home = await tempFolder(t)
+  t.after(setEnvironment({ HOME: home }))
+  const env = { ...keys, AWS_CONFIG_FILE: '', AWS_SHARED_CREDENTIALS_FILE: '' }
+  assert.notEqual(await findPlainAccess(own, env), null)
+  await mkdir(join(home, '.aws'))
+  await writeFile(join(home, '.aws/config'), '[default]\nuse_fips_endpoint = true\n')
+  assert.equal(await findPlainAccess(own, env), null)
+  assert.equal(await findPlainAccess(own, keys), null)
 })
 
 interface Asked {
