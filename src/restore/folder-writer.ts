@@ -154,10 +154,7 @@ export class FolderWriter {
     try {
       // Whatever the umask is.
       await file.chmod(mode)
-      for await (const piece of content) {
-        check.add(piece)
-        await writeAll(file, piece)
-      }
+      await copy(content, file, check)
     } finally {
       await file.close()
     }
@@ -183,6 +180,26 @@ export class FolderWriter {
         throw damaged(key, `holds another ${path} than the server sent: its checksum is wrong`)
       },
     }
+  }
+}
+
+/** While one piece is written, the next one is read and summed up. Nothing is under way any more when it settles. */
+async function copy(
+  content: AsyncIterable<Uint8Array>,
+  file: FileHandle,
+  check: { add(piece: Uint8Array): void },
+): Promise<void> {
+  let written = Promise.resolve()
+  try {
+    for await (const piece of content) {
+      check.add(piece)
+      await written
+      written = writeAll(file, piece)
+      // Told by the next wait for it.
+      written.catch(() => undefined)
+    }
+  } finally {
+    await written
   }
 }
 

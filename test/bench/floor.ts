@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { backlogBytes } from './catchup.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Program, run } from './measure.ts'
+import type { Side } from './report.ts'
 import type { Benchmark } from './server.ts'
 import { dropSlot, emptied, makeBacklog } from './wal.ts'
 
@@ -47,11 +48,12 @@ export const floor: Benchmark = {
       await dropSlot(bench, slot)
       return measured
     })
-    return sides.map((side) => ({
-      ...rate(side.name, found(side.name), side.bytes),
-      against: side.name.endsWith('lz4-napi') ? side.name.replace('-napi', '') : null,
-    }))
+    return sides.map(({ name, bytes: carried }) => compared(rate(name, found(name), carried)))
   },
+}
+
+function compared(side: Side): Side {
+  return { ...side, against: side.name.endsWith('lz4-napi') ? side.name.replace('-napi', '') : null }
 }
 
 function part(...args: readonly string[]): Program {

@@ -1,3 +1,4 @@
+import { copyInto } from '../../kit/copy-into.ts'
 import { damaged } from '../damaged.ts'
 
 /** Reads an object's bytes by count, however its stream is cut into pieces. `key` names the object in errors. */
@@ -24,7 +25,7 @@ export class ByteReader {
   }
 
   /** Fills `target`. Throws ARCHIVE_DAMAGED if the object ends before. */
-  async fill(target: Uint8Array): Promise<void> {
+  async fill(target: Buffer): Promise<void> {
     if ((await this.#fillUpTo(target)) < target.length) throw damaged(this.key, 'is cut')
   }
 
@@ -42,11 +43,11 @@ export class ByteReader {
   }
 
   /** Returns how many bytes there were: fewer than `target` has room for if the object ends before. */
-  async #fillUpTo(target: Uint8Array): Promise<number> {
+  async #fillUpTo(target: Buffer): Promise<number> {
     let done = 0
     while (done < target.length && !(await this.atEnd())) {
       const part = this.#piece.subarray(this.#at, this.#at + target.length - done)
-      target.set(part, done)
+      copyInto(target, done, part)
       done += part.length
       this.#at += part.length
     }
