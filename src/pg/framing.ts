@@ -29,6 +29,7 @@ export class Framer {
   /** Where CopyData goes; while null, its messages are handed on whole like all others. */
   sink: CopySink | null = null
   readonly #onMessage: (message: Buffer) => void
+  /** A head that comes in pieces. */
   readonly #head = Buffer.alloc(headBytes)
   #headHave = 0
   /** Bytes of the current message's body that have not come yet. */
@@ -51,11 +52,14 @@ export class Framer {
     while (at < chunk.length) {
       if (this.#headHave < headBytes) {
         const n = Math.min(headBytes - this.#headHave, chunk.length - at)
-        chunk.copy(this.#head, this.#headHave, at, at + n)
+        const isWhole = n === headBytes
+        if (!isWhole) chunk.copy(this.#head, this.#headHave, at, at + n)
         this.#headHave += n
         at += n
         if (this.#headHave < headBytes) break
-        this.#begin()
+        // Nearly every head lies whole in what was read, and is read there: a commit waits for it.
+        if (isWhole) this.#begin(chunk, at - headBytes)
+        else this.#begin(this.#head, 0)
         if (this.#left > 0) continue
       }
       const n = Math.min(this.#left, chunk.length - at)
@@ -69,14 +73,15 @@ export class Framer {
     told?.batchEnd()
   }
 
-  #begin(): void {
-    this.#left = this.#head.readInt32BE(1) - 4
+  /** A message begins, with the head at `bytes[at]`. */
+  #begin(bytes: Buffer, at: number): void {
+    this.#left = bytes.readInt32BE(at + 1) - 4
     this.#first = true
-    const streamed = this.#head[0] === copyDataType && this.sink !== null
+    const streamed = bytes[at] === copyDataType && this.sink !== null
     if (this.#left < 0 || (!streamed && this.#left > maxWholeBytes)) {
       throw new WalferryError(
         'PG_PROTOCOL',
-        `a message of type 0x${this.#head[0]?.toString(16)} has length ${this.#left}`,
+        `a message of type 0x${bytes[at]?.toString(16)} has length ${this.#left}`,
         {
           hint: 'Is this really a PostgreSQL server, reached without a proxy that speaks another protocol?',
         },
@@ -84,7 +89,7 @@ export class Framer {
     }
     if (streamed) return
     this.#whole = Buffer.allocUnsafe(headBytes + this.#left)
-    this.#head.copy(this.#whole)
+    bytes.copy(this.#whole, 0, at, at + headBytes)
     this.#wholeHave = headBytes
   }
 

@@ -10,9 +10,8 @@
 import type { Archive } from '../archive/archive.ts'
 import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
-import type { Bell } from '../kit/bell.ts'
+import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
-import { sleep } from '../kit/abort.ts'
 import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import { type Backoff, backoffMs } from '../kit/retry.ts'
@@ -56,14 +55,12 @@ const halting: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'A
 const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 /** A chunk may go where the archive was seen so long ago: a request for each would double what they cost. */
 const confirmEveryMs = 5000
-/** Not at each of a thousand commits a second: while it is planned what to ship, the next commit waits for its sync. */
-const restMs = 5
 
 export class Shipper {
   readonly #options: ShipperOptions
   readonly #carrier: Carrier
-  /** Rings when a task has ended, and when draining begins. */
-  readonly #wake: Bell
+  /** Rings when a task has ended, and when draining begins: cuts a rest short. */
+  readonly #wake = new Bell()
   #records = new Map<string, Record>()
   /** Timelines whose history file is in the store, and those for which it is on its way. */
   readonly #historiesStored = new Set<number>()
@@ -85,7 +82,6 @@ export class Shipper {
   constructor(options: ShipperOptions) {
     this.#options = options
     this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
-    this.#wake = options.positions.bell
   }
 
   /** Uploads under way. */
@@ -108,11 +104,13 @@ export class Shipper {
    * halted it. Nothing is under way any more when it settles.
    */
   async run(signal: AbortSignal): Promise<void> {
+    const { bell } = this.#options.positions
     try {
       for (;;) {
         signal.throwIfAborted()
         if (this.#halted !== null) throw this.#halted
-        const seen = this.#wake.count
+        const seen = bell.count
+        const woken = this.#wake.count
         const shipments = this.#look()
         this.#advance(shipments)
         this.#notice(shipments)
@@ -121,8 +119,10 @@ export class Shipper {
         this.#launch(shipments, nowMs, signal)
         // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
         if (this.#draining && this.#tasks.size === 0 && this.#isDrained(shipments)) return
-        await this.#wake.after(seen, signal, this.#pauseMs(nowMs))
-        if (!this.#draining) await sleep(restMs, signal)
+        const pauseMs = this.#pauseMs(nowMs)
+        const restMs = this.#draining ? 0 : Math.min(restOf(this.#options.shipIntervalMs), pauseMs ?? Infinity)
+        if (restMs > 0) await this.#wake.after(woken, signal, restMs)
+        await bell.after(seen, signal, pauseMs === undefined ? undefined : pauseMs - restMs)
       }
     } finally {
       await Promise.allSettled(this.#tasks)
@@ -132,7 +132,12 @@ export class Shipper {
   /** From now on nothing of the tail waits for its interval, and `run` resolves once everything synced is shipped. */
   drain(): void {
     this.#draining = true
+    this.#ring()
+  }
+
+  #ring(): void {
     this.#wake.ring()
+    this.#options.positions.bell.ring()
   }
 
   #isDrained(shipments: readonly Shipment[]): boolean {
@@ -203,7 +208,7 @@ export class Shipper {
     const running: Promise<void> = task.finally(() => {
       this.#tasks.delete(running)
       this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
-      this.#wake.ring()
+      this.#ring()
     })
     this.#tasks.add(running)
   }
@@ -274,7 +279,7 @@ export class Shipper {
       await this.#confirm(0, signal)
       record.stored = true
       // The chunks can be deleted later; whoever waits for the position should not.
-      this.#wake.ring()
+      this.#ring()
     }
     // A chunk that is still on its way would be left behind. Its end makes this come up again.
     if (record.busy.size > 1) return
@@ -366,4 +371,12 @@ function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Sh
     coveredBytes: record.chunks === null || record.chunks.length === 0 ? 0 : coveredBytes(record.chunks, segmentBytes),
     busy: record.busy,
   }
+}
+
+/**
+ * How long not to look whether more is synced: a look takes the time of several commits, and nothing of the tail is due
+ * before its interval has passed. A whole segment waits for so long.
+ */
+function restOf(shipIntervalMs: number): number {
+  return Math.min(50, Math.max(5, shipIntervalMs / 10))
 }

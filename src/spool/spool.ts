@@ -392,8 +392,8 @@ export class Spool {
       this.#fail(error, 'sync the spool')
       return true
     }
-    this.#onSync(file.syncMs / 1000)
     this.#synced([{ file, written: file.written, full: false }])
+    this.#onSync(file.syncMs / 1000)
     return true
   }
 
@@ -428,10 +428,12 @@ export class Spool {
     // A stream begins with bytes of its segment that were durable before.
     const before = this.#positions.synced
     this.#positions.noteSynced(lsn)
-    this.#onSynced(bytesBetween(before, this.#positions.synced))
+    const after = this.#positions.synced
     // The writer failed while this round was under way: what it had received is still given up.
     if (this.#failure !== null) this.#positions.dropUnsynced()
     this.#listener?.progress()
+    // Only now: a commit waits for the reply.
+    this.#onSynced(bytesBetween(before, after))
   }
 
   #fail(error: unknown, doing: string): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import { chunkKey } from '../../src/archive/keys.ts'
 import { systemClock } from '../../src/kit/clock.ts'
@@ -9,6 +9,7 @@ import { Shipper } from '../../src/ship/shipper.ts'
 import { Positions } from '../../src/spool/positions.ts'
 import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
+import type { Lsn } from '../../src/wal/lsn.ts'
 import { segmentName, segmentStart } from '../../src/wal/segment.ts'
 import { deferred } from '../support/deferred.ts'
 import { MemoryStore } from '../support/memory-store.ts'
@@ -26,7 +27,16 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(1, signal)
 }
 
-test('a merge that is still on its way when its segment becomes whole leaves no chunk behind', async (t) => {
+interface Setting {
+  readonly wal: Buffer
+  readonly start: Lsn
+  readonly positions: Positions
+  readonly spool: Spool
+  readonly store: MemoryStore
+  readonly shipper: Shipper
+}
+
+async function settingOf(t: TestContext, shipIntervalMs: number): Promise<Setting> {
   const wal = seededRandom(t).bytes(segmentBytes)
   const positions = new Positions(systemClock)
   const start = segmentStart(segno, segmentBytes)
@@ -38,13 +48,18 @@ test('a merge that is still on its way when its segment becomes whole leaves no 
     archive: new Archive(store),
     isStillOurs: () => Promise.resolve(true),
     positions,
-    shipIntervalMs: 0,
+    shipIntervalMs,
     uploadConcurrency: 4,
     codec: 'lz4',
     clock: systemClock,
     log: { error: quiet, warn: quiet, info: quiet, debug: quiet },
     metrics: noMetrics,
   })
+  return { wal, start, positions, spool, store, shipper }
+}
+
+test('a merge that is still on its way when its segment becomes whole leaves no chunk behind', async (t) => {
+  const { wal, start, positions, spool, store, shipper } = await settingOf(t, 0)
   const release = deferred()
   let isMerging = false
   store.before = async (operation, key) => {
@@ -72,4 +87,27 @@ test('a merge that is still on its way when its segment becomes whole leaves no 
   await shipping
   await spool.close()
   assert.deepEqual(store.keys, [`wal_005/${name}.lz4`])
+})
+
+test('what becomes durable while the tail waits for its interval does not make it look each time', async (t) => {
+  const { wal, start, positions, spool, shipper } = await settingOf(t, 60_000)
+  const looks = t.mock.method(spool, 'segments').mock
+  const shipping = shipper.run(deadline())
+  await spool.beginStream(1, start, { progress: quiet, hasRoom: quiet, failed: (error) => assert.fail(error) })
+  const startedMs = performance.now()
+  const commits = 300
+  for (let n = 0; n < commits; n++) {
+    spool.append(wal.subarray(n * 100, n * 100 + 100))
+    spool.batchEnd()
+    await until(() => positions.synced >= start + BigInt(n * 100 + 100))
+    // A turn of the event loop, and so a chance to look.
+    await sleep(1, deadline())
+  }
+  // It rests 50 ms. However slow the disk is, a commit does not cut that short.
+  const elapsedMs = performance.now() - startedMs
+  assert.ok(looks.callCount() < 5 + elapsedMs / 25, `it looked ${looks.callCount()} times in ${elapsedMs} ms`)
+  shipper.drain()
+  await shipping
+  assert.equal(positions.shipped, start + BigInt(commits * 100))
+  await spool.close()
 })
