@@ -3,14 +3,17 @@ import { execFile } from 'node:child_process'
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts'
 import { decode } from '../../src/archive/codec.ts'
 import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
+import { CodecTask } from '../../src/archive/codec-task.ts'
 import { CodecThread } from '../../src/archive/codec-thread.ts'
 import type { FilePart } from '../../src/archive/codec-worker.ts'
 import { EncryptionKey } from '../../src/archive/encryption/key.ts'
+import { Feeder } from '../../src/archive/feeder.ts'
 import { version } from '../../src/kit/version.ts'
 import { deferred } from '../support/deferred.ts'
 import { seededRandom } from '../support/random.ts'
@@ -180,10 +183,8 @@ test('who gives a task up waits for no source, and its memory is another task’
   const thread = new CodecThread()
   for (let round = 0; round < 5; round++) {
     const { promise: silence, resolve: goOn } = deferred()
-    // One slot is sent, and another one half full, when nothing more comes; or the source is left in the middle of a piece.
-    const first = bytes.subarray(0, round % 2 === 0 ? 1_500_000 : 3_000_000)
     const stuck = async function* (): AsyncGenerator<Uint8Array> {
-      yield first
+      yield bytes.subarray(0, 1_500_000)
       await silence
       yield Buffer.alloc(3_000_000)
     }
@@ -194,6 +195,35 @@ test('who gives a task up waits for no source, and its memory is another task’
     const next = collect(thread.encode('none', inPieces(bytes, 100_000), null))
     goOn()
     assert.ok((await next).equals(bytes), 'nothing of the other came into it')
+  }
+})
+
+test('a feeder that was stopped touches no memory any more, whether it waited for the source or for room', async () => {
+  for (const [first, room] of [
+    [15, 0],
+    [25, 1],
+    [25, 0],
+  ] as const) {
+    const { promise: more, resolve: goOn } = deferred()
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      yield Buffer.alloc(first, 'x')
+      await more
+      yield Buffer.alloc(15, 'y')
+    }
+    const slots = [new SharedArrayBuffer(10), new SharedArrayBuffer(10)]
+    const task = new CodecTask(1, () => undefined)
+    const feeder = new Feeder(source(), slots, task)
+    const inSlots = (): string => slots.map((slot) => Buffer.from(slot).toString('latin1')).join()
+    await setImmediate()
+    const before = inSlots()
+    assert.equal(before, first === 15 ? 'xxxxxxxxxx,xxxxx\0\0\0\0\0' : 'xxxxxxxxxx,xxxxxxxxxx')
+    for (const slot of slots) Buffer.from(slot).fill('z')
+    for (let i = 0; i < room; i++) task.hear({ id: 1, taken: true })
+    feeder.stop()
+    goOn()
+    await setImmediate()
+    await setImmediate()
+    assert.equal(inSlots(), 'zzzzzzzzzz,zzzzzzzzzz', `${first} bytes, room for ${room}`)
   }
 })
 
