@@ -25,6 +25,11 @@ export class CodecTask {
     return this.#hasEnded
   }
 
+  /** Whether the thread was given up before the task had ended. */
+  get isLost(): boolean {
+    return this.#lost !== null
+  }
+
   /** Asks for the next bytes of the result. */
   fill(slot: SharedArrayBuffer): void {
     if (!this.#hasEnded) this.#post({ id: this.#id, ask: 'fill', slot })
@@ -52,7 +57,7 @@ export class CodecTask {
     }
   }
 
-  /** Resolves once the thread works at it no more. */
+  /** Resolves once the thread works at it no more, or is lost. */
   async stop(): Promise<void> {
     if (this.#hasEnded) return
     this.#post({ id: this.#id, ask: 'stop' })
@@ -84,9 +89,10 @@ export class CodecTask {
   }
 }
 
-function errorOf({ code, system, message, hint, fields, retryable }: Failure): Error {
+function errorOf({ code, system, message, cause: reason, hint, fields, retryable }: Failure): Error {
+  const cause = reason === undefined ? {} : { cause: new Error(reason) }
   if (code !== null)
-    return new WalferryError(code, message, { fields, retryable, ...(hint === undefined ? {} : { hint }) })
-  const error = new Error(message)
+    return new WalferryError(code, message, { fields, retryable, ...cause, ...(hint === undefined ? {} : { hint }) })
+  const error = new Error(message, cause)
   return system === undefined ? error : Object.assign(error, { code: system })
 }

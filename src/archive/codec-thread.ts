@@ -92,12 +92,12 @@ export class CodecThread {
     secret: EncryptionKey | null,
   ): AsyncGenerator<Uint8Array, boolean> {
     if (this.#run === null || this.#run.hasEnded) this.#run = new Run(this.#program)
-    // To the end: another thread knows nothing of what this one has begun.
-    const talk = this.#run.begin(task, secret)
     const [from, to] =
       task.kind === 'encode' ? [this.#plainSlots, this.#storedSlots] : [this.#storedSlots, this.#plainSlots]
     const [even, odd] = [to.take(), to.take()]
     const inSlots = input === null ? [] : [from.take(), from.take()]
+    // To the end: another thread knows nothing of what this one has begun.
+    const talk = this.#run.begin(task, secret)
     const feeder = input === null ? null : new Feeder(input, inSlots, talk)
     try {
       talk.fill(even)
@@ -112,8 +112,11 @@ export class CodecThread {
     } finally {
       feeder?.stop()
       await talk.stop()
-      to.give(even, odd)
-      from.give(...inSlots)
+      // One that was refused may still be at it.
+      if (!talk.isLost) {
+        to.give(even, odd)
+        from.give(...inSlots)
+      }
     }
   }
 }
@@ -221,12 +224,13 @@ class Run {
   }
 }
 
-const restart = 'Were the files of walferry replaced, or removed, while it runs? Restart it: it goes on where it was.'
+const restart =
+  'Were the files of walferry replaced, or removed, while it runs? Start it again: a receiver goes on where it was.'
 
 function otherVersion(found: string): WalferryError {
   return new WalferryError(
     'THREAD_FAILED',
-    `the thread that compresses is walferry ${found}, and this is ${ownVersion}`,
+    `the thread that compresses and decompresses is walferry ${found}, and this is ${ownVersion}`,
     {
       hint: restart,
       fields: { found, own: ownVersion },
@@ -235,12 +239,15 @@ function otherVersion(found: string): WalferryError {
 }
 
 function notBegun(cause: unknown): WalferryError {
-  return new WalferryError('THREAD_FAILED', 'the thread that compresses could not begin', { hint: restart, cause })
+  return new WalferryError('THREAD_FAILED', 'the thread that compresses and decompresses could not begin', {
+    hint: restart,
+    cause,
+  })
 }
 
 function died(how: string): WalferryError {
-  return new WalferryError('THREAD_FAILED', `the thread that compresses has ended: ${how}`, {
-    hint: 'The next attempt begins a new one. Where that does not help, look whether memory is short.',
+  return new WalferryError('THREAD_FAILED', `the thread that compresses and decompresses has ended: ${how}`, {
+    hint: 'A receiver begins a new one by itself. Where that does not help, look whether memory is short.',
     retryable: true,
   })
 }

@@ -17,7 +17,7 @@
  */
 import { readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
-import { type ErrorCode, isError, systemCode } from '../kit/errors.ts'
+import { describe, type ErrorCode, isError, systemCode } from '../kit/errors.ts'
 import { version } from '../kit/version.ts'
 import { piecesOf, type ReadableAt, tooShort } from './bytes-at.ts'
 import { decode, encode, type PlainSize } from './codec.ts'
@@ -51,6 +51,8 @@ export interface Failure {
   readonly code: ErrorCode | null
   readonly system: string | undefined
   readonly message: string
+  /** What lay below it, in words. */
+  readonly cause: string | undefined
   readonly hint: string | undefined
   readonly fields: Readonly<Record<string, unknown>>
   readonly retryable: boolean
@@ -177,10 +179,11 @@ function partOf({ fd, name, from, to }: FilePart, reuse: boolean): AsyncGenerato
 
 function failureOf(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error)
+  const cause = error instanceof Error && error.cause !== undefined ? describe(error.cause) : undefined
   const system = systemCode(error)
-  if (!isError(error)) return { code: null, system, message, hint: undefined, fields: {}, retryable: false }
+  if (!isError(error)) return { code: null, system, message, cause, hint: undefined, fields: {}, retryable: false }
   const { code, hint, fields, retryable } = error
-  return { code, system, message, hint, fields, retryable }
+  return { code, system, message, cause, hint, fields, retryable }
 }
 
 /** A task under way, and the request for its bytes that is being answered. */

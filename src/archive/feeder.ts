@@ -34,7 +34,10 @@ export class Feeder {
       for await (const piece of source) {
         if (this.#stopped.signal.aborted) return
         for (let at = 0; at < piece.length; ) {
-          slot ??= await this.#nextFree()
+          if (slot === null) {
+            slot = await this.#nextFree()
+            if (this.#stopped.signal.aborted) return
+          }
           const part = piece.subarray(at, at + slot.byteLength - bytes)
           copyInto(Buffer.from(slot), bytes, part)
           at += part.length

@@ -64,7 +64,10 @@ async function openReader(config: StoreConfig): Promise<ObjectStore> {
   if (config.store.kind === 'folder') return await openStore(config)
   const options = await s3Options(config, config.store)
   const access = await findPlainAccess(options, process.env)
-  if (access === null) return await openStore(config)
+  if (access === null) {
+    const { S3Store } = await import('../store/s3.ts')
+    return new S3Store(options)
+  }
   const { S3Reader } = await import('../store/s3-reader.ts')
   return new S3Reader(options, access)
 }

@@ -42,7 +42,7 @@ export const errorCodes = {
   STORE_UNREACHABLE: 'the store could not be reached, or did not answer in time',
   TARGET_UNREACHABLE: 'the archive cannot bring a database to the recovery target',
   THREAD_FAILED:
-    'the thread that compresses ended, could not begin, or is of another version than the program that started it',
+    'the thread that compresses and decompresses ended, could not begin, or is of another version than the program that started it',
   TIMELINE_AMBIGUOUS: 'more than one timeline of the archive may be the newest',
   WAL_DAMAGED: 'a WAL file of the server is cut, altered or not what its name says',
   WAL_REMOVED: 'the server has removed WAL that was not received yet',

@@ -139,7 +139,7 @@ export class S3Calls {
 
 /**
  * The handler's socket time-out also counts while nobody reads the answer's body, and would cut a slow consumer. So
- * the one request whose answer is read by others goes through a handler without it; `send` and `read` watch it.
+ * the one request whose answer is read by others goes through a handler without it; `call` and `read` watch it.
  */
 class PatientReadHandler extends NodeHttpHandler {
   readonly #patient: NodeHttpHandler

@@ -78,19 +78,25 @@ export class S3Connection {
 }
 
 /**
- * Keeps the SHA-256 of what is put out of the signature, where TLS sees to it that nobody alters it, and its CRC-32 goes
- * along: it takes 2 CPU seconds and more for a GB, in the event loop that answers commits. Amazon's own command line does
- * so, too (AWS CLI, "payload_signing_enabled").
+ * Keeps the SHA-256 of what is put out of the signature, where TLS sees to it that nobody alters it, and a checksum goes
+ * along, which AWS_REQUEST_CHECKSUM_CALCULATION can forbid: it takes 2 CPU seconds and more for a GB, in the event loop that
+ * answers commits. Amazon's own command line does so, too (AWS CLI, "payload_signing_enabled").
  */
 function leaveBodyToTls(client: S3Client): void {
   client.middlewareStack.add(
     (next) => async (args) => {
       const { request } = args
-      if (HttpRequest.isInstance(request) && request.protocol === 'https:' && request.body instanceof Uint8Array) {
+      if (
+        HttpRequest.isInstance(request) &&
+        request.protocol === 'https:' &&
+        request.body instanceof Uint8Array &&
+        Object.keys(request.headers).some((name) => name.startsWith('x-amz-checksum-'))
+      ) {
         request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD'
       }
       return await next(args)
     },
-    { step: 'build' },
+    // Behind the SDK's own, which computes the checksum, and before all that signs.
+    { step: 'build', priority: 'low' },
   )
 }

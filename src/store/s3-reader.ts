@@ -63,7 +63,10 @@ export class S3Reader implements ObjectStore {
 
   close(): void {
     this.#calls.close()
-    this.#loaded?.close()
+    void this.#loading?.then(
+      (store) => store.close(),
+      () => undefined,
+    )
   }
 
   async #sdk(): Promise<S3Store> {

@@ -3,14 +3,17 @@ import { execFile } from 'node:child_process'
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts'
 import { decode } from '../../src/archive/codec.ts'
 import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
+import { CodecTask } from '../../src/archive/codec-task.ts'
 import { CodecThread } from '../../src/archive/codec-thread.ts'
 import type { FilePart } from '../../src/archive/codec-worker.ts'
 import { EncryptionKey } from '../../src/archive/encryption/key.ts'
+import { Feeder } from '../../src/archive/feeder.ts'
 import { version } from '../../src/kit/version.ts'
 import { deferred } from '../support/deferred.ts'
 import { seededRandom } from '../support/random.ts'
@@ -181,7 +184,7 @@ test('who gives a task up waits for no source, and its memory is another task’
   for (let round = 0; round < 5; round++) {
     const { promise: silence, resolve: goOn } = deferred()
     const stuck = async function* (): AsyncGenerator<Uint8Array> {
-      yield bytes
+      yield bytes.subarray(0, 1_500_000)
       await silence
       yield Buffer.alloc(3_000_000)
     }
@@ -192,6 +195,35 @@ test('who gives a task up waits for no source, and its memory is another task’
     const next = collect(thread.encode('none', inPieces(bytes, 100_000), null))
     goOn()
     assert.ok((await next).equals(bytes), 'nothing of the other came into it')
+  }
+})
+
+test('a feeder that was stopped touches no memory any more, whether it waited for the source or for room', async () => {
+  for (const [first, room] of [
+    [15, 0],
+    [25, 1],
+    [25, 0],
+  ] as const) {
+    const { promise: more, resolve: goOn } = deferred()
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      yield Buffer.alloc(first, 'x')
+      await more
+      yield Buffer.alloc(15, 'y')
+    }
+    const slots = [new SharedArrayBuffer(10), new SharedArrayBuffer(10)]
+    const task = new CodecTask(1, () => undefined)
+    const feeder = new Feeder(source(), slots, task)
+    const inSlots = (): string => slots.map((slot) => Buffer.from(slot).toString('latin1')).join()
+    await setImmediate()
+    const before = inSlots()
+    assert.equal(before, first === 15 ? 'xxxxxxxxxx,xxxxx\0\0\0\0\0' : 'xxxxxxxxxx,xxxxxxxxxx')
+    for (const slot of slots) Buffer.from(slot).fill('z')
+    for (let i = 0; i < room; i++) task.hear({ id: 1, taken: true })
+    feeder.stop()
+    goOn()
+    await setImmediate()
+    await setImmediate()
+    assert.equal(inSlots(), 'zzzzzzzzzz,zzzzzzzzzz', `${first} bytes, room for ${room}`)
   }
 })
 
@@ -214,8 +246,8 @@ test('a thread that cannot be read is an error with a hint, and the next file tr
   const thread = new CodecThread(path)
   await assert.rejects(collect(thread.encode('none', source, null)), {
     code: 'THREAD_FAILED',
-    message: 'the thread that compresses could not begin',
-    hint: /Restart it/,
+    message: 'the thread that compresses and decompresses could not begin',
+    hint: /Start it again/,
   })
   write(`await import('${real}')`)
   assert.equal((await collect(thread.encode('none', source, null))).toString(), 'x'.repeat(1000))
@@ -228,8 +260,8 @@ test('nothing is taken from a thread of another version', async (t) => {
     port.on('message', ({ id, ask }) => ask === 'fill' && port.postMessage({ id, bytes: 7, isLast: true }))`)
   await assert.rejects(collect(new CodecThread(path).encode('none', source, null)), {
     code: 'THREAD_FAILED',
-    message: `the thread that compresses is walferry 0.0.0-other, and this is ${version()}`,
-    hint: /Restart it/,
+    message: `the thread that compresses and decompresses is walferry 0.0.0-other, and this is ${version()}`,
+    hint: /Start it again/,
     retryable: false,
   })
 })
@@ -246,7 +278,11 @@ test('what a thread had begun when it died is not asked of the next one', async 
   const begun = thread.encode('none', source, null)
   assert.equal((await begun.next()).done, false)
   write(`await import('${real}')`)
-  const ended = { code: 'THREAD_FAILED', message: 'the thread that compresses has ended: with code 0', retryable: true }
+  const ended = {
+    code: 'THREAD_FAILED',
+    message: 'the thread that compresses and decompresses has ended: with code 0',
+    retryable: true,
+  }
   await assert.rejects(begun.next(), ended)
   assert.equal((await collect(thread.encode('none', source, null))).toString(), 'x'.repeat(1000))
 })

@@ -48,6 +48,7 @@ function receive(host: string, port = '', user = '', slot = '', lsn = '', bytes 
   let got = 0
   let isStreaming = false
   const take = (length: number): boolean => {
+    if (got === 0 && memory[0] === 0x45) throw new Error(`the server refused: ${memory.toString('utf8', 5, length)}`)
     if (isStreaming) {
       if (fd !== null) writeSync(fd, memory, 0, length)
       got += length

@@ -313,15 +313,25 @@ describe('with S3', () => {
     const text = `aws_access_key_id = ${AWS_ACCESS_KEY_ID}\naws_secret_access_key = ${AWS_SECRET_ACCESS_KEY}\n`
     await writeFile(file, `[archive]\n${text}`)
     const profile = { ...others, AWS_PROFILE: 'archive', AWS_SHARED_CREDENTIALS_FILE: file }
-    for (const env of [s3.environment, profile]) {
+    const agents: (boolean | undefined)[] = []
+    s3.inject({ kind: 'slow', latencyMs: 0 }, ({ headers }) => {
+      agents.push(headers['user-agent'] === 'walferry')
+      return false
+    })
+    for (const [env, isPlain] of [
+      [s3.environment, true],
+      [profile, false],
+    ] as const) {
       const data = await DataFolder.make(t, systemIdentifier)
       s3.log.length = 0
+      agents.length = 0
       const finished = await runFetch([whole, data.dest, ...options], { signal: deadline(), env })
       assert.equal(finished.code, 0, finished.stderr)
       assert.deepEqual(
         s3.log.map(({ operation }) => operation),
         ['GetObject', 'GetObject'],
       )
+      assert.deepEqual(agents, [isPlain, isPlain], 'whether the SDK has asked')
       assert.ok((await readFile(data.dest)).equals(wal.segment(1)))
     }
   })

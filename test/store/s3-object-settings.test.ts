@@ -100,9 +100,14 @@ test('an endpoint of https that none of the usual authorities has signed for is 
   assert.equal(s3.count('PutObject'), 0)
 })
 
-test('the signature covers what is put, but over TLS, where its checksum goes with it', async (t) => {
+test('the signature covers what is put, but where TLS does, and a checksum goes with it', async (t) => {
   const tls = { cert: pem('server.crt'), key: pem('server.key') }
-  for (const server of [{}, { tls }]) {
+  for (const [server, calculation] of [
+    [{}, undefined],
+    [{ tls }, undefined],
+    [{ tls }, 'when_required'],
+  ] as const) {
+    t.after(setEnvironment({ AWS_REQUEST_CHECKSUM_CALCULATION: calculation }))
     const { s3, store } = await s3Setting(t, { authorities: pem('root.crt').toString() }, server)
     const puts: [operation: string, sha256: unknown, hasCrc: boolean][] = []
     s3.inject({ kind: 'slow', latencyMs: 0 }, ({ operation, headers }) => {
@@ -114,12 +119,13 @@ test('the signature covers what is put, but over TLS, where its checksum goes wi
     await store.put('a', Buffer.from('x'), put)
     await store.put('b', moreThanOnePart(), put)
     const sha256OfX = '2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881'
-    const isOverTls = 'tls' in server
-    assert.deepEqual(puts[0], ['PutObject', isOverTls ? 'UNSIGNED-PAYLOAD' : sha256OfX, true])
+    const isSummed = calculation === undefined
+    const isLeftOut = 'tls' in server && isSummed
+    assert.deepEqual(puts[0], ['PutObject', isLeftOut ? 'UNSIGNED-PAYLOAD' : sha256OfX, isSummed])
     assert.deepEqual([...new Set(puts.map(([operation]) => operation))], ['PutObject', 'UploadPart'])
     for (const [, sha256, hasCrc] of puts) {
-      assert.ok(hasCrc)
-      assert.equal(sha256 === 'UNSIGNED-PAYLOAD', isOverTls)
+      assert.equal(hasCrc, isSummed)
+      assert.equal(sha256 === 'UNSIGNED-PAYLOAD', isLeftOut)
     }
   }
 })

@@ -43,7 +43,10 @@ function compressBlock(plain: Uint8Array): Uint8Array {
   return stored
 }
 
-/** Cuts any pieces into full blocks, the last one shorter. A piece that is a block already is not copied. */
+/**
+ * Cuts any pieces into full blocks, the last one shorter. A piece of whole blocks is not copied; of any other, what is left
+ * over is, because it may be gone when the next piece is asked for.
+ */
 async function* blocksOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let parts: Uint8Array[] = []
   let bytes = 0
@@ -52,8 +55,11 @@ async function* blocksOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
       const part = piece.subarray(at, at + ourBlockBytes - bytes)
       at += part.length
       bytes += part.length
+      if (bytes < ourBlockBytes) {
+        parts.push(Buffer.from(part))
+        continue
+      }
       parts.push(part)
-      if (bytes < ourBlockBytes) continue
       yield joined(parts)
       parts = []
       bytes = 0
