@@ -3,10 +3,11 @@
  * until they are removed.
  *
  * Two things run beside the stream, one at a time each:
- * - the *writer* hands what has gathered to the operating system, in one call for as much as there is;
- * - the *syncer* makes durable what is written: fdatasync of every file that has news, the final names of whole ones,
- *   one fsync of the folder where a name is new, and only then moves `synced`. It starts as soon as there is something
- *   to sync, so commits that wait for us are grouped by the disk's own pace and never by a timer.
+ * - the *writer* hands what has gathered to the operating system, in the event loop for as long as that does not wait for
+ *   the disk;
+ * - the *syncer* makes durable what is written, in rounds: fdatasync of every file that has news, all at once, the final
+ *   names of whole ones, one fsync of the folder where a name is new, and only then moves `synced`. It starts as soon as
+ *   there is something to sync, so commits that wait for us are grouped by the disk's own pace and never by a timer.
  *
  * What a crash leaves: bytes before `synced` are on the disk. Behind it, `.partial` files with any part of what was
  * written; nothing of that was reported to anybody as durable. recover.ts finds the end.
@@ -66,10 +67,12 @@ interface Synced {
 /** Above this much unwritten, the stream is paused; below the other it goes on. */
 const fullBytes = 8 * 1024 * 1024
 const roomBytes = 2 * 1024 * 1024
-/** Fewer bytes than this are written in the event loop: faster than a trip to the thread pool, and commits wait. */
+/** So much is written in the event loop, whatever the disk does: faster than a trip to the thread pool, and commits wait. */
 const smallBytes = 32 * 1024
 /** Files that may wait for their sync: more would only fill the page cache with what is not durable. */
 const maxUnsyncedFiles = 8
+/** So many whole segments in one round are a backlog. */
+const backlogFiles = 2
 
 export class Spool {
   readonly segmentBytes: number
@@ -299,7 +302,7 @@ export class Spool {
         const parts = blocks.map((block) => block.bytes)
         head.blocks = []
         head.bytes = 0
-        if (bytes <= smallBytes) {
+        if (bytes <= smallBytes || !file.isHeldUp) {
           file.writeNow(parts)
           this.#blocks.giveBack(blocks)
           this.#wrote(file, bytes)
@@ -399,11 +402,10 @@ export class Spool {
 
   async #syncRound(): Promise<void> {
     // What is written while this runs waits for the next round, so the state is taken once, here.
-    const round = this.#files.map((file): Synced => ({ file, written: file.written, full: file.isFull }))
+    const round = roundOf(this.#files)
+    await this.#syncFiles(round)
     let namesAreNew = false
     for (const { file, full } of round) {
-      await file.sync()
-      this.#onSync(file.syncMs / 1000)
       // A crash right here leaves a whole segment under its partial name: it is received or recovered again.
       if (full) await file.becomeWhole()
       namesAreNew ||= full || file.nameIsNew
@@ -411,6 +413,17 @@ export class Spool {
     if (namesAreNew) await syncFolder(this.#folder)
     this.#synced(round)
     for (const { file, full } of round) if (full) await file.close()
+  }
+
+  /** All at once: the disk has something to do all the time. */
+  async #syncFiles(round: readonly Synced[]): Promise<void> {
+    const syncs = round.map(async ({ file }) => {
+      await file.sync()
+      this.#onSync(file.syncMs / 1000)
+    })
+    // Also where one has failed: a file that is closed while it is synced could be another one by then.
+    await Promise.allSettled(syncs)
+    await Promise.all(syncs)
   }
 
   #synced(round: readonly Synced[]): void {
@@ -457,6 +470,16 @@ export class Spool {
       }
     }
   }
+}
+
+/**
+ * What the next round makes durable, of the files that are not yet, oldest first. In a backlog, the one that is being
+ * filled waits for the next round: it will be full by then, and is not synced in parts, and not while it is written to.
+ */
+function roundOf(files: readonly SegmentFile[]): Synced[] {
+  const all = files.map((file): Synced => ({ file, written: file.written, full: file.isFull }))
+  const whole = all.filter(({ full }) => full)
+  return whole.length < backlogFiles ? all : whole
 }
 
 function receiving(segment: Segment): Receiving {

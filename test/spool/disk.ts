@@ -7,14 +7,18 @@ type Call = 'write' | 'sync' | 'becomeWhole'
 /** Called instead of a call to the disk; `real` makes it. */
 export type Step = (file: SegmentFile, real: () => Promise<void>) => Promise<void>
 
-/** Steps in before all calls of one kind, until the test ends or the result is called. A `sync` is then never made in the event loop. */
+/** Steps in before all calls of one kind, until the test ends or the result is called. None is then made in the event loop, but for little writes. */
 export function stepIn(t: TestContext, call: Call, step: Step): () => void {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/unbound-method -- all three fit; called with its file below
   const real = SegmentFile.prototype[call] as (this: SegmentFile, ...args: unknown[]) => Promise<void>
   const mocked = t.mock.method(SegmentFile.prototype, call, async function (this: SegmentFile, ...args: unknown[]) {
     await step(this, () => real.apply(this, args))
   })
-  const inLoop = call === 'sync' ? t.mock.method(SegmentFile.prototype, 'syncNow', () => false) : null
+  const inLoop = {
+    write: () => t.mock.getter(SegmentFile.prototype, 'isHeldUp', () => true),
+    sync: () => t.mock.method(SegmentFile.prototype, 'syncNow', () => false),
+    becomeWhole: () => null,
+  }[call]()
   return () => {
     mocked.mock.restore()
     inLoop?.mock.restore()

@@ -128,6 +128,37 @@ describe('a spool that fails', () => {
     await feeder.spool.close()
   })
 
+  test('in one file of a round waits for the others, which it must not close before, and counts none', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(300_000)
+    const held = deferred()
+    const failed = deferred()
+    const stepOut = stepIn(t, 'sync', async (file, real) => {
+      if (file.name === nameOf(1)) await held.promise
+      if (file.name === nameOf(2)) {
+        failed.resolve()
+        throw diskError('EIO')
+      }
+      await real()
+    })
+    // The first one is in a round by itself, and the others have gathered when it ends.
+    feeder.append(3 * segmentBytes)
+    feeder.spool.batchEnd()
+    await failed.promise
+    for (let n = 0; n < 3; n++) await new Promise(setImmediate)
+    assert.equal(feeder.failure, null)
+    held.resolve()
+    await feeder.spool.settle()
+    assertGivenUp(feeder, segmentBytes)
+    stepOut()
+    await feeder.begin(1)
+    await feeder.mustFeedTo(3 * segmentBytes + 300_000)
+    await assertFiles(folder, 3 * segmentBytes + 300_000)
+    await feeder.spool.close()
+  })
+
   test('while it writes keeps what an fsync under way makes durable, and no more', async (t) => {
     const folder = await tempFolder(t)
     const feeder = new Feeder(folder)
@@ -263,6 +294,14 @@ describe('a spool that fails', () => {
         if (random.below(health) === 1) throw diskError('EIO')
       })
     }
+    t.mock.getter(SegmentFile.prototype, 'isHeldUp', () => random.below(2) === 0)
+    // oxlint-disable-next-line typescript/unbound-method -- called with its file below
+    const { writeNow } = SegmentFile.prototype
+    t.mock.method(SegmentFile.prototype, 'writeNow', function (this: SegmentFile, parts: readonly Buffer[]) {
+      if (random.below(health) === 1) throw diskError('EIO')
+      writeNow.call(this, parts)
+      if (random.below(health) === 1) throw diskError('EIO')
+    })
     const feeder = new Feeder(folder)
     const end = 12 * segmentBytes + 12_345
     let failures = 0

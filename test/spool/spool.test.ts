@@ -120,6 +120,56 @@ describe('a spool', () => {
     await file.close()
   })
 
+  test('writes in the event loop until that is held up, and then in the thread pool, but for a little, up to the next segment', async (t) => {
+    let nowMs = 0
+    let stepMs = 0
+    t.mock.method(performance, 'now', () => (nowMs += stepMs))
+    const { mock } = t.mock.method(SegmentFile.prototype, 'write')
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(100_000)
+    stepMs = 20
+    await feeder.mustFeedTo(200_000)
+    assert.equal(mock.callCount(), 0)
+    await feeder.mustFeedTo(300_000)
+    assert.equal(mock.callCount(), 1)
+    await feeder.mustFeedTo(300_100)
+    assert.equal(mock.callCount(), 1, 'so little never waits for a thread')
+    stepMs = 0
+    await feeder.mustFeedTo(segmentBytes)
+    assert.equal(mock.callCount(), 2)
+    await feeder.mustFeedTo(segmentBytes + 200_000)
+    assert.equal(mock.callCount(), 2, 'the next segment is tried anew')
+    await assertFiles(folder, segmentBytes + 200_000)
+    await feeder.spool.close()
+  })
+
+  test('in a backlog syncs whole segments, all at once, and the one that is being filled when it is whole or the last', async (t) => {
+    const rounds: string[][] = []
+    const disk = deferred()
+    let syncing = 0
+    stepIn(t, 'sync', async (file, real) => {
+      if (syncing++ === 0) rounds.push([])
+      rounds.at(-1)?.push(file.name)
+      await disk.promise
+      await real()
+      syncing--
+    })
+    const feeder = new Feeder(await tempFolder(t))
+    await feeder.begin()
+    feeder.append(100)
+    feeder.spool.batchEnd()
+    feeder.append(3 * segmentBytes)
+    feeder.spool.batchEnd()
+    assert.equal(feeder.positions.written, at(3 * segmentBytes + 100))
+    disk.resolve()
+    await feeder.spool.settle()
+    assert.equal(feeder.positions.synced, at(3 * segmentBytes + 100))
+    assert.deepEqual(rounds, [[nameOf(0)], [nameOf(0), nameOf(1), nameOf(2)], [nameOf(3)]])
+    await feeder.spool.close()
+  })
+
   test('never tells more as synced than an fsync has covered', async (t) => {
     const random = seededRandom(t)
     const covered = watchSyncs(t)
@@ -216,6 +266,7 @@ describe('a spool', () => {
     test(`refuses one different byte, and overwrites nothing (compared ${path})`, async (t) => {
       const random = seededRandom(t)
       const folder = await tempFolder(t)
+      if (path === 'in the thread pool') stepIn(t, 'write', (_, real) => real())
       const feeder = new Feeder(folder)
       await feeder.begin()
       const end = segmentBytes + 400_000
