@@ -1,12 +1,13 @@
 /**
- * Encodes and decodes in a thread of its own: whoever has a stream to receive and commits to answer, or a disk to fill,
- * has no time for compression. Bytes go over in memory that both threads see and that is used again, both ways; memory
- * that is made anew for each block costs as much as the compression, in collecting it.
+ * Encodes in a thread of its own, and decodes in as many as there are cores: whoever has a stream to receive and commits to
+ * answer, or a disk to fill, has no time for compression. Bytes go over in memory that both threads see and that is used
+ * again, both ways; memory that is made anew for each block costs as much as the compression, in collecting it.
  *
- * The thread begins with the first task, and lives as long as the process, which it never keeps alive: its code is read
+ * A thread begins with the first task for it, and lives as long as the process, which it never keeps alive: its code is read
  * when it begins, and the files of walferry may be replaced under a process that runs. One that is of another version, or
  * has died, is given up, and the next task begins a new one.
  */
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, WalferryError } from '../kit/errors.ts'
@@ -21,6 +22,8 @@ import { Feeder } from './feeder.ts'
 // For each slot the threads speak, which costs some 0.1 ms. Whole blocks of LZ4, which the compressor takes as they are.
 const plainSlotBytes = 1024 * 1024
 const storedSlotBytes = 256 * 1024
+
+const mostThreads = availableParallelism()
 
 /** A small one is collected often: what the compressor returns lies outside of it, and would add up meanwhile. */
 const youngMegabytes = 2
@@ -52,7 +55,8 @@ export class CodecThread {
   readonly #program: string
   readonly #plainSlots = new Slots(plainSlotBytes)
   readonly #storedSlots = new Slots(storedSlotBytes)
-  #run: Run | null = null
+  /** The first encodes. */
+  #runs: readonly Run[] = []
 
   constructor(program: string = ownProgram) {
     this.#program = program
@@ -81,19 +85,32 @@ export class CodecThread {
     return new Decoding(key, this.#results({ kind: 'decode', key, size }, source, secret))
   }
 
+  /**
+   * What is encoded is one stream of WAL or one backup at a time. Objects of a backup are decoded side by side, each by the
+   * thread that has the least to do.
+   */
+  #runFor(task: Task): Run {
+    const alive = this.#runs.filter((run) => !run.hasEnded)
+    const [least] = task.kind === 'encode' ? alive : alive.toSorted((a, b) => a.tasks - b.tasks)
+    if (least !== undefined && (least.tasks === 0 || task.kind === 'encode' || alive.length >= mostThreads))
+      return least
+    const run = new Run(this.#program)
+    this.#runs = [...alive, run]
+    return run
+  }
+
   /** While one slot is used up, two others are filled, or full. Returns what the last reply says. */
   async *#results(
     task: Task,
     input: AsyncIterable<Uint8Array> | null,
     secret: EncryptionKey | null,
   ): AsyncGenerator<Uint8Array, boolean> {
-    if (this.#run === null || this.#run.hasEnded) this.#run = new Run(this.#program)
     const [from, to] =
       task.kind === 'encode' ? [this.#plainSlots, this.#storedSlots] : [this.#storedSlots, this.#plainSlots]
     const slots = [to.take(), to.take(), to.take()] as const
     const inSlots = input === null ? [] : [from.take(), from.take()]
     // To the end: another thread knows nothing of what this one has begun.
-    const talk = this.#run.begin(task, secret)
+    const talk = this.#runFor(task).begin(task, secret)
     const feeder = input === null ? null : new Feeder(input, inSlots, talk)
     try {
       talk.fill(slots[0])
@@ -140,6 +157,11 @@ class Run {
 
   get hasEnded(): boolean {
     return this.#end !== null
+  }
+
+  /** Under way. */
+  get tasks(): number {
+    return this.#tasks.size
   }
 
   begin(task: Task, secret: EncryptionKey | null): CodecTask {
