@@ -11,7 +11,7 @@ import { isError, WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { historyName } from '../wal/segment.ts'
 import { memoryAt, piecesOf, type ReadableAt, type WritableAt } from './bytes-at.ts'
-import { decode, encode, type Plain, type PlainSize } from './codec.ts'
+import { decode, encode } from './codec.ts'
 import { refuseUnreadable } from './codec-support.ts'
 import { knownEnds, type WritableCodec } from './codec-name.ts'
 import { inOrder } from './in-order.ts'
@@ -19,6 +19,7 @@ import { damaged } from './damaged.ts'
 import type { FilePart } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
+import type { Plain, PlainSize } from './plain.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
 
 /** What `readTail` found. */
@@ -91,7 +92,7 @@ export class Archive {
     return decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
   }
 
-  /** The same in a thread of its own: see CodecThread. */
+  /** The same in a thread of its own, where a piece is gone when the next one is asked for: see CodecThread. */
   async readInThread(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
     refuseUnreadable(key)
     const { codecThread } = await import('./codec-thread.ts')

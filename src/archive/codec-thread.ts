@@ -1,30 +1,29 @@
 /**
- * Encodes and decodes in a thread of its own: whoever has a stream to receive and commits to answer, or a disk to fill,
- * has no time for compression. Bytes go over in memory that both threads see and that is used again, both ways; memory
- * that is made anew for each block costs as much as the compression, in collecting it.
+ * Encodes in a thread of its own, and decodes in as many as there are cores: whoever has a stream to receive and commits to
+ * answer, or a disk to fill, has no time for compression. Bytes go over in memory that both threads see and that is used
+ * again, both ways; memory that is made anew for each block costs as much as the compression, in collecting it.
  *
- * The thread begins with the first task, and lives as long as the process, which it never keeps alive: its code is read
+ * A thread begins with the first task for it, and lives as long as the process, which it never keeps alive: its code is read
  * when it begins, and the files of walferry may be replaced under a process that runs. One that is of another version, or
  * has died, is given up, and the next task begins a new one.
  */
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, WalferryError } from '../kit/errors.ts'
 import { version } from '../kit/version.ts'
-import type { Plain, PlainSize } from './codec.ts'
+import { Decoding, type Plain, type PlainSize } from './plain.ts'
 import type { WritableCodec } from './codec-name.ts'
 import { CodecTask } from './codec-task.ts'
 import type { FilePart, Message, Request, Task } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { Feeder } from './feeder.ts'
-import { copyInto } from '../kit/copy-into.ts'
 
 // For each slot the threads speak, which costs some 0.1 ms. Whole blocks of LZ4, which the compressor takes as they are.
 const plainSlotBytes = 1024 * 1024
 const storedSlotBytes = 256 * 1024
 
-/** Of this size, memory that was freed is taken again; what is larger, the kernel has to fill with zeros each time. */
-const copyBytes = 256 * 1024
+const mostThreads = availableParallelism()
 
 /** A small one is collected often: what the compressor returns lies outside of it, and would add up meanwhile. */
 const youngMegabytes = 2
@@ -56,7 +55,8 @@ export class CodecThread {
   readonly #program: string
   readonly #plainSlots = new Slots(plainSlotBytes)
   readonly #storedSlots = new Slots(storedSlotBytes)
-  #run: Run | null = null
+  /** The first encodes. */
+  #runs: readonly Run[] = []
 
   constructor(program: string = ownProgram) {
     this.#program = program
@@ -80,32 +80,48 @@ export class CodecThread {
     else yield* this.#results({ kind: 'encode', codec, part: null }, plain, secret)
   }
 
-  /** As `decode` of codec.ts. Throws THREAD_FAILED, too. */
+  /** As `decode` of codec.ts; but a piece is gone when the next is asked for. Throws THREAD_FAILED, too. */
   decode(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize, secret: EncryptionKey | null): Plain {
-    return new DecodedThere(key, this.#results({ kind: 'decode', key, size }, source, secret))
+    return new Decoding(key, this.#results({ kind: 'decode', key, size }, source, secret))
   }
 
-  /** While one slot is used up, the next one is filled. Returns what the last reply says. */
+  /**
+   * What is encoded is one stream of WAL or one backup at a time. Objects of a backup are decoded side by side, each by the
+   * thread that has the least to do.
+   */
+  #runFor(task: Task): Run {
+    const alive = this.#runs.filter((run) => !run.hasEnded)
+    const [least] = task.kind === 'encode' ? alive : alive.toSorted((a, b) => a.tasks - b.tasks)
+    if (least !== undefined && (least.tasks === 0 || task.kind === 'encode' || alive.length >= mostThreads))
+      return least
+    const run = new Run(this.#program)
+    this.#runs = [...alive, run]
+    return run
+  }
+
+  /** While one slot is used up, two others are filled, or full. Returns what the last reply says. */
   async *#results(
     task: Task,
     input: AsyncIterable<Uint8Array> | null,
     secret: EncryptionKey | null,
   ): AsyncGenerator<Uint8Array, boolean> {
-    if (this.#run === null || this.#run.hasEnded) this.#run = new Run(this.#program)
     const [from, to] =
       task.kind === 'encode' ? [this.#plainSlots, this.#storedSlots] : [this.#storedSlots, this.#plainSlots]
-    const [even, odd] = [to.take(), to.take()]
+    const slots = [to.take(), to.take(), to.take()] as const
     const inSlots = input === null ? [] : [from.take(), from.take()]
     // To the end: another thread knows nothing of what this one has begun.
-    const talk = this.#run.begin(task, secret)
+    const talk = this.#runFor(task).begin(task, secret)
     const feeder = input === null ? null : new Feeder(input, inSlots, talk)
     try {
-      talk.fill(even)
-      for (let filled = even, other = odd; ; [filled, other] = [other, filled]) {
+      talk.fill(slots[0])
+      for (let [slot, second, third, isFirst] = [...slots, true]; ; [slot, second, third] = [second, third, slot]) {
         const { bytes, isLast, checked } = await talk.reply()
-        if (!isLast) talk.fill(other)
-        if (bytes > 0) yield new Uint8Array(filled, 0, bytes)
+        // Of a small object, one is all.
+        if (isFirst && !isLast) for (const other of [second, third]) talk.fill(other)
+        isFirst = false
+        if (bytes > 0) yield new Uint8Array(slot, 0, bytes)
         if (isLast) return checked
+        talk.fill(slot)
       }
     } catch (error) {
       throw feeder?.failure === undefined ? error : feeder.failure.error
@@ -114,7 +130,7 @@ export class CodecThread {
       await talk.stop()
       // One that was refused may still be at it.
       if (!talk.isLost) {
-        to.give(even, odd)
+        to.give(...slots)
         from.give(...inSlots)
       }
     }
@@ -123,47 +139,6 @@ export class CodecThread {
 
 /** One for the process, whatever archives there are. */
 export const codecThread = new CodecThread()
-
-class DecodedThere implements Plain {
-  readonly #key: string
-  readonly #pieces: AsyncGenerator<Uint8Array, boolean>
-  #checked: boolean | undefined
-
-  constructor(key: string, pieces: AsyncGenerator<Uint8Array, boolean>) {
-    this.#key = key
-    this.#pieces = pieces
-  }
-
-  get checked(): boolean {
-    if (this.#checked === undefined) throw new Error(`${this.#key} was not read to its end`)
-    return this.#checked
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-    try {
-      for (;;) {
-        const next = await this.#pieces.next()
-        if (next.done === true) {
-          this.#checked = next.value
-          return
-        }
-        yield* ownCopies(next.value)
-      }
-    } finally {
-      await this.#pieces.return(false)
-    }
-  }
-}
-
-/** Whoever reads may keep what he is given. */
-function* ownCopies(shared: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < shared.length; at += copyBytes) {
-    const part = shared.subarray(at, at + copyBytes)
-    const copy = Buffer.allocUnsafeSlow(part.length)
-    copyInto(copy, 0, part)
-    yield copy
-  }
-}
 
 /** One thread, from its beginning to its end. */
 class Run {
@@ -182,6 +157,11 @@ class Run {
 
   get hasEnded(): boolean {
     return this.#end !== null
+  }
+
+  /** Under way. */
+  get tasks(): number {
+    return this.#tasks.size
   }
 
   begin(task: Task, secret: EncryptionKey | null): CodecTask {

@@ -20,9 +20,10 @@ import { parentPort } from 'node:worker_threads'
 import { describe, type ErrorCode, isError, systemCode } from '../kit/errors.ts'
 import { version } from '../kit/version.ts'
 import { piecesOf, type ReadableAt, tooShort } from './bytes-at.ts'
-import { decode, encode, type PlainSize } from './codec.ts'
+import { decode, encode } from './codec.ts'
 import { type Codec, codecOfKey, type WritableCodec } from './codec-name.ts'
 import { EncryptionKey } from './encryption/key.ts'
+import type { PlainSize } from './plain.ts'
 import { copyInto } from '../kit/copy-into.ts'
 
 /** The bytes [from, to) of an open file, which stays open for as long as somebody takes them. `name` is for messages. */
@@ -186,7 +187,7 @@ function failureOf(error: unknown): Failure {
   return { code, system, message, cause, hint, fields, retryable }
 }
 
-/** A task under way, and the request for its bytes that is being answered. */
+/** A task under way, and the last request for its bytes: they are answered one after the other. */
 interface UnderWay {
   readonly coding: Coding
   filling: Promise<void>
@@ -199,7 +200,9 @@ function say(reply: Reply): void {
   parentPort?.postMessage(reply)
 }
 
-async function fill(id: number, coding: Coding, slot: SharedArrayBuffer): Promise<void> {
+async function fill(id: number, { coding, filling }: UnderWay, slot: SharedArrayBuffer): Promise<void> {
+  await filling
+  if (!underWay.has(id)) return
   try {
     const filled = await coding.fill(Buffer.from(slot))
     if (filled.isLast) underWay.delete(id)
@@ -230,7 +233,7 @@ function hear(request: Request): void {
   // It has ended, and the other side does not know yet.
   if (one === undefined) return
   const { input } = one.coding
-  if (request.ask === 'fill') one.filling = fill(id, one.coding, request.slot)
+  if (request.ask === 'fill') one.filling = fill(id, one, request.slot)
   else if (request.ask === 'piece') input.add(new Uint8Array(request.slot, 0, request.bytes))
   else if (request.ask === 'stop') void stop(id, one)
   else input.close(request.ask === 'end' ? 'ended' : 'failed')

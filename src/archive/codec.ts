@@ -10,21 +10,7 @@ import { unreadable } from './codec-support.ts'
 import { damaged } from './damaged.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { unlessEncrypted } from './encryption/mismatch.ts'
-
-/** How many plain bytes an object must hold: exactly so many, or not more than. */
-export type PlainSize = number | { readonly atMost: number }
-
-/**
- * The plain bytes of an object, to be iterated once. What was iterated without an error is whole: a cut, a flipped bit
- * under a checksum, or a wrong size throws ARCHIVE_DAMAGED, at the latest at the end. So act on the bytes only then.
- */
-export interface Plain extends AsyncIterable<Uint8Array> {
-  /**
-   * Whether the object's own checksums, or its encryption, covered every byte. Where not (compressions `none` and `br`,
-   * some zstd), the caller has to check the content itself. Throws before the iteration has ended.
-   */
-  readonly checked: boolean
-}
+import { Decoding, type Plain, type PlainSize } from './plain.ts'
 
 /** Compresses and encrypts. The pieces may have any size. They must stay untouched: they are read in other threads. */
 export async function* encode(
@@ -60,49 +46,33 @@ export function decode(
   size: PlainSize,
   secret: EncryptionKey | null = null,
 ): Plain {
-  return new DecodedObject(key, source, size, secret)
+  return new Decoding(key, decoded(key, source, size, secret))
 }
 
-class DecodedObject implements Plain {
-  readonly #key: string
-  readonly #source: AsyncIterable<Uint8Array>
-  readonly #size: PlainSize
-  readonly #secret: EncryptionKey | null
-  #checked: boolean | undefined
-
-  constructor(key: string, source: AsyncIterable<Uint8Array>, size: PlainSize, secret: EncryptionKey | null) {
-    this.#key = key
-    this.#source = source
-    this.#size = size
-    this.#secret = secret
-  }
-
-  get checked(): boolean {
-    if (this.#checked === undefined) throw new Error(`${this.#key} was not read to its end`)
-    return this.#checked
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-    const most = typeof this.#size === 'number' ? this.#size : this.#size.atMost
-    const least = typeof this.#size === 'number' ? this.#size : 0
-    const compressed = await decrypter(this.#source, this.#key, this.#secret)
-    const decoded = await decompressor(codecOfKey(this.#key), compressed, this.#key)
-    let bytes = 0
-    try {
-      for (;;) {
-        const next = await decoded.next()
-        if (next.done === true) {
-          if (bytes < least) throw damaged(this.#key, `holds ${bytes} bytes instead of ${least}`)
-          this.#checked = next.value || this.#secret !== null
-          return
-        }
-        bytes += next.value.length
-        if (bytes > most) throw damaged(this.#key, `holds more than ${most} bytes`)
-        if (next.value.length > 0) yield next.value
+async function* decoded(
+  key: string,
+  source: AsyncIterable<Uint8Array>,
+  size: PlainSize,
+  secret: EncryptionKey | null,
+): AsyncGenerator<Uint8Array, boolean> {
+  const most = typeof size === 'number' ? size : size.atMost
+  const least = typeof size === 'number' ? size : 0
+  const compressed = await decrypter(source, key, secret)
+  const pieces = await decompressor(codecOfKey(key), compressed, key)
+  let bytes = 0
+  try {
+    for (;;) {
+      const next = await pieces.next()
+      if (next.done === true) {
+        if (bytes < least) throw damaged(key, `holds ${bytes} bytes instead of ${least}`)
+        return next.value || secret !== null
       }
-    } finally {
-      await decoded.return(false)
+      bytes += next.value.length
+      if (bytes > most) throw damaged(key, `holds more than ${most} bytes`)
+      if (next.value.length > 0) yield next.value
     }
+  } finally {
+    await pieces.return(false)
   }
 }
 

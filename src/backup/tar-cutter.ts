@@ -9,7 +9,8 @@
  *   could be started while files are missing.
  * - The server ends its archives with two blocks of zeros (15 and later) or without (13 and 14). Each part gets its own.
  */
-import { archiveEnd, blockBytes, inBlocks, type Member, moveInto, readMember, strange } from './tar-header.ts'
+import { archiveEnd, blockBytes, inBlocks, moveInto } from '../archive/tar-header.ts'
+import { type Member, readMember, strange } from './tar-header.ts'
 
 export type Cut =
   /** A part begins. `isControl`: the last one, with pg_control. */
@@ -92,7 +93,7 @@ export class TarCutter {
     this.#keeps = this.#folder === null && member.name === controlFile
     if (this.#keeps) this.#mustBeKept(member)
     else yield* this.#makeRoom(blockBytes + this.#left)
-    if (this.#folder !== null) moveInto(this.#header, this.#folder)
+    if (this.#folder !== null) moveInto(this.#header, this.#folder, strange)
     yield* this.#put(Buffer.from(this.#header))
   }
 

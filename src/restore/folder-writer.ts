@@ -17,6 +17,8 @@ import { controlPath, markName } from './unfinished.ts'
 
 const mostControlBytes = 64 * 1024 // it has 8 kB in all versions
 
+const syncEachBytes = 32 * 1024 * 1024
+
 // O_EXCL alone would do on Linux; both say it.
 const createNew = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
@@ -128,7 +130,7 @@ export class FolderWriter {
     const pieces: Uint8Array[] = []
     for await (const piece of content) {
       check.add(piece)
-      pieces.push(piece)
+      pieces.push(Buffer.from(piece))
     }
     check.end()
     const control = Buffer.concat(pieces)
@@ -183,24 +185,35 @@ export class FolderWriter {
   }
 }
 
-/** While one piece is written, the next one is read and summed up. Nothing is under way any more when it settles. */
+/**
+ * While the file takes a piece, it is summed up. What a large file has so far is synced while more of it comes, so that the
+ * disk does not idle until all is synced at the end. Nothing is under way any more when it settles.
+ */
 async function copy(
   content: AsyncIterable<Uint8Array>,
   file: FileHandle,
   check: { add(piece: Uint8Array): void },
 ): Promise<void> {
-  let written = Promise.resolve()
+  let writing = Promise.resolve()
+  let syncing = Promise.resolve()
+  let unsynced = 0
   try {
     for await (const piece of content) {
+      writing = writeAll(file, piece)
       check.add(piece)
-      await written
-      written = writeAll(file, piece)
-      // Told by the next wait for it.
-      written.catch(() => undefined)
+      await writing
+      unsynced += piece.length
+      if (unsynced < syncEachBytes) continue
+      unsynced = 0
+      // Its error counts: the kernel tells of a page that was lost only once.
+      await syncing
+      syncing = file.datasync()
+      syncing.catch(() => undefined)
     }
   } finally {
-    await written
+    await Promise.allSettled([writing, syncing])
   }
+  await syncing
 }
 
 async function writeAll(file: FileHandle, piece: Uint8Array): Promise<void> {

@@ -19,8 +19,8 @@ const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 export interface Patience {
   /** Give up, with the last error, once so much time has gone by without an answer or a byte. */
   readonly forMs: number
-  /** Called before each new attempt. */
-  readonly onRetry: (error: WalferryError) => void
+  /** Called before each new attempt; `failures` in a row came before this one. */
+  readonly onRetry: (error: WalferryError, failures: number) => void
 }
 
 export class PatientStore implements ObjectStore {
@@ -136,9 +136,10 @@ class Turn {
   async failed(error: unknown): Promise<void> {
     this.#signal.throwIfAborted()
     if (!isError(error) || !error.retryable) throw error
-    const waitMs = backoffMs(backoff, this.#failures++)
+    const failures = this.#failures++
+    const waitMs = backoffMs(backoff, failures)
     if (performance.now() - this.#movedMs + waitMs > this.#patience.forMs) throw error
-    this.#patience.onRetry(error)
+    this.#patience.onRetry(error, failures)
     await sleep(waitMs, this.#signal)
   }
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts'
@@ -175,6 +176,33 @@ test('damage that a thread finds has its code, and is not taken for the end', as
     await assert.rejects(collect(plain), { name: 'WalferryError', code: 'ARCHIVE_DAMAGED' })
     assert.throws(() => plain.checked, /was not read to its end/)
   }
+})
+
+test('objects are decoded side by side in a thread for each core, and all that is encoded in one', async (t) => {
+  const random = seededRandom(t)
+  const bytes = likeWal(3_000_000, random)
+  const { path, write } = await otherProgram(t)
+  const begun = `${path}.begun`
+  writeFileSync(begun, '')
+  write(`import { appendFileSync } from 'node:fs'
+    appendFileSync(${JSON.stringify(begun)}, '.')
+    await import('${real}')`)
+  const thread = new CodecThread(path)
+  const encoded = await Promise.all([1, 2, 3].map(() => collect(thread.encode('lz4', inPieces(bytes, 99_999), null))))
+  assert.equal(readFileSync(begun).length, 1)
+  const { promise: silence, resolve: goOn } = deferred()
+  const [object = Buffer.alloc(0)] = encoded
+  const count = availableParallelism() + 1
+  const source = async function* (): AsyncGenerator<Uint8Array> {
+    yield object.subarray(0, 1000)
+    await silence
+    yield object.subarray(1000)
+  }
+  const decoded = Array.from({ length: count }, () => collect(thread.decode('x.lz4', source(), bytes.length, null)))
+  while (readFileSync(begun).length < count - 1) await setTimeout(5)
+  goOn()
+  for (const plain of await Promise.all(decoded)) assert.ok(plain.equals(bytes))
+  assert.equal(readFileSync(begun).length, count - 1)
 })
 
 test('who gives a task up waits for no source, and its memory is another task’s only once nobody writes there', async (t) => {

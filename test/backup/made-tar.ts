@@ -1,5 +1,5 @@
 /** Tar archives as PostgreSQL sends them, made with the fields of its tarCreateHeader. */
-import { archiveEnd, blockBytes } from '../../src/backup/tar-header.ts'
+import { archiveEnd, blockBytes } from '../../src/archive/tar-header.ts'
 
 export interface MadeMember {
   readonly name: string

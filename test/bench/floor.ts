@@ -56,7 +56,8 @@ function compared(side: Side): Side {
   return { ...side, against: side.name.endsWith('lz4-napi') ? side.name.replace('-napi', '') : null }
 }
 
-function part(...args: readonly string[]): Program {
+/** One part of what walferry does, as a program: see floor-part.ts. */
+export function part(...args: readonly string[]): Program {
   return { file: process.execPath, args: [join(import.meta.dirname, 'floor-part.js'), ...args] }
 }
 

@@ -133,3 +133,12 @@ test('a restore that is stopped says so, and what it has left', async (t) => {
   assert.deepEqual(await running.exit, { code: 1, signal: null })
   assert.match(running.stderr, /^warning: stopped by SIGINT\nwarning: .* holds an unfinished restore, .*\n$/)
 })
+
+test('a store that is not there is told at once with what to do, and not again at each attempt', async (t) => {
+  const args = ['restore', 'data', '--store', 'nothing', '--retry-for', '2']
+  const { code, stderr } = await runHere(args, { cwd: await tempFolder(t) })
+  assert.equal(code, 1)
+  const told = ['warning: the folder .*nothing is not there; trying again for 2 s', 'hint:  .*mkdir -p .*nothing']
+  const end = ['error: the folder .*nothing is not there \\[STORE_UNREACHABLE\\]', 'hint:  .*mkdir -p .*nothing']
+  assert.match(stderr, new RegExp(`^${[...told, ...end].join('\n')}\n$`))
+})

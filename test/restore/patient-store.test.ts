@@ -56,9 +56,11 @@ test('a store that is away is asked again, until it has been away for too long',
   store.before = () => {
     if (failures-- > 0) throw away()
   }
-  const patient = new PatientStore(store, { forMs: 60_000, onRetry: () => undefined })
+  const inARow: number[] = []
+  const patient = new PatientStore(store, { forMs: 60_000, onRetry: (_, before) => inARow.push(before) })
   const options = { signal: deadline() }
   assert.equal((await patient.head('a', options))?.bytes, 1)
+  assert.deepEqual(inARow, [0, 1])
   failures = 1
   assert.equal((await collect(await patient.get('a', options))).toString(), 'a')
   failures = Number.POSITIVE_INFINITY

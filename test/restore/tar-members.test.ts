@@ -7,6 +7,7 @@ import { parseMemberPath } from '../../src/restore/member-path.ts'
 import { type Member, readTar } from '../../src/restore/tar-members.ts'
 import { collect, failingAfter, inPieces, inRandomPieces } from '../archive/streams.ts'
 import { seededRandom } from '../support/random.ts'
+import { madeTar } from '../backup/made-tar.ts'
 import { packTar, type TarMember } from './made-tar.ts'
 
 const key = 'basebackups_005/base_000000010000000000000002/tar_partitions/part_001.tar.lz4'
@@ -84,9 +85,9 @@ const refusedMembers: readonly (readonly [what: string, member: TarMember, said:
   ['a symbolic link within the folder', file('x', '', { type: 'symlink', linkname: 'base' }), /is a link to "base"/],
   ['a link below a tablespace', file('pg_tblspc/1/PG_15_1', '', { type: 'symlink', linkname: '/' }), /is a link/],
   ['a hard link', file('x', '', { type: 'link', linkname: '../../etc/passwd' }), /is a link/],
-  ['a device', file('x', '', { type: 'block-device', devmajor: 8 }), /is a block-device/],
-  ['a terminal', file('x', '', { type: 'character-device', devmajor: 5 }), /is a character-device/],
-  ['a pipe', file('x', '', { type: 'fifo' }), /is a fifo/],
+  ['a device', file('x', '', { type: 'block-device', devmajor: 8 }), /is a block device/],
+  ['a terminal', file('x', '', { type: 'character-device', devmajor: 5 }), /is a character device/],
+  ['a pipe', file('x', '', { type: 'fifo' }), /is a pipe/],
   ['a file in place of the data folder', file('.'), /a file where a folder has to be/],
   ['a file in place of a tablespace', file('pg_tblspc/16385'), /a file where a folder has to be/],
   ['a name that leads out', file('base/../../x'), /leads elsewhere/],
@@ -166,3 +167,62 @@ test('what the source fails with, and what the taker throws, come out as they ar
   const full = readTar(key, inPieces(tar, 300), () => Promise.reject(new Error('the disk is full')))
   await assert.rejects(full, /the disk is full/)
 })
+
+test('what an extended header says counts, as of an owner with a large number', async (t) => {
+  const name = 'base/5/' + 'n'.repeat(120)
+  const pax = { path: name, uid: '1000660000', comment: 'a\nb' }
+  const tar = await packTar([file('one'), file('short', 'content', { pax }), file('two')])
+  const seen = await read(inRandomPieces(tar, seededRandom(t)))
+  assert.deepEqual(
+    seen.members.map(({ path }) => path),
+    ['one', name, 'two'],
+  )
+  assert.equal(String(seen.contents[1]), 'content')
+})
+
+const brokenExtended: readonly (readonly [what: string, records: string])[] = [
+  ['no record', 'nothing of that kind'],
+  ['a record that is longer than all', '99 path=x\n'],
+  ['a record that is shorter than its own length', '3 path=x\n'],
+  ['a record without a name', '6 =xx\n'],
+  ['a size that is no number', '10 size=x\n'],
+  ['a negative size', '11 size=-1\n'],
+  ['holes', '24 GNU.sparse.major=1\n'],
+]
+
+for (const [what, records] of brokenExtended) {
+  test(`an extended header with ${what} is refused`, async () => {
+    const tar = Buffer.concat([madeExtended(records), await packTar([file('one')])])
+    await assert.rejects(read(inPieces(tar, 512)), (error) => isError(error, 'ARCHIVE_DAMAGED'))
+  })
+}
+
+test('an extended header with nothing behind it is refused', async () => {
+  for (const rest of [Buffer.alloc(0), Buffer.alloc(1024), madeExtended('9 path=x\n')]) {
+    const tar = Buffer.concat([madeExtended('9 path=x\n'), rest])
+    await assert.rejects(read(inPieces(tar, 512)), (error) => isError(error, 'ARCHIVE_DAMAGED'))
+  }
+})
+
+test('a content stays where it lies: its pieces are parts of those that were read', async () => {
+  const content = Buffer.alloc(100_000, 7)
+  const tar = await packTar([{ header: { name: 'one' }, content }])
+  const pieces = [tar.subarray(0, 40_000), tar.subarray(40_000)]
+  const seen: Uint8Array[] = []
+  await readTar(key, inTurn(pieces), async (_, parts) => {
+    for await (const part of parts) seen.push(part)
+  })
+  assert.deepEqual(
+    seen.map(({ buffer }) => buffer),
+    pieces.map(({ buffer }) => buffer),
+  )
+  assert.deepEqual(Buffer.concat(seen), content)
+})
+
+function madeExtended(records: string): Buffer {
+  return madeTar([{ name: 'PaxHeaders.0/one', type: 'x', content: Buffer.from(records) }], false)
+}
+
+async function* inTurn(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* pieces
+}

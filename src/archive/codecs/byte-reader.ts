@@ -54,14 +54,17 @@ export class ByteReader {
     return done
   }
 
+  /** Some of the next bytes, at most `most`, where they lie: gone when more is asked for. Throws ARCHIVE_DAMAGED at the end. */
+  async part(most: number): Promise<Uint8Array> {
+    if (await this.atEnd()) throw damaged(this.key, 'is cut')
+    const part = this.#piece.subarray(this.#at, this.#at + most)
+    this.#at += part.length
+    return part
+  }
+
   /** Passes over `count` bytes. Throws ARCHIVE_DAMAGED if the object ends before. */
   async skip(count: number): Promise<void> {
-    for (let left = count; left > 0; ) {
-      if (await this.atEnd()) throw damaged(this.key, 'is cut')
-      const passed = Math.min(left, this.#piece.length - this.#at)
-      this.#at += passed
-      left -= passed
-    }
+    for (let left = count; left > 0; ) left -= (await this.part(left)).length
   }
 
   /** Lets go of the stream. */
