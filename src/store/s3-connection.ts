@@ -1,14 +1,11 @@
 /** The AWS SDK's client, whose calls end (s3-calls.ts). */
 import type { Readable } from 'node:stream'
-import { webcrypto } from 'node:crypto'
 import { S3Client } from '@aws-sdk/client-s3'
 import { WalferryError } from '../kit/errors.ts'
 import { S3Calls, type S3CallsOptions } from './s3-calls.ts'
 import type { S3Call } from './s3-errors.ts'
 import { ownRegion } from './s3-names.ts'
 import { HttpRequest } from './s3-parts.ts'
-
-const { subtle } = webcrypto
 
 export interface S3ConnectionOptions extends S3CallsOptions {
   /** Only for stores other than Amazon's. Example: `https://s3.example.org:9000`. */
@@ -18,11 +15,6 @@ export interface S3ConnectionOptions extends S3CallsOptions {
   /** Whether the bucket is in the path and not in the host's name. Default: with an endpoint of one's own. */
   readonly forcePathStyle?: boolean
 }
-
-/** What the signature has of the content. */
-const contentHeader = 'x-amz-content-sha256'
-/** The sum of less is there sooner than a thread of the pool. */
-const largeBytes = 64 * 1024
 
 interface SendOptions {
   readonly abortSignal: AbortSignal
@@ -45,7 +37,7 @@ export class S3Connection {
       expectContinueHeader: false,
       requestHandler: this.#calls.handler,
     })
-    spareEventLoop(this.#client)
+    leaveBodyToTls(this.#client)
   }
 
   /** Makes one call: see S3Calls. */
@@ -86,23 +78,21 @@ export class S3Connection {
 }
 
 /**
- * Keeps the SHA-256 of what is put out of the event loop, which answers commits: it takes 2 CPU seconds and more for a GB.
- *
- * - Where TLS sees to it that nobody alters it, and a checksum goes along, which AWS_REQUEST_CHECKSUM_CALCULATION can forbid,
- *   the signature leaves the content out. Amazon's own command line does so, too (AWS CLI, "payload_signing_enabled").
- * - Elsewhere it is computed in the thread pool, from a copy.
+ * Keeps the SHA-256 of what is put out of the signature, where TLS sees to it that nobody alters it, and a checksum goes
+ * along, which AWS_REQUEST_CHECKSUM_CALCULATION can forbid: it takes 2 CPU seconds and more for a GB, in the event loop that
+ * answers commits. Amazon's own command line does so, too (AWS CLI, "payload_signing_enabled").
  */
-function spareEventLoop(client: S3Client): void {
+function leaveBodyToTls(client: S3Client): void {
   client.middlewareStack.add(
     (next) => async (args) => {
       const { request } = args
-      if (HttpRequest.isInstance(request) && request.body instanceof Uint8Array) {
-        const { protocol, headers, body } = request
-        const isSummed = Object.keys(headers).some((name) => name.startsWith('x-amz-checksum-'))
-        if (protocol === 'https:' && isSummed) headers[contentHeader] = 'UNSIGNED-PAYLOAD'
-        else if (body.length >= largeBytes) {
-          headers[contentHeader] = Buffer.from(await subtle.digest('SHA-256', body)).toString('hex')
-        }
+      if (
+        HttpRequest.isInstance(request) &&
+        request.protocol === 'https:' &&
+        request.body instanceof Uint8Array &&
+        Object.keys(request.headers).some((name) => name.startsWith('x-amz-checksum-'))
+      ) {
+        request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD'
       }
       return await next(args)
     },
