@@ -63,13 +63,13 @@ export class Archive {
     return encode(codec, plain, this.#secret)
   }
 
-  /** The same in a thread of its own, also for a part of an open file: see CodecThread. */
+  /** The same in a thread of its own, also for a part of an open file: see CodecThreads. */
   async *encodeInThread(
     codec: WritableCodec,
     plain: FilePart | AsyncIterable<Uint8Array>,
   ): AsyncGenerator<Uint8Array, void> {
-    const { codecThread } = await import('./codec-thread.ts')
-    yield* codecThread.encode(codec, plain, this.#secret)
+    const { codecThreads } = await import('./codec-threads.ts')
+    yield* codecThreads.encode(codec, plain, this.#secret)
   }
 
   /**
@@ -92,11 +92,11 @@ export class Archive {
     return decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
   }
 
-  /** The same in a thread of its own, where a piece is gone when the next one is asked for: see CodecThread. */
+  /** The same in a thread of its own, where a piece is gone when the next one is asked for: see CodecThreads. */
   async readInThread(key: string, size: PlainSize, { signal }: CallOptions): Promise<Plain> {
     refuseUnreadable(key)
-    const { codecThread } = await import('./codec-thread.ts')
-    return codecThread.decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
+    const { codecThreads } = await import('./codec-threads.ts')
+    return codecThreads.decode(key, await this.store.get(key, { signal }), size, this.#secretOf(key))
   }
 
   /** Reads a small object, a history file for instance, into memory. Rejects as `readObject` does. */

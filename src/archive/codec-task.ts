@@ -1,4 +1,4 @@
-/** What is said with the thread that encodes and decodes about one task (codec-worker.ts has the messages). */
+/** What is said about one task with the thread that works at it (codec-worker.ts has the messages). */
 import { WalferryError } from '../kit/errors.ts'
 import type { Failure, Reply, Request } from './codec-worker.ts'
 

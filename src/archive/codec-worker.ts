@@ -1,5 +1,5 @@
 /**
- * The thread of codec-thread.ts: compresses and encrypts, or decrypts and decompresses.
+ * One of the threads of codec-threads.ts: compresses and encrypts, or decrypts and decompresses.
  *
  *     out   { version }                      once, before all else: of the code that runs here
  *     in    { ask: 'begin', task, secret }   encrypted where there is a secret

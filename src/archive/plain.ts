@@ -19,6 +19,7 @@ export interface Plain extends AsyncIterable<Uint8Array> {
 export class Decoding implements Plain {
   readonly #key: string
   readonly #pieces: AsyncGenerator<Uint8Array, boolean>
+  #hasBegun = false
   #checked: boolean | undefined
 
   constructor(key: string, pieces: AsyncGenerator<Uint8Array, boolean>) {
@@ -31,7 +32,14 @@ export class Decoding implements Plain {
     return this.#checked
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+  [Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    // It would be taken for an empty object.
+    if (this.#hasBegun) throw new Error(`${this.#key} is iterated a second time`)
+    this.#hasBegun = true
+    return this.#iterate()
+  }
+
+  async *#iterate(): AsyncGenerator<Uint8Array, void> {
     const pieces = this.#pieces
     this.#checked = yield* pieces
   }

@@ -4,7 +4,7 @@
  *
  *     0    name, up to 100 bytes     100  mode     124  size, octal digits, or base 256 for 8 GiB and more
  *     148  sum of all bytes, these eight taken as spaces
- *     156  type     157  where a link leads     345  prefix, joined to the name by a slash
+ *     156  type     157  where a link leads     257  "ustar" and a zero     345  prefix, joined to the name by a slash
  *
  * The content follows, filled up to whole blocks.
  */
@@ -35,15 +35,20 @@ const size: Field = { at: 124, bytes: 12 }
 const sum: Field = { at: 148, bytes: 8 }
 const typeAt = 156
 const link: Field = { at: 157, bytes: 100 }
+/** GNU's own form has spaces behind the word, and something else where the prefix is. */
+const magic = Buffer.from('ustar\0')
+const magicAt = 257
 const prefix: Field = { at: 345, bytes: 155 }
 
 /** Makes the error for a header that has `what`. */
 export type Strange = (what: string) => Error
 
-/** Null for a block of zeros. Throws what `strange` makes of it where the sum or a number is none. */
+/** Null for a block of zeros. Throws what `strange` makes of it where the sum, the form or a number is none. */
 export function readHeader(header: Buffer, strange: Strange): TarHeader | null {
   if (header.every((byte) => byte === 0)) return null
   if (numberIn(header, sum, strange) !== sumOf(header)) throw strange('a header with a wrong sum')
+  if (!header.subarray(magicAt, magicAt + magic.length).equals(magic))
+    throw strange('a header of another form than ustar')
   const type = String.fromCharCode(header[typeAt] ?? 0)
   return {
     name: textIn(header, name),
@@ -85,9 +90,9 @@ function textIn(header: Buffer, field: Field): string {
 function numberIn(header: Buffer, field: Field, strange: Strange): number {
   const bytes = header.subarray(field.at, field.at + field.bytes)
   if (bytes[0] === 0x80) {
-    const number = Number(bytes.readBigUInt64BE(field.bytes - 8))
-    if (!Number.isSafeInteger(number)) throw strange(`a number of ${number}`)
-    return number
+    const number = BigInt(`0x${bytes.toString('hex', 1)}`)
+    if (number > Number.MAX_SAFE_INTEGER) throw strange(`a number of ${number}`)
+    return Number(number)
   }
   const digits = /^ *([0-7]+)[ \0]*$/.exec(bytes.toString('latin1'))?.[1]
   if (digits === undefined) throw strange(`the number ${JSON.stringify(bytes.toString('latin1'))}`)

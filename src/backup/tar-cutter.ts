@@ -10,7 +10,7 @@
  * - The server ends its archives with two blocks of zeros (15 and later) or without (13 and 14). Each part gets its own.
  */
 import { archiveEnd, blockBytes, inBlocks, moveInto } from '../archive/tar-header.ts'
-import { type Member, readMember, strange } from './tar-header.ts'
+import { type Member, readMember, strange } from './server-member.ts'
 
 export type Cut =
   /** A part begins. `isControl`: the last one, with pg_control. */

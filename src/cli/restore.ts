@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Archive } from '../archive/archive.ts'
 import { refuseOtherKey } from '../archive/identity.ts'
 import { describe, isError, WalferryError } from '../kit/errors.ts'
-import { type Patience, PatientStore } from '../restore/patient-store.ts'
+import { PatientStore } from '../restore/patient-store.ts'
 import { restoreFiles } from '../restore/restore-files.ts'
 import { planRestore } from '../restore/choose-restore.ts'
 import type { RecoveryTarget, RestoreRequest } from '../restore/restore-plan.ts'
@@ -13,6 +13,7 @@ import { accept, checkConfig, gather } from './config.ts'
 import { checkTarget } from './connection.ts'
 import { openArchive } from './open-store.ts'
 import type { Config, OptionName } from './options.ts'
+import { patienceOf } from './patience.ts'
 import { primaryConninfo } from './primary-conninfo.ts'
 import { report, warn } from './report.ts'
 import { cleanupCommand, fetchCommand, variablesFor } from './restore-command.ts'
@@ -44,7 +45,7 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     const config = accept(checkConfig(restoreOptions, sources))
     debug = config['log-level'] === 'debug'
     const request = requestOf(config)
-    const patience = patienceOf(config['retry-for'] ?? retryForMs)
+    const patience = patienceOf(config['retry-for'] ?? retryForMs, warn)
     archive = await openArchive(config, undefined, (store) => new PatientStore(store, patience))
     await refuseOtherKey(archive, { signal: stop.signal })
     const plan = await planRestore(archive, request, { signal: stop.signal })
@@ -81,14 +82,6 @@ export async function runRestore(args: readonly string[]): Promise<number> {
     archive?.store.close()
     for (const name of stopSignals) process.off(name, onSignal)
   }
-}
-
-/** The first failure of several in a row is told: what looks like an outage may be a wrong name of the store. */
-function patienceOf(forMs: number): Patience {
-  const onRetry = (error: WalferryError, failures: number): void => {
-    if (failures === 0) warn(`${describe(error)}; trying again for ${forMs / 1000} s`, error.hint)
-  }
-  return { forMs, onRetry }
 }
 
 function parse(args: readonly string[]): { readonly folder: string; readonly rest: readonly string[] } {

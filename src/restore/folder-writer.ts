@@ -17,6 +17,7 @@ import { controlPath, markName } from './unfinished.ts'
 
 const mostControlBytes = 64 * 1024 // it has 8 kB in all versions
 
+/** So large that a sync costs little beside the writing, and so small that the disk has work early and the last is short. */
 const syncEachBytes = 32 * 1024 * 1024
 
 // O_EXCL alone would do on Linux; both say it.

@@ -22,7 +22,13 @@ export interface MemberPath {
 /** In a tablespace the server writes nothing outside of such a folder: major version, and number of its catalogue. */
 const versionFolder = /^PG_\d+_\d+$/
 
-/** Throws ARCHIVE_DAMAGED for a name that no server writes, and that could lead elsewhere. */
+/** PATH_MAX without the zero at its end, and NAME_MAX. */
+const mostPathBytes = 4095
+const mostPartBytes = 255
+/** Of a name in a message, in characters: in a tar file it may have a megabyte. */
+const mostShown = 300
+
+/** Throws ARCHIVE_DAMAGED for a name that no server writes, and that could lead elsewhere, or has no place at all. */
 export function parseMemberPath(key: string, name: string): MemberPath {
   const parts = name.replace(/^\/|^(?:\.\/)+/, '').split('/')
   // A folder's name ends in a slash; the data folder itself is ".", "./" or "/".
@@ -30,6 +36,9 @@ export function parseMemberPath(key: string, name: string): MemberPath {
   if (/[\0\uFFFD]/.test(name)) throw refused(key, name, 'has bytes in it that are no text')
   if (name === '') throw refused(key, name, 'is empty')
   if (parts.some((part) => part === '' || part === '.' || part === '..')) throw refused(key, name, 'leads elsewhere')
+  if (Buffer.byteLength(name) > mostPathBytes || parts.some((part) => Buffer.byteLength(part) > mostPartBytes)) {
+    throw refused(key, name, 'is longer than any path')
+  }
   const path = parts.join('/')
   const [top, oid, version] = parts
   if (top !== 'pg_tblspc' || oid === undefined) return { path, oid: null, within: path }
@@ -42,9 +51,9 @@ export function parseMemberPath(key: string, name: string): MemberPath {
 
 /** A member that is not restored: no server writes such, and to follow it could write to any place of the machine. */
 export function refused(key: string, name: string, why: string): WalferryError {
-  const shown = JSON.stringify(name)
-  return new WalferryError('ARCHIVE_DAMAGED', `${key}: the member ${shown} ${why}`, {
+  const shown = name.length > mostShown ? `${name.slice(0, mostShown)}...` : name
+  return new WalferryError('ARCHIVE_DAMAGED', `${key}: the member ${JSON.stringify(shown)} ${why}`, {
     hint: 'No PostgreSQL server writes this. Find out who could write to the archive before you use another backup of it.',
-    fields: { key, member: name },
+    fields: { key, member: shown },
   })
 }

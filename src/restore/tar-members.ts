@@ -132,6 +132,8 @@ function memberOf(key: string, header: TarHeader): Member {
   if (kind === 'link' && (place.oid === null || place.within !== '')) {
     throw refused(key, name, `is a link to ${JSON.stringify(link)}`)
   }
-  if (kind === 'file' && place.within === '') throw refused(key, name, 'is a file where a folder has to be')
+  if (kind === 'file' && (place.within === '' || name.endsWith('/'))) {
+    throw refused(key, name, 'is a file where a folder has to be')
+  }
   return { ...place, kind, mode: mode & 0o777, bytes }
 }

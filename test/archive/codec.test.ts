@@ -90,6 +90,13 @@ test('every compression is chosen by the extension, and says whether its content
   }
 })
 
+test('what was iterated is not iterated again, as an empty object, and stays what it was', async () => {
+  const decoded = decode(lz4Small.key, inPieces(lz4Small.bytes, 33), lz4Small.plain.length)
+  await collect(decoded)
+  assert.throws(() => decoded[Symbol.asyncIterator](), { name: 'Error', message: /iterated a second time/ })
+  assert.equal(decoded.checked, true)
+})
+
 test('content of another size than promised is damage, for every compression', async () => {
   const plain = { key: 'wal_005/x', bytes: lz4Small.plain, plain: lz4Small.plain }
   for (const { key, bytes, plain: content } of [lz4Small, zstSmall, gzSmall, brSmall, plain]) {

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Header } from 'tar-stream'
+import { blockBytes } from '../../src/archive/tar-header.ts'
 import { isError } from '../../src/kit/errors.ts'
 import { parseMemberPath } from '../../src/restore/member-path.ts'
 import { type Member, readTar } from '../../src/restore/tar-members.ts'
 import { collect, failingAfter, inPieces, inRandomPieces } from '../archive/streams.ts'
 import { seededRandom } from '../support/random.ts'
-import { madeTar } from '../backup/made-tar.ts'
+import { madeHeader, madeTar, summed } from '../backup/made-tar.ts'
 import { packTar, type TarMember } from './made-tar.ts'
 
 const key = 'basebackups_005/base_000000010000000000000002/tar_partitions/part_001.tar.lz4'
@@ -30,6 +31,9 @@ function file(name: string, text = 'text', header: Partial<Header> = {}): TarMem
   return { header: { name, mode: 0o600, ...header }, content: Buffer.from(text) }
 }
 
+/** Of 4095 bytes, in parts of 255. */
+const longest = Array.from({ length: 16 }, () => 'n'.repeat(255)).join('/')
+
 const paths: readonly (readonly [name: string, path: string, oid: string | null, within: string])[] = [
   ['base/5/16384', 'base/5/16384', null, 'base/5/16384'],
   ['/base/5/16384', 'base/5/16384', null, 'base/5/16384'],
@@ -41,10 +45,11 @@ const paths: readonly (readonly [name: string, path: string, oid: string | null,
   ['pg_tblspc/16385/', 'pg_tblspc/16385', '16385', ''],
   ['/pg_tblspc/16385/PG_15_202209061/5/1', 'pg_tblspc/16385/PG_15_202209061/5/1', '16385', 'PG_15_202209061/5/1'],
   ['a..b/...', 'a..b/...', null, 'a..b/...'],
+  [longest, longest, null, longest],
 ]
 
 for (const [name, path, oid, within] of paths) {
-  test(`the name ${JSON.stringify(name)} has its place`, () => {
+  test(`the name ${shown(name)} has its place`, () => {
     assert.deepEqual(parseMemberPath(key, name), { path, oid, within })
   })
 }
@@ -69,16 +74,31 @@ const strange = [
   'pg_tblspc/0/PG_15_202209061/1',
   'pg_tblspc/16385/authorized_keys',
   'pg_tblspc/16385/../x',
+  `${longest}/`,
+  'n'.repeat(256),
+  `base/${'\u00e4'.repeat(128)}/x`,
+  `${'d/'.repeat(20_000)}x`,
 ]
 
 for (const name of strange) {
-  test(`the name ${JSON.stringify(name)} is refused`, () => {
+  test(`the name ${shown(name)} is refused`, () => {
     assert.throws(
       () => parseMemberPath(key, name),
-      (error) => isError(error, 'ARCHIVE_DAMAGED'),
+      // However long the name is.
+      (error) => isError(error, 'ARCHIVE_DAMAGED') && error.message.length < 500,
     )
   })
 }
+
+test('a name of more levels than any path is refused before the first of its folders is made', async () => {
+  const name = `${'d/'.repeat(20_000)}x`
+  const tar = await packTar([file('one', 'text', { pax: { path: name } })])
+  const taken = readTar(key, inPieces(tar, 1000), () => assert.fail('it was handed over'))
+  await assert.rejects(
+    taken,
+    (error) => isError(error, 'ARCHIVE_DAMAGED') && /is longer than any path/.test(error.message),
+  )
+})
 
 const refusedMembers: readonly (readonly [what: string, member: TarMember, said: RegExp])[] = [
   ['a symbolic link', file('x', '', { type: 'symlink', linkname: '/etc/passwd' }), /is a link to "\/etc\/passwd"/],
@@ -90,6 +110,7 @@ const refusedMembers: readonly (readonly [what: string, member: TarMember, said:
   ['a pipe', file('x', '', { type: 'fifo' }), /is a pipe/],
   ['a file in place of the data folder', file('.'), /a file where a folder has to be/],
   ['a file in place of a tablespace', file('pg_tblspc/16385'), /a file where a folder has to be/],
+  ['a file whose name is that of a folder', file('base/5/'), /a file where a folder has to be/],
   ['a name that leads out', file('base/../../x'), /leads elsewhere/],
   ['a name with a NUL', file('x', '', { pax: { path: 'a\0b' } }), /are no text/],
 ]
@@ -187,22 +208,80 @@ const brokenExtended: readonly (readonly [what: string, records: string])[] = [
   ['a record without a name', '6 =xx\n'],
   ['a size that is no number', '10 size=x\n'],
   ['a negative size', '11 size=-1\n'],
-  ['holes', '24 GNU.sparse.major=1\n'],
+  ['holes', '22 GNU.sparse.major=1\n'],
 ]
 
 for (const [what, records] of brokenExtended) {
   test(`an extended header with ${what} is refused`, async () => {
     const tar = Buffer.concat([madeExtended(records), await packTar([file('one')])])
-    await assert.rejects(read(inPieces(tar, 512)), (error) => isError(error, 'ARCHIVE_DAMAGED'))
+    await assert.rejects(
+      read(inPieces(tar, 512)),
+      (error) => isError(error, 'ARCHIVE_DAMAGED') && /an extended header that cannot be read/.test(error.message),
+    )
   })
 }
 
 test('an extended header with nothing behind it is refused', async () => {
-  for (const rest of [Buffer.alloc(0), Buffer.alloc(1024), madeExtended('9 path=x\n')]) {
+  for (const [rest, said] of [
+    [Buffer.alloc(0), /is cut/],
+    [Buffer.alloc(1024), /an extended header of nothing/],
+    [madeExtended('9 path=x\n'), /an extended header of nothing/],
+  ] as const) {
     const tar = Buffer.concat([madeExtended('9 path=x\n'), rest])
-    await assert.rejects(read(inPieces(tar, 512)), (error) => isError(error, 'ARCHIVE_DAMAGED'))
+    await assert.rejects(
+      read(inPieces(tar, 512)),
+      (error) => isError(error, 'ARCHIVE_DAMAGED') && said.test(error.message),
+    )
   }
 })
+
+test('a size in an extended header counts, as of a file for whose size the header has no room', async (t) => {
+  const random = seededRandom(t)
+  const content = random.bytes(700)
+  const blocks = [
+    madeExtended('12 size=700\n'),
+    madeHeader({ name: 'large' }),
+    content,
+    Buffer.alloc(2 * blockBytes - 700),
+  ]
+  const next = await packTar([file('next', 'content')])
+  const seen = await read(inRandomPieces(Buffer.concat([...blocks, next]), random))
+  assert.deepEqual(
+    seen.members.map(({ path, bytes }) => [path, bytes]),
+    [
+      ['large', 700],
+      ['next', 7],
+    ],
+  )
+  assert.deepEqual(seen.contents, [content, Buffer.from('content')])
+})
+
+/** A header whose size is written in base 256: its first byte, and the eleven behind. */
+function withSize(bytes: readonly number[]): (header: Buffer) => void {
+  return (header) => header.set([0x80, ...bytes], 124)
+}
+
+const changedHeaders: readonly (readonly [what: string, change: (header: Buffer) => void, said: RegExp | null])[] = [
+  ['a size in base 256', withSize([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4]), null],
+  ['a size above 2^53', withSize([0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]), /a number of 9007199254740992/],
+  ['a size above 2^64', withSize([0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4]), /a number of 18446744073709551620/],
+  ['a negative size', (header) => header.fill(0xff, 124, 136), /the number/],
+  ['a size that is no number', (header) => header.write('0000000000x', 124), /the number/],
+  ['the magic of GNU', (header) => header.write('ustar  \0', 257), /a header of another form than ustar/],
+  ['no magic', (header) => header.fill(0, 257, 265), /a header of another form than ustar/],
+]
+
+for (const [what, change, said] of changedHeaders) {
+  test(`a header with ${what} is ${said === null ? 'read' : 'refused'}`, async () => {
+    const tar = madeTar([{ name: 'one', content: Buffer.from('text') }], true)
+    const header = tar.subarray(0, blockBytes)
+    change(header)
+    summed(header)
+    const reading = read(inPieces(tar, 512))
+    if (said === null) assert.deepEqual((await reading).contents, [Buffer.from('text')])
+    else await assert.rejects(reading, (error) => isError(error, 'ARCHIVE_DAMAGED') && said.test(error.message))
+  })
+}
 
 test('a content stays where it lies: its pieces are parts of those that were read', async () => {
   const content = Buffer.alloc(100_000, 7)
@@ -218,6 +297,12 @@ test('a content stays where it lies: its pieces are parts of those that were rea
   )
   assert.deepEqual(Buffer.concat(seen), content)
 })
+
+function shown(name: string): string {
+  return name.length < 100
+    ? JSON.stringify(name)
+    : `${JSON.stringify(name.slice(0, 10))}... of ${name.length} characters`
+}
 
 function madeExtended(records: string): Buffer {
   return madeTar([{ name: 'PaxHeaders.0/one', type: 'x', content: Buffer.from(records) }], false)

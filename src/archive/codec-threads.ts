@@ -51,12 +51,12 @@ class Slots {
   }
 }
 
-export class CodecThread {
+export class CodecThreads {
   readonly #program: string
   readonly #plainSlots = new Slots(plainSlotBytes)
   readonly #storedSlots = new Slots(storedSlotBytes)
   /** The first encodes. */
-  #runs: readonly Run[] = []
+  #threads: readonly CodecThread[] = []
 
   constructor(program: string = ownProgram) {
     this.#program = program
@@ -89,14 +89,14 @@ export class CodecThread {
    * What is encoded is one stream of WAL or one backup at a time. Objects of a backup are decoded side by side, each by the
    * thread that has the least to do.
    */
-  #runFor(task: Task): Run {
-    const alive = this.#runs.filter((run) => !run.hasEnded)
+  #threadFor(task: Task): CodecThread {
+    const alive = this.#threads.filter((thread) => !thread.hasEnded)
     const [least] = task.kind === 'encode' ? alive : alive.toSorted((a, b) => a.tasks - b.tasks)
     if (least !== undefined && (least.tasks === 0 || task.kind === 'encode' || alive.length >= mostThreads))
       return least
-    const run = new Run(this.#program)
-    this.#runs = [...alive, run]
-    return run
+    const begun = new CodecThread(this.#program)
+    this.#threads = [...alive, begun]
+    return begun
   }
 
   /** While one slot is used up, two others are filled, or full. Returns what the last reply says. */
@@ -110,7 +110,7 @@ export class CodecThread {
     const slots = [to.take(), to.take(), to.take()] as const
     const inSlots = input === null ? [] : [from.take(), from.take()]
     // To the end: another thread knows nothing of what this one has begun.
-    const talk = this.#runFor(task).begin(task, secret)
+    const talk = this.#threadFor(task).begin(task, secret)
     const feeder = input === null ? null : new Feeder(input, inSlots, talk)
     try {
       talk.fill(slots[0])
@@ -137,11 +137,11 @@ export class CodecThread {
   }
 }
 
-/** One for the process, whatever archives there are. */
-export const codecThread = new CodecThread()
+/** Those of the process, whatever archives there are. */
+export const codecThreads = new CodecThreads()
 
 /** One thread, from its beginning to its end. */
-class Run {
+class CodecThread {
   readonly #worker: Worker
   readonly #tasks = new Map<number, CodecTask>()
   #lastId = 0

@@ -1,5 +1,5 @@
 /**
- * What of the tar format PostgreSQL's base backups have (src/port/tar.c, tarCreateHeader): files, links and folders, each
+ * The members of the tar archives that PostgreSQL sends (src/port/tar.c, tarCreateHeader): files, links and folders, each
  * under a name of up to 99 bytes. A longer one makes PostgreSQL refuse the backup, so its archives have no extended headers,
  * and no name in two parts.
  */

@@ -11,7 +11,7 @@ import { extensionOf, type WritableCodec } from '../../src/archive/codec-name.ts
 import { decode } from '../../src/archive/codec.ts'
 import { nativeZstd } from '../../src/archive/codecs/zst-native.ts'
 import { CodecTask } from '../../src/archive/codec-task.ts'
-import { CodecThread } from '../../src/archive/codec-thread.ts'
+import { CodecThreads } from '../../src/archive/codec-threads.ts'
 import type { FilePart } from '../../src/archive/codec-worker.ts'
 import { EncryptionKey } from '../../src/archive/encryption/key.ts'
 import { Feeder } from '../../src/archive/feeder.ts'
@@ -38,9 +38,9 @@ test('parts of files that a thread encodes, several at once, decode to the same 
   const plain = Buffer.concat([likeWal(3_000_001, random), random.bytes(900_000), likeWal(500_000, random)])
   const fd = await openFile(t, plain)
   for (const key of [null, secret]) {
-    const thread = new CodecThread()
+    const threads = new CodecThreads()
     const encode = async (codec: WritableCodec, from: number, to: number): Promise<void> => {
-      const encoded = await collect(thread.encode(codec, { fd, name: 'file', from, to }, key))
+      const encoded = await collect(threads.encode(codec, { fd, name: 'file', from, to }, key))
       const decoded = decode(`x${extensionOf(codec)}`, inPieces(encoded, 60_000), to - from, key)
       assert.ok((await collect(decoded)).equals(plain.subarray(from, to)), `${codec}, ${from} to ${to}`)
       assert.equal(decoded.checked, codec !== 'none' || key !== null)
@@ -54,26 +54,26 @@ test('parts of files that a thread encodes, several at once, decode to the same 
 })
 
 test('what a thread meets when it reads comes over with its code, and the thread goes on', async (t) => {
-  const thread = new CodecThread()
+  const threads = new CodecThreads()
   const fd = await openFile(t, Buffer.alloc(1000))
   const source = { fd, name: 'a file', from: 0, to: 1001 }
-  await assert.rejects(collect(thread.encode('lz4', source, null)), {
+  await assert.rejects(collect(threads.encode('lz4', source, null)), {
     name: 'WalferryError',
     code: 'BAD_INPUT',
     message: 'a file ends before byte 1001',
     fields: { name: 'a file', wanted: 1001 },
   })
-  await assert.rejects(collect(thread.encode('lz4', { ...source, fd: 1_000_000 }, null)), { code: 'EBADF' })
-  assert.ok((await collect(thread.encode('lz4', { ...source, to: 1000 }, null))).length > 0)
+  await assert.rejects(collect(threads.encode('lz4', { ...source, fd: 1_000_000 }, null)), { code: 'EBADF' })
+  assert.ok((await collect(threads.encode('lz4', { ...source, to: 1000 }, null))).length > 0)
 })
 
 test('an encoding that is given up leaves the others alone', async (t) => {
   const random = seededRandom(t)
   const plain = random.bytes(2_000_000)
   const source = { fd: await openFile(t, plain), name: 'file', from: 0, to: plain.length }
-  const thread = new CodecThread()
-  const other = collect(thread.encode('none', source, null))
-  for await (const piece of thread.encode('none', source, null)) {
+  const threads = new CodecThreads()
+  const other = collect(threads.encode('none', source, null))
+  for await (const piece of threads.encode('none', source, null)) {
     assert.ok(piece.length < plain.length, 'the rest was still to come')
     break
   }
@@ -86,11 +86,11 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
   const whole = await openFile(t, plain)
   const path = join(await tempFolder(t), 'other')
   writeFileSync(path, random.bytes(4_000_000))
-  const thread = new CodecThread()
+  const threads = new CodecThreads()
   for (let round = 0; round < 5; round++) {
     const fd = openSync(path, 'r')
     const source = { fd, name: 'other', from: 0, to: plain.length }
-    const left = thread.encode('none', source, null)
+    const left = threads.encode('none', source, null)
     await left.next()
     // As an abort does: the one is under way, the other is not waited for.
     const ended = Promise.allSettled([left.next(), left.return()])
@@ -99,7 +99,7 @@ test('where nobody waits for an encoding any more, its file may be closed, and i
     const taken = openSync(path, 'r')
     try {
       assert.equal(taken, fd)
-      assert.ok((await collect(thread.encode('none', { ...source, fd: whole, name: 'whole' }, null))).equals(plain))
+      assert.ok((await collect(threads.encode('none', { ...source, fd: whole, name: 'whole' }, null))).equals(plain))
       assert.ok(readFileSync(taken).equals(readFileSync(path)), 'nothing was taken from it')
     } finally {
       await ended
@@ -112,7 +112,7 @@ test('pieces that are sent to a thread are encoded as they come, and decoded the
   const random = seededRandom(t)
   // More than what is on its way at once, both ways; the last part cannot be compressed.
   const plain = Buffer.concat([likeWal(5_000_001, random), random.bytes(3_000_000)])
-  const thread = new CodecThread()
+  const threads = new CodecThreads()
   for (const key of [null, secret]) {
     const through = async (codec: WritableCodec, bytes: Uint8Array): Promise<void> => {
       // Overwritten as soon as the next piece is asked for, as the sender may do.
@@ -126,10 +126,10 @@ test('pieces that are sent to a thread are encoded as they come, and decoded the
           }
         }
       }
-      const encoded = await collect(thread.encode(codec, pieces(), key))
+      const encoded = await collect(threads.encode(codec, pieces(), key))
       const name = `x${extensionOf(codec)}`
       assert.ok((await collect(decode(name, inPieces(encoded, 60_000), bytes.length, key))).equals(bytes), codec)
-      const decoded = thread.decode(name, inRandomPieces(encoded, random), bytes.length, key)
+      const decoded = threads.decode(name, inRandomPieces(encoded, random), bytes.length, key)
       assert.ok((await collect(decoded)).equals(bytes), codec)
       assert.equal(decoded.checked, codec !== 'none' || key !== null)
     }
@@ -141,12 +141,12 @@ test('pieces that are sent to a thread are encoded as they come, and decoded the
 test('a thread decodes what others have compressed, whose decoders read ahead', async (t) => {
   const random = seededRandom(t)
   const plain = likeWal(4_000_000, random)
-  const thread = new CodecThread()
+  const threads = new CodecThreads()
   for (const [name, compressed] of [
     ['x.gz', gzipSync(plain)],
     ['x.br', brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } })],
   ] as const) {
-    const decoded = thread.decode(name, inPieces(compressed, 7000), plain.length, null)
+    const decoded = threads.decode(name, inPieces(compressed, 7000), plain.length, null)
     assert.ok((await collect(decoded)).equals(plain), name)
   }
 })
@@ -154,25 +154,25 @@ test('a thread decodes what others have compressed, whose decoders read ahead', 
 test('what the source of a task fails with is thrown as it is, and the thread goes on', async (t) => {
   const random = seededRandom(t)
   const bytes = random.bytes(3_000_000)
-  const thread = new CodecThread()
+  const threads = new CodecThreads()
   for (const some of [bytes, bytes.subarray(0, 10)]) {
-    await assert.rejects(collect(thread.encode('lz4', failingAfter(some, 'the server is gone'), null)), {
+    await assert.rejects(collect(threads.encode('lz4', failingAfter(some, 'the server is gone'), null)), {
       message: 'the server is gone',
     })
   }
-  const object = await collect(thread.encode('lz4', inPieces(bytes, 1_000_000), null))
+  const object = await collect(threads.encode('lz4', inPieces(bytes, 1_000_000), null))
   const broken = failingAfter(object.subarray(0, 2_000_000), 'the store is gone')
-  await assert.rejects(collect(thread.decode('x.lz4', broken, bytes.length, null)), { message: 'the store is gone' })
-  assert.ok((await collect(thread.decode('x.lz4', inPieces(object, 9999), bytes.length, null))).equals(bytes))
+  await assert.rejects(collect(threads.decode('x.lz4', broken, bytes.length, null)), { message: 'the store is gone' })
+  assert.ok((await collect(threads.decode('x.lz4', inPieces(object, 9999), bytes.length, null))).equals(bytes))
 })
 
 test('damage that a thread finds has its code, and is not taken for the end', async (t) => {
   const random = seededRandom(t)
   const bytes = likeWal(3_000_000, random)
-  const thread = new CodecThread()
-  const object = await collect(thread.encode('lz4', inPieces(bytes, 1_000_000), null))
+  const threads = new CodecThreads()
+  const object = await collect(threads.encode('lz4', inPieces(bytes, 1_000_000), null))
   for (const wrong of [flipped(object, object.length - 1, 1), object.subarray(0, -5), new Uint8Array(0)]) {
-    const plain = thread.decode('x.lz4', inPieces(wrong, 9999), bytes.length, null)
+    const plain = threads.decode('x.lz4', inPieces(wrong, 9999), bytes.length, null)
     await assert.rejects(collect(plain), { name: 'WalferryError', code: 'ARCHIVE_DAMAGED' })
     assert.throws(() => plain.checked, /was not read to its end/)
   }
@@ -187,8 +187,8 @@ test('objects are decoded side by side in a thread for each core, and all that i
   write(`import { appendFileSync } from 'node:fs'
     appendFileSync(${JSON.stringify(begun)}, '.')
     await import('${real}')`)
-  const thread = new CodecThread(path)
-  const encoded = await Promise.all([1, 2, 3].map(() => collect(thread.encode('lz4', inPieces(bytes, 99_999), null))))
+  const threads = new CodecThreads(path)
+  const encoded = await Promise.all([1, 2, 3].map(() => collect(threads.encode('lz4', inPieces(bytes, 99_999), null))))
   assert.equal(readFileSync(begun).length, 1)
   const { promise: silence, resolve: goOn } = deferred()
   const [object = Buffer.alloc(0)] = encoded
@@ -198,7 +198,7 @@ test('objects are decoded side by side in a thread for each core, and all that i
     await silence
     yield object.subarray(1000)
   }
-  const decoded = Array.from({ length: count }, () => collect(thread.decode('x.lz4', source(), bytes.length, null)))
+  const decoded = Array.from({ length: count }, () => collect(threads.decode('x.lz4', source(), bytes.length, null)))
   while (readFileSync(begun).length < count - 1) await setTimeout(5)
   goOn()
   for (const plain of await Promise.all(decoded)) assert.ok(plain.equals(bytes))
@@ -208,7 +208,7 @@ test('objects are decoded side by side in a thread for each core, and all that i
 test('who gives a task up waits for no source, and its memory is another task’s only once nobody writes there', async (t) => {
   const random = seededRandom(t)
   const bytes = random.bytes(3_000_000)
-  const thread = new CodecThread()
+  const threads = new CodecThreads()
   for (let round = 0; round < 5; round++) {
     const { promise: silence, resolve: goOn } = deferred()
     const stuck = async function* (): AsyncGenerator<Uint8Array> {
@@ -216,11 +216,11 @@ test('who gives a task up waits for no source, and its memory is another task’
       await silence
       yield Buffer.alloc(3_000_000)
     }
-    for await (const piece of thread.encode('none', stuck(), null)) {
+    for await (const piece of threads.encode('none', stuck(), null)) {
       assert.ok(piece.length > 0)
       break
     }
-    const next = collect(thread.encode('none', inPieces(bytes, 100_000), null))
+    const next = collect(threads.encode('none', inPieces(bytes, 100_000), null))
     goOn()
     assert.ok((await next).equals(bytes), 'nothing of the other came into it')
   }
@@ -271,14 +271,14 @@ const real = `${built}codec-worker.js`
 
 test('a thread that cannot be read is an error with a hint, and the next file tries again', async (t) => {
   const { path, write, source } = await otherProgram(t)
-  const thread = new CodecThread(path)
-  await assert.rejects(collect(thread.encode('none', source, null)), {
+  const threads = new CodecThreads(path)
+  await assert.rejects(collect(threads.encode('none', source, null)), {
     code: 'THREAD_FAILED',
     message: 'the thread that compresses and decompresses could not begin',
     hint: /Start it again/,
   })
   write(`await import('${real}')`)
-  assert.equal((await collect(thread.encode('none', source, null))).toString(), 'x'.repeat(1000))
+  assert.equal((await collect(threads.encode('none', source, null))).toString(), 'x'.repeat(1000))
 })
 
 test('nothing is taken from a thread of another version', async (t) => {
@@ -286,7 +286,7 @@ test('nothing is taken from a thread of another version', async (t) => {
   // It answers, too.
   write(`port.postMessage({ version: '0.0.0-other' })
     port.on('message', ({ id, ask }) => ask === 'fill' && port.postMessage({ id, bytes: 7, isLast: true }))`)
-  await assert.rejects(collect(new CodecThread(path).encode('none', source, null)), {
+  await assert.rejects(collect(new CodecThreads(path).encode('none', source, null)), {
     code: 'THREAD_FAILED',
     message: `the thread that compresses and decompresses is walferry 0.0.0-other, and this is ${version()}`,
     hint: /Start it again/,
@@ -302,8 +302,8 @@ test('what a thread had begun when it died is not asked of the next one', async 
       port.postMessage({ id, bytes: 1, isLast: false })
       port.close()
     })`)
-  const thread = new CodecThread(path)
-  const begun = thread.encode('none', source, null)
+  const threads = new CodecThreads(path)
+  const begun = threads.encode('none', source, null)
   assert.equal((await begun.next()).done, false)
   write(`await import('${real}')`)
   const ended = {
@@ -312,10 +312,10 @@ test('what a thread had begun when it died is not asked of the next one', async 
     retryable: true,
   }
   await assert.rejects(begun.next(), ended)
-  assert.equal((await collect(thread.encode('none', source, null))).toString(), 'x'.repeat(1000))
+  assert.equal((await collect(threads.encode('none', source, null))).toString(), 'x'.repeat(1000))
 })
 
-test('archives share one thread, which does not keep the process alive', async (t) => {
+test('all archives encode in one thread, which does not keep the process alive', async (t) => {
   const folder = await tempFolder(t)
   const program = join(folder, 'program.mjs')
   writeFileSync(
