@@ -71,7 +71,7 @@ export const catalogue = {
   walferry_synced_bytes_total: { type: 'counter', help: 'WAL that became durable in the spool.' },
   walferry_fsync_duration_seconds: {
     type: 'histogram',
-    help: 'Duration of each fdatasync of a spool file.',
+    help: 'Duration of each fdatasync of a spool file; in a backlog several run at once.',
     buckets: [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
   },
   walferry_spool_bytes: { type: 'gauge', help: 'Durable WAL that lies in the spool.' },

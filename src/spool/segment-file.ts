@@ -35,8 +35,6 @@ export const partialSuffix = '.partial'
 
 /** On a disk whose syncs take longer than this, the event loop has better things to do than to wait. */
 const quickMs = 1
-/** A write that only reached the page cache is done sooner, also where others need the processor. */
-const heldUpMs = 20
 
 export class SegmentFile {
   readonly segment: Segment
@@ -51,7 +49,6 @@ export class SegmentFile {
   readonly #fd: number
   readonly #segmentBytes: number
   #isWhole = false
-  #isHeldUp = false
   #syncMs = Infinity
 
   private constructor(folder: string, segment: Segment, segmentBytes: number, known: number, fd: number) {
@@ -84,28 +81,13 @@ export class SegmentFile {
     return this.written === this.#segmentBytes
   }
 
-  /**
-   * True once a write in the event loop took long: the page cache is full of what the disk has not taken yet, and the
-   * kernel makes writers wait. The next file is tried anew.
-   */
-  get isHeldUp(): boolean {
-    return this.#isHeldUp
-  }
-
-  /**
-   * Writes at the end of what is written, in the event loop: that only fills the page cache, with bytes that the processor
-   * still has in its own cache. A thread of the pool would have to fetch them from memory, and be woken up.
-   */
-  writeNow(parts: readonly Buffer[]): void {
-    const startedMs = performance.now()
-    for (const part of parts) {
-      this.#compare(part, this.written)
-      for (let done = 0; done < part.length; ) {
-        done += writeSync(this.#fd, part, done, part.length - done, this.written + done)
-      }
-      this.written += part.length
+  /** Writes at the end of what is written, in the event loop: see LoopWrites. */
+  writeNow(part: Buffer): void {
+    this.#compare(part, this.written)
+    for (let done = 0; done < part.length; ) {
+      done += writeSync(this.#fd, part, done, part.length - done, this.written + done)
     }
-    if (performance.now() - startedMs >= heldUpMs) this.#isHeldUp = true
+    this.written += part.length
   }
 
   /** Writes at the end of what is written, in the thread pool. */

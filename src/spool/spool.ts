@@ -26,8 +26,10 @@ import { type Histories, mustBeSameHistory, writeHistory } from './histories.ts'
 import { Inventory, type SpoolSegment } from './inventory.ts'
 import type { Positions } from './positions.ts'
 import type { SpoolScan } from './recover.ts'
+import { LoopWrites } from './loop-writes.ts'
 import { partialSuffix, SegmentFile } from './segment-file.ts'
 import { spoolError } from './spool-error.ts'
+import { roundOf, type Synced } from './sync-round.ts'
 
 export interface SpoolOptions {
   readonly folder: string
@@ -57,13 +59,6 @@ interface Receiving {
   bytes: number
 }
 
-/** A file, and how much of it a round of the syncer makes durable. */
-interface Synced {
-  readonly file: SegmentFile
-  readonly written: number
-  readonly full: boolean
-}
-
 /** Above this much unwritten, the stream is paused; below the other it goes on. */
 const fullBytes = 8 * 1024 * 1024
 const roomBytes = 2 * 1024 * 1024
@@ -71,8 +66,6 @@ const roomBytes = 2 * 1024 * 1024
 const smallBytes = 32 * 1024
 /** Files that may wait for their sync: more would only fill the page cache with what is not durable. */
 const maxUnsyncedFiles = 8
-/** So many whole segments in one round are a backlog. */
-const backlogFiles = 2
 
 export class Spool {
   readonly segmentBytes: number
@@ -86,6 +79,7 @@ export class Spool {
   #timeline = 0
   #queue: Receiving[] = []
   readonly #blocks = new Blocks()
+  readonly #loopWrites = new LoopWrites()
   #unwrittenBytes = 0
   #full = false
   #receivedUpTo: Lsn
@@ -299,15 +293,11 @@ export class Spool {
       try {
         const file = this.#fileOf(head)
         const { blocks, bytes } = head
-        const parts = blocks.map((block) => block.bytes)
-        head.blocks = []
-        head.bytes = 0
-        if (bytes <= smallBytes || !file.isHeldUp) {
-          file.writeNow(parts)
-          this.#blocks.giveBack(blocks)
-          this.#wrote(file, bytes)
-        } else {
-          this.#writing = file.write(parts).then(
+        if (bytes <= smallBytes || this.#loopWrites.areQuick) this.#writeNow(head, file)
+        else {
+          head.blocks = []
+          head.bytes = 0
+          this.#writing = file.write(blocks.map((block) => block.bytes)).then(
             () => {
               this.#writing = null
               this.#blocks.giveBack(blocks)
@@ -326,6 +316,19 @@ export class Spool {
         this.#fail(error, `write ${segmentName(head.segment, this.segmentBytes)}${partialSuffix}`)
       }
     }
+  }
+
+  /** Stops behind a block for which the disk made us wait. */
+  #writeNow(head: Receiving, file: SegmentFile): void {
+    const from = file.written
+    let count = 0
+    for (const block of head.blocks) {
+      count++
+      if (!this.#loopWrites.tried(() => file.writeNow(block.bytes))) break
+    }
+    this.#blocks.giveBack(head.blocks.splice(0, count))
+    head.bytes -= file.written - from
+    this.#wrote(file, file.written - from)
   }
 
   #fileOf(head: Receiving): SegmentFile {
@@ -362,17 +365,23 @@ export class Spool {
     if (this.#syncing !== null || this.#failure !== null) return
     if (!this.#hasNews()) return
     if (this.#syncNow()) return
+    this.#loopWrites.roundBegins()
     this.#syncing = this.#syncRound().then(
       () => {
-        this.#syncing = null
+        this.#roundEnded()
         this.#sync()
         this.#write()
       },
       (error: unknown) => {
-        this.#syncing = null
+        this.#roundEnded()
         this.#fail(error, 'sync the spool')
       },
     )
+  }
+
+  #roundEnded(): void {
+    this.#syncing = null
+    this.#loopWrites.roundEnds()
   }
 
   #hasNews(): boolean {
@@ -402,7 +411,7 @@ export class Spool {
 
   async #syncRound(): Promise<void> {
     // What is written while this runs waits for the next round, so the state is taken once, here.
-    const round = roundOf(this.#files)
+    const round = roundOf(this.#files, this.segmentBytes)
     await this.#syncFiles(round)
     let namesAreNew = false
     for (const { file, full } of round) {
@@ -416,7 +425,7 @@ export class Spool {
   }
 
   /** All at once: the disk has something to do all the time. */
-  async #syncFiles(round: readonly Synced[]): Promise<void> {
+  async #syncFiles(round: readonly Synced<SegmentFile>[]): Promise<void> {
     const syncs = round.map(async ({ file }) => {
       await file.sync()
       this.#onSync(file.syncMs / 1000)
@@ -426,7 +435,7 @@ export class Spool {
     await Promise.all(syncs)
   }
 
-  #synced(round: readonly Synced[]): void {
+  #synced(round: readonly Synced<SegmentFile>[]): void {
     for (const { file, full } of round) {
       file.nameIsNew = false
       if (!full) continue
@@ -470,16 +479,6 @@ export class Spool {
       }
     }
   }
-}
-
-/**
- * What the next round makes durable, of the files that are not yet, oldest first. In a backlog, the one that is being
- * filled waits for the next round: it will be full by then, and is not synced in parts, and not while it is written to.
- */
-function roundOf(files: readonly SegmentFile[]): Synced[] {
-  const all = files.map((file): Synced => ({ file, written: file.written, full: file.isFull }))
-  const whole = all.filter(({ full }) => full)
-  return whole.length < backlogFiles ? all : whole
 }
 
 function receiving(segment: Segment): Receiving {

@@ -1,5 +1,6 @@
 /** Steps in between a spool and its disk. */
 import type { TestContext } from 'node:test'
+import { LoopWrites } from '../../src/spool/loop-writes.ts'
 import { SegmentFile } from '../../src/spool/segment-file.ts'
 
 type Call = 'write' | 'sync' | 'becomeWhole'
@@ -15,7 +16,7 @@ export function stepIn(t: TestContext, call: Call, step: Step): () => void {
     await step(this, () => real.apply(this, args))
   })
   const inLoop = {
-    write: () => t.mock.getter(SegmentFile.prototype, 'isHeldUp', () => true),
+    write: () => t.mock.getter(LoopWrites.prototype, 'areQuick', () => false),
     sync: () => t.mock.method(SegmentFile.prototype, 'syncNow', () => false),
     becomeWhole: () => null,
   }[call]()

@@ -10,6 +10,7 @@ import { isError } from '../../src/kit/errors.ts'
 import { deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
+import { LoopWrites } from '../../src/spool/loop-writes.ts'
 import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { tempFolder } from '../support/temp.ts'
 import { diskError, stepIn } from './disk.ts'
@@ -294,12 +295,12 @@ describe('a spool that fails', () => {
         if (random.below(health) === 1) throw diskError('EIO')
       })
     }
-    t.mock.getter(SegmentFile.prototype, 'isHeldUp', () => random.below(2) === 0)
+    t.mock.getter(LoopWrites.prototype, 'areQuick', () => random.below(2) === 0)
     // oxlint-disable-next-line typescript/unbound-method -- called with its file below
     const { writeNow } = SegmentFile.prototype
-    t.mock.method(SegmentFile.prototype, 'writeNow', function (this: SegmentFile, parts: readonly Buffer[]) {
+    t.mock.method(SegmentFile.prototype, 'writeNow', function (this: SegmentFile, part: Buffer) {
       if (random.below(health) === 1) throw diskError('EIO')
-      writeNow.call(this, parts)
+      writeNow.call(this, part)
       if (random.below(health) === 1) throw diskError('EIO')
     })
     const feeder = new Feeder(folder)

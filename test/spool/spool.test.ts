@@ -110,7 +110,7 @@ describe('a spool', () => {
     }
     syncBuiltinESMExports()
     const file = SegmentFile.open(await tempFolder(t), { timeline: 1, segno: firstSegno }, segmentBytes, 0)
-    file.writeNow([bytesOf(0, 100)])
+    file.writeNow(bytesOf(0, 100))
     assert.deepEqual([file.syncNow(), calls], [false, 0], 'how quick it is nobody knows yet')
     await file.sync()
     assert.deepEqual([file.syncNow(), calls], [true, 1])
@@ -120,32 +120,63 @@ describe('a spool', () => {
     await file.close()
   })
 
-  test('writes in the event loop until that is held up, and then in the thread pool, but for a little, up to the next segment', async (t) => {
+  test('writes in the event loop until the disk makes it wait, and then in the thread pool for a while, but for a little', async (t) => {
     let nowMs = 0
     let stepMs = 0
     t.mock.method(performance, 'now', () => (nowMs += stepMs))
-    const { mock } = t.mock.method(SegmentFile.prototype, 'write')
+    const pool = t.mock.method(SegmentFile.prototype, 'write')
+    const loop = t.mock.method(SegmentFile.prototype, 'writeNow')
     const folder = await tempFolder(t)
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(100_000)
+    assert.deepEqual([loop.mock.callCount(), pool.mock.callCount()], [1, 0])
     stepMs = 20
-    await feeder.mustFeedTo(200_000)
-    assert.equal(mock.callCount(), 0)
-    await feeder.mustFeedTo(300_000)
-    assert.equal(mock.callCount(), 1)
-    await feeder.mustFeedTo(300_100)
-    assert.equal(mock.callCount(), 1, 'so little never waits for a thread')
+    feeder.append(800_000)
+    feeder.spool.batchEnd()
+    assert.deepEqual([loop.mock.callCount(), pool.mock.callCount()], [2, 1], 'only the first block is waited for')
+    await feeder.spool.settle()
+    await feeder.mustFeedTo(900_100)
+    assert.deepEqual([loop.mock.callCount(), pool.mock.callCount()], [3, 1], 'so little never waits for a thread')
     stepMs = 0
-    await feeder.mustFeedTo(segmentBytes)
-    assert.equal(mock.callCount(), 2)
-    await feeder.mustFeedTo(segmentBytes + 200_000)
-    assert.equal(mock.callCount(), 2, 'the next segment is tried anew')
-    await assertFiles(folder, segmentBytes + 200_000)
+    await feeder.mustFeedTo(1_000_000)
+    assert.deepEqual([loop.mock.callCount(), pool.mock.callCount()], [3, 2], 'the next segment makes no difference')
+    nowMs += 10_000
+    await feeder.mustFeedTo(2_000_000)
+    assert.equal(pool.mock.callCount(), 2)
+    await assertFiles(folder, 2_000_000)
     await feeder.spool.close()
   })
 
-  test('in a backlog syncs whole segments, all at once, and the one that is being filled when it is whole or the last', async (t) => {
+  test('while a sync hangs writes in the thread pool, for the next write may hang, too', async (t) => {
+    let nowMs = 0
+    t.mock.method(performance, 'now', () => nowMs)
+    const { mock } = t.mock.method(SegmentFile.prototype, 'write')
+    const disk = deferred()
+    stepIn(t, 'sync', async (_, real) => {
+      await disk.promise
+      await real()
+    })
+    const feeder = new Feeder(await tempFolder(t))
+    await feeder.begin()
+    for (const [ms, calls] of [
+      [0, 0],
+      [499, 0],
+      [500, 1],
+    ] as const) {
+      nowMs = ms
+      feeder.append(100_000)
+      feeder.spool.batchEnd()
+      assert.equal(mock.callCount(), calls, `${ms} ms`)
+    }
+    disk.resolve()
+    await feeder.spool.settle()
+    await feeder.mustFeedTo(400_000)
+    assert.equal(mock.callCount(), 1)
+    await feeder.spool.close()
+  })
+
+  test('syncs the files of a round all at once', async (t) => {
     const rounds: string[][] = []
     const disk = deferred()
     let syncing = 0
@@ -166,7 +197,7 @@ describe('a spool', () => {
     disk.resolve()
     await feeder.spool.settle()
     assert.equal(feeder.positions.synced, at(3 * segmentBytes + 100))
-    assert.deepEqual(rounds, [[nameOf(0)], [nameOf(0), nameOf(1), nameOf(2)], [nameOf(3)]])
+    assert.deepEqual(rounds, [[nameOf(0)], [nameOf(0), nameOf(1), nameOf(2), nameOf(3)]])
     await feeder.spool.close()
   })
 
