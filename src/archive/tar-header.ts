@@ -35,9 +35,9 @@ const size: Field = { at: 124, bytes: 12 }
 const sum: Field = { at: 148, bytes: 8 }
 const typeAt = 156
 const link: Field = { at: 157, bytes: 100 }
-/** GNU's own form has spaces behind the word, and something else where the prefix is. */
-const magic = Buffer.from('ustar\0')
-const magicAt = 257
+const magic: Field = { at: 257, bytes: 6 }
+/** Of GNU's own form, which has something else where the prefix is. */
+const gnuMagic = 'ustar '
 const prefix: Field = { at: 345, bytes: 155 }
 
 /** Makes the error for a header that has `what`. */
@@ -47,12 +47,12 @@ export type Strange = (what: string) => Error
 export function readHeader(header: Buffer, strange: Strange): TarHeader | null {
   if (header.every((byte) => byte === 0)) return null
   if (numberIn(header, sum, strange) !== sumOf(header)) throw strange('a header with a wrong sum')
-  if (!header.subarray(magicAt, magicAt + magic.length).equals(magic))
-    throw strange('a header of another form than ustar')
+  const form = header.toString('latin1', magic.at, magic.at + magic.bytes)
+  if (form !== 'ustar\0' && form !== gnuMagic) throw strange('a header of another form than ustar')
   const type = String.fromCharCode(header[typeAt] ?? 0)
   return {
     name: textIn(header, name),
-    prefix: textIn(header, prefix),
+    prefix: form === gnuMagic ? '' : textIn(header, prefix),
     type: type === '\0' ? '0' : type,
     mode: numberIn(header, mode, strange),
     bytes: numberIn(header, size, strange),
