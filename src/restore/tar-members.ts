@@ -2,8 +2,8 @@
  * The members of a tar file, one after the other. Only what a backup holds is let through: files, folders, and the
  * links of tablespaces; anything else is refused, and so is a file that is cut.
  *
- * Contents are given out where they lie, and not copied. That is why no library reads them: each that was looked at keeps
- * pieces in queues of its own, and says to nobody when it is done with one.
+ * Contents are given out where they lie, and not copied. That is why no library reads them: tar-stream keeps pieces in queues
+ * of its own, and says to nobody when it is done with one.
  *
  * WAL-G writes no end blocks in some files, so a file may end behind any whole member. That one which was cut just
  * there is whole is for the compression's checksums and the manifest to say. And what has no room in a header, as the
