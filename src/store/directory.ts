@@ -6,6 +6,7 @@
  *
  * An object is written and synced under a temporary name in a folder of its own (WAL-G takes every
  * `<24 hex>.<ext>` beside the segments for a segment), then linked or renamed to its key, then its folder is synced.
+ * A large one is synced while it is written, too, or nothing else would go on while the disk takes what has gathered.
  * A crash at any point leaves the old state, and at most a file in `.walferry-tmp`, which a later start removes.
  *
  * The root is never created: a missing one often is a disk that is not mounted, and a new folder in its place would
@@ -27,6 +28,7 @@ const fileMode = 0o640
 const folderMode = 0o750
 
 const readBytes = 256 * 1024 // a trip to the thread pool for each; 64 readers at once hold 16 MiB
+const syncEachBytes = 32 * 1024 * 1024 // costs little beside the writing, and leaves little for the sync at the end
 const looksAtOnce = 16 // the thread pool's size as bin/walferry sets it
 const leftoverAgeMs = 24 * 3600 * 1000 // no upload is silent for a day: each chunk sets the file's time anew
 const publishAttempts = 20 // each is lost only to one more deletion of the last object in the same folder
@@ -136,10 +138,7 @@ export class DirectoryStore implements ObjectStore {
     const file = await this.#io(`write ${key}`, () => open(path, 'wx', fileMode))
     try {
       try {
-        for await (const chunk of chunksOf(body, signal)) {
-          // Only this is the store's; an error of the body itself goes to the caller as it is.
-          await this.#io(`write ${key}`, () => file.writeFile(chunk))
-        }
+        await this.#fill(file, key, chunksOf(body, signal))
         await this.#io(`sync ${key}`, () => file.sync())
       } finally {
         await this.#io(`write ${key}`, () => file.close())
@@ -149,6 +148,28 @@ export class DirectoryStore implements ObjectStore {
       throw error
     }
     return path
+  }
+
+  /** Writes into an open file. Rejects with what a sync on the way has failed with: the kernel tells of a lost page once. */
+  async #fill(file: FileHandle, key: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    let syncing = Promise.resolve()
+    let unsynced = 0
+    try {
+      for await (const chunk of chunks) {
+        // Only this is the store's; an error of the body itself goes to the caller as it is.
+        await this.#io(`write ${key}`, () => file.writeFile(chunk))
+        unsynced += chunk.length
+        if (unsynced < syncEachBytes) continue
+        unsynced = 0
+        await syncing
+        syncing = this.#io(`sync ${key}`, () => file.datasync())
+        // Heard below, and until then it is nobody's.
+        syncing.catch(() => undefined)
+      }
+    } finally {
+      await Promise.allSettled([syncing])
+    }
+    await syncing
   }
 
   /** Makes the folder for temporary files if it is not there, and removes what crashed writers left, once. */

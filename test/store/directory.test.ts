@@ -73,6 +73,37 @@ test('no put leaves a temporary file, whether it succeeds or not', async (t) => 
   assert.deepEqual(await readdir(join(root, '.walferry-tmp')), [])
 })
 
+test('a large object is synced while it is written, and what a sync on the way has failed with is not passed over', async (t) => {
+  const root = await newRoot(t)
+  const store = new DirectoryStore(root)
+  const pieceBytes = 1024 * 1024
+  const pieces = 70
+  const large = async function* (): AsyncGenerator<Uint8Array> {
+    for (let n = 0; n < pieces; n++) yield Buffer.alloc(pieceBytes, n)
+  }
+  const any = await open(join(root, 'any'), 'w')
+  await any.close()
+  const onSync = (sync: () => Promise<void>): void => {
+    t.mock.restoreAll()
+    t.mock.method(Object.getPrototypeOf(any), 'datasync', sync)
+  }
+  let syncs = 0
+  onSync(async () => void syncs++)
+  await store.put('large', large(), put)
+  assert.equal(syncs, 2)
+  assert.equal((await stat(join(root, 'large'))).size, pieces * pieceBytes)
+  for (const failing of [1, 2]) {
+    let count = 0
+    onSync(async () => {
+      if (++count === failing) throw Object.assign(new Error('EIO: injected'), { code: 'EIO' })
+    })
+    const error = await failure(store.put('other', large(), put), 'STORE_UNREACHABLE')
+    assert.match(error.message, /^could not sync other /)
+  }
+  assert.deepEqual(await readdir(join(root, '.walferry-tmp')), [])
+  await assert.rejects(stat(join(root, 'other')))
+})
+
 test('a root that is not there is no empty archive, and is not created', async (t) => {
   const root = join(await newRoot(t), 'not-mounted')
   for (const call of calls) {
