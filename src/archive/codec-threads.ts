@@ -19,9 +19,9 @@ import type { FilePart, Message, Request, Task } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
 import { Feeder } from './feeder.ts'
 
-// For each slot the threads speak, which costs some 0.1 ms. Whole blocks of LZ4, which the compressor takes as they are.
-const plainSlotBytes = 1024 * 1024
-const storedSlotBytes = 256 * 1024
+// For each slot the threads speak, and a store writes, which costs some 0.2 ms. Whole blocks of LZ4, which the compressor
+// takes as they are.
+const slotBytes = 1024 * 1024
 
 const mostThreads = availableParallelism()
 
@@ -33,17 +33,12 @@ const ownProgram = join(import.meta.dirname, 'codec-worker.js')
 // Of the code that runs: read now, and not when a thread begins.
 const ownVersion = version()
 
-/** Memory of one size that is used again. */
+/** Memory that is used again. */
 class Slots {
-  readonly #bytes: number
   readonly #free: SharedArrayBuffer[] = []
 
-  constructor(bytes: number) {
-    this.#bytes = bytes
-  }
-
   take(): SharedArrayBuffer {
-    return this.#free.pop() ?? new SharedArrayBuffer(this.#bytes)
+    return this.#free.pop() ?? new SharedArrayBuffer(slotBytes)
   }
 
   give(...slots: readonly SharedArrayBuffer[]): void {
@@ -53,8 +48,7 @@ class Slots {
 
 export class CodecThreads {
   readonly #program: string
-  readonly #plainSlots = new Slots(plainSlotBytes)
-  readonly #storedSlots = new Slots(storedSlotBytes)
+  readonly #slots = new Slots()
   /** The first encodes. */
   #threads: readonly CodecThread[] = []
 
@@ -105,10 +99,9 @@ export class CodecThreads {
     input: AsyncIterable<Uint8Array> | null,
     secret: EncryptionKey | null,
   ): AsyncGenerator<Uint8Array, boolean> {
-    const [from, to] =
-      task.kind === 'encode' ? [this.#plainSlots, this.#storedSlots] : [this.#storedSlots, this.#plainSlots]
-    const slots = [to.take(), to.take(), to.take()] as const
-    const inSlots = input === null ? [] : [from.take(), from.take()]
+    const take = (): SharedArrayBuffer => this.#slots.take()
+    const slots = [take(), take(), take()] as const
+    const inSlots = input === null ? [] : [take(), take()]
     // To the end: another thread knows nothing of what this one has begun.
     const talk = this.#threadFor(task).begin(task, secret)
     const feeder = input === null ? null : new Feeder(input, inSlots, talk)
@@ -129,10 +122,7 @@ export class CodecThreads {
       feeder?.stop()
       await talk.stop()
       // One that was refused may still be at it.
-      if (!talk.isLost) {
-        to.give(...slots)
-        from.give(...inSlots)
-      }
+      if (!talk.isLost) this.#slots.give(...slots, ...inSlots)
     }
   }
 }
