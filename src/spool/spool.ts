@@ -143,23 +143,26 @@ export class Spool {
   }
 
   #streamOf(first: Segment, listener: SpoolListener): Stream {
-    const options = { folder: this.#folder, segmentBytes: this.segmentBytes, loopWrites: this.#loopWrites }
+    const { segmentBytes } = this
     const onFailed = (error: unknown, doing: string): void => this.#fail(stream, error, doing)
     const syncer = new Syncer(
       {
-        ...options,
+        folder: this.#folder,
+        segmentBytes,
         onSync: this.#onSync,
         onSynced: (upTo, wholes) => this.#synced(stream, upTo, wholes),
-        onRoundEnd: () => this.#goOn(stream),
+        onEnded: () => this.#goOn(stream),
         onFailed,
       },
       first,
     )
     const writer = new Writer(
       {
-        ...options,
+        segmentBytes,
         blocks: this.#blocks,
         mayWrite: () => !syncer.isFull,
+        loopWrites: this.#loopWrites,
+        syncingSinceMs: () => syncer.underWaySinceMs,
         open: (segment) => syncer.open(segment, this.#inventory.knownBytes(segment)),
         onWritten: () => this.#written(stream),
         onRoom: () => listener.hasRoom(),
@@ -269,14 +272,13 @@ export class Spool {
     const before = this.#positions.synced
     this.#positions.noteSynced(upTo)
     const after = this.#positions.synced
-    // The writer failed while this round was under way: what it had received is still given up.
+    // The writer failed while that was under way: what it had received is still given up.
     if (stream.failure !== null) this.#positions.dropUnsynced()
     stream.listener.progress()
     // Only now: a commit waits for the reply.
     this.#onSynced(bytesBetween(before, after))
   }
 
-  /** A round of the syncer has ended. */
   #goOn({ writer, syncer }: Stream): void {
     syncer.sync(writer.hasAll)
     writer.write()

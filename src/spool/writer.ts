@@ -2,7 +2,7 @@
  * Gathers the bytes of one stream and hands them to the operating system: in the event loop for as long as that does not
  * wait for the disk (loop-writes.ts), else in the thread pool, one write at a time.
  */
-import { bytesBetween, type Lsn, plus } from '../wal/lsn.ts'
+import { type Lsn, plus } from '../wal/lsn.ts'
 import { offsetIn, type Segment, segmentName, segmentStart } from '../wal/segment.ts'
 import type { Block, Blocks } from './blocks.ts'
 import type { LoopWrites } from './loop-writes.ts'
@@ -12,6 +12,8 @@ export interface WriterOptions {
   readonly segmentBytes: number
   readonly blocks: Blocks
   readonly loopWrites: LoopWrites
+  /** Since when the oldest sync is under way; null: there is none. */
+  readonly syncingSinceMs: () => number | null
   /** Asked before each write. Where the answer is no, `write` is called again when that may have changed. */
   readonly mayWrite: () => boolean
   /** Asked once for each segment, with its first bytes. */
@@ -41,6 +43,7 @@ export class Writer {
   readonly #options: WriterOptions
   readonly #timeline: number
   #queue: Receiving[]
+  #unwrittenBytes = 0
   #isFull = false
   #isGivenUp = false
   #receivedUpTo: Lsn
@@ -80,10 +83,6 @@ export class Writer {
     return this.#writing
   }
 
-  get #unwrittenBytes(): number {
-    return this.#isGivenUp ? 0 : bytesBetween(this.#writtenUpTo, this.#receivedUpTo)
-  }
-
   /** Takes a copy of the next bytes of the stream. Costs no promise and no memory that is not used again. */
   append(bytes: Buffer): void {
     if (this.#isGivenUp) return
@@ -96,6 +95,7 @@ export class Writer {
       const part = rest.length <= room ? rest : rest.subarray(0, room)
       this.#gather(part, last.blocks)
       last.bytes += part.length
+      this.#unwrittenBytes += part.length
       this.#receivedUpTo = plus(this.#receivedUpTo, part.length)
       if (part.length === room) {
         this.#queue.push(receiving({ timeline: this.#timeline, segno: last.segment.segno + 1 }))
@@ -123,7 +123,7 @@ export class Writer {
       if (head === undefined || head.bytes === 0 || !this.#options.mayWrite()) return
       try {
         head.file ??= this.#options.open(head.segment)
-        if (head.bytes <= smallBytes || this.#options.loopWrites.areQuick) this.#writeNow(head, head.file)
+        if (head.bytes <= smallBytes || this.#areQuick) this.#writeNow(head, head.file)
         else this.#writing = this.#writeInPool(head, head.file)
       } catch (error) {
         this.#failed(error, head.segment)
@@ -131,10 +131,15 @@ export class Writer {
     }
   }
 
+  get #areQuick(): boolean {
+    return this.#options.loopWrites.areQuick(this.#options.syncingSinceMs())
+  }
+
   /** Nothing more is taken or written, but for a write that is under way, which counts for nothing. */
   giveUp(): void {
     this.#isGivenUp = true
     this.#queue = []
+    this.#unwrittenBytes = 0
   }
 
   /** Stops behind a block for which the disk made us wait. */
@@ -147,11 +152,11 @@ export class Writer {
     }
     this.#options.blocks.giveBack(head.blocks.splice(0, count))
     head.bytes -= file.written - from
-    this.#wrote(file)
+    this.#wrote(file, file.written - from)
   }
 
   async #writeInPool(head: Receiving, file: SegmentFile): Promise<void> {
-    const { blocks } = head
+    const { blocks, bytes } = head
     head.blocks = []
     head.bytes = 0
     try {
@@ -164,11 +169,12 @@ export class Writer {
     this.#writing = null
     this.#options.blocks.giveBack(blocks)
     if (this.#isGivenUp) return
-    this.#wrote(file)
+    this.#wrote(file, bytes)
     this.write()
   }
 
-  #wrote(file: SegmentFile): void {
+  #wrote(file: SegmentFile, bytes: number): void {
+    this.#unwrittenBytes -= bytes
     if (file.isFull) this.#queue.shift()
     this.#writtenUpTo = plus(segmentStart(file.segment.segno, this.#options.segmentBytes), file.written)
     this.#options.onWritten()
