@@ -1,7 +1,7 @@
 /**
- * Encodes in a thread of its own, and decodes in as many as there are cores: whoever has a stream to receive and commits to
- * answer, or a disk to fill, has no time for compression. Bytes go over in memory that both threads see and that is used
- * again, both ways; memory that is made anew for each block costs as much as the compression, in collecting it.
+ * Encodes in up to two threads of their own, and decodes in as many as there are cores: whoever has a stream to receive and
+ * commits to answer, or a disk to fill, has no time for compression. Bytes go over in memory that both threads see and that
+ * is used again, both ways; memory that is made anew for each block costs as much as the compression, in collecting it.
  *
  * A thread begins with the first task for it, and lives as long as the process, which it never keeps alive: its code is read
  * when it begins, and the files of walferry may be replaced under a process that runs. One that is of another version, or
@@ -24,6 +24,8 @@ const plainSlotBytes = 1024 * 1024
 const storedSlotBytes = 256 * 1024
 
 const mostThreads = availableParallelism()
+/** Two compress what a stream of WAL brings, and each takes some 15 MB. */
+const mostEncoding = Math.min(2, mostThreads)
 
 /** A small one is collected often: what the compressor returns lies outside of it, and would add up meanwhile. */
 const youngMegabytes = 2
@@ -55,7 +57,6 @@ export class CodecThreads {
   readonly #program: string
   readonly #plainSlots = new Slots(plainSlotBytes)
   readonly #storedSlots = new Slots(storedSlotBytes)
-  /** The first encodes. */
   #threads: readonly CodecThread[] = []
 
   constructor(program: string = ownProgram) {
@@ -85,15 +86,13 @@ export class CodecThreads {
     return new Decoding(key, this.#results({ kind: 'decode', key, size }, source, secret))
   }
 
-  /**
-   * What is encoded is one stream of WAL or one backup at a time. Objects of a backup are decoded side by side, each by the
-   * thread that has the least to do.
-   */
-  #threadFor(task: Task): CodecThread {
+  /** The one that has the least to do: segments of a backlog, and objects of a backup, go side by side. */
+  #threadFor({ kind }: Task): CodecThread {
     const alive = this.#threads.filter((thread) => !thread.hasEnded)
-    const [least] = task.kind === 'encode' ? alive : alive.toSorted((a, b) => a.tasks - b.tasks)
-    if (least !== undefined && (least.tasks === 0 || task.kind === 'encode' || alive.length >= mostThreads))
-      return least
+    const usable = kind === 'encode' ? alive.slice(0, mostEncoding) : alive
+    const [least] = usable.toSorted((a, b) => a.tasks - b.tasks)
+    const most = kind === 'encode' ? mostEncoding : mostThreads
+    if (least !== undefined && (least.tasks === 0 || usable.length >= most)) return least
     const begun = new CodecThread(this.#program)
     this.#threads = [...alive, begun]
     return begun

@@ -71,6 +71,9 @@ export class Shipper {
   #waitingSinceMs: number | null = null
   /** Up to which byte of its segment the chunk under way reaches. */
   #chunkTo = 0
+  /** Something to remove from the spool has come up since the last look. */
+  #pruneAgain = false
+  #isPruning = false
   #draining = false
   #failures = 0
   #notBeforeMs = 0
@@ -256,7 +259,7 @@ export class Shipper {
         case 'chunk':
           if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
           else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
-          if (task.shipment.left) await this.#prune()
+          if (task.shipment.left) this.#prune()
           break
         case 'merge':
           await this.#carrier.merge(segment, record, task.merge, signal)
@@ -285,14 +288,35 @@ export class Shipper {
     if (record.busy.size > 1) return
     await this.#carrier.deleteChunks(shipment.segment, record, signal)
     record.settled = true
-    await this.#prune()
+    this.#prune()
+  }
+
+  /** Beside the uploads: to free a segment of 16 MB takes a disk as long as to upload it. */
+  #prune(): void {
+    this.#pruneAgain = true
+    if (this.#isPruning) return
+    this.#isPruning = true
+    this.#track(
+      this.#pruneWhileAsked()
+        .catch((error: unknown) => this.#failed(error, 'remove from the spool what is shipped'))
+        .finally(() => {
+          this.#isPruning = false
+        }),
+    )
+  }
+
+  async #pruneWhileAsked(): Promise<void> {
+    while (this.#pruneAgain) {
+      this.#pruneAgain = false
+      await this.#removeSettled()
+    }
   }
 
   /**
    * Removes what is settled from the spool: that is its mark. A whole segment before an open one stays, and so does the
    * newest: a start needs it to verify the first record of the one behind it.
    */
-  async #prune(): Promise<void> {
+  async #removeSettled(): Promise<void> {
     const { spool } = this.#options
     for (const one of this.#look()) {
       if (one.left && isCovered(one, spool.segmentBytes)) await spool.remove(one.segment)

@@ -34,25 +34,54 @@ export async function* chunksOf(
   }
 }
 
+/**
+ * Memory for parts that is used again: made anew for each object, it had the collector run all the time. What lies here
+ * idle is the collector's to take.
+ */
+export class PartBuffers {
+  readonly partBytes: number
+  #idle: WeakRef<ArrayBufferLike>[] = []
+
+  constructor(partBytes: number) {
+    this.partBytes = partBytes
+  }
+
+  take(): Buffer {
+    for (;;) {
+      const idle = this.#idle.pop()
+      if (idle === undefined) return Buffer.allocUnsafeSlow(this.partBytes)
+      const memory = idle.deref()
+      if (memory !== undefined) return Buffer.from(memory)
+    }
+  }
+
+  /** `part` lies in what was taken, from its beginning on, and nobody reads it any more: nothing that was cut short, either. */
+  give(part: Uint8Array): void {
+    this.#idle.push(new WeakRef(part.buffer))
+  }
+}
+
 export interface Part {
-  /** Valid until the next part is asked for: all parts share one buffer. */
+  /** In a buffer of its own, which whoever has used it up gives back. */
   readonly bytes: Uint8Array
   readonly last: boolean
 }
 
-/** The same bytes in parts of exactly `partBytes`, and a last one of 0 to `partBytes` bytes. */
+/** The same bytes in parts that fill a buffer, and a last one of 0 bytes to a full buffer. */
 export async function* partsOf(
   body: AsyncIterable<Uint8Array>,
-  partBytes: number,
+  buffers: PartBuffers,
   signal: AbortSignal,
 ): AsyncGenerator<Part, void, undefined> {
-  const buffer = Buffer.allocUnsafeSlow(partBytes)
+  const { partBytes } = buffers
+  let buffer = buffers.take()
   let filled = 0
   for await (const chunk of chunksOf(body, signal)) {
     for (let taken = 0; taken < chunk.length; ) {
       // A full part waits for a further byte, which proves that it is not the last.
       if (filled === partBytes) {
         yield { bytes: buffer, last: false }
+        buffer = buffers.take()
         filled = 0
       }
       const bytes = Math.min(partBytes - filled, chunk.length - taken)

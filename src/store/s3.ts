@@ -15,7 +15,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { isError, WalferryError } from '../kit/errors.ts'
 import { type Backoff, retry } from '../kit/retry.ts'
-import { partsOf } from './body.ts'
+import { PartBuffers, partsOf } from './body.ts'
 import type { ConditionalPut } from './conditional-put.ts'
 import { checkKey, checkPrefix, isKey } from './keys.ts'
 import type { CallOptions, GetOptions, ListOptions, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts'
@@ -49,6 +49,7 @@ export class S3Store implements ObjectStore {
   readonly #connection: S3Connection
   readonly #settings: ObjectSettings
   readonly #ifAbsent: IfAbsent
+  readonly #buffers = new PartBuffers(partBytes)
 
   constructor(options: S3StoreOptions) {
     const prefix = trimmedPrefix(options.prefix)
@@ -219,12 +220,13 @@ export class S3Store implements ObjectStore {
     let upload: S3Upload | undefined
     let pieces: S3Pieces | undefined
     try {
-      for await (const part of partsOf(body, partBytes, signal)) {
+      for await (const part of partsOf(body, this.#buffers, signal)) {
         if (upload === undefined && part.last) {
-          return await retry(() => this.#putWhole(key, part.bytes, options), again)
+          await retry(() => this.#putWhole(key, part.bytes, options), again)
+          return this.#buffers.give(part.bytes)
         }
         upload ??= await retry(() => S3Upload.begin(target, signal), again)
-        pieces ??= new S3Pieces(upload, long, signal)
+        pieces ??= new S3Pieces(upload, long, this.#buffers, signal)
         await pieces.add(part.bytes)
       }
       await pieces?.allSent()

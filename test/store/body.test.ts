@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { chunksOf, partsOf } from '../../src/store/body.ts'
+import { chunksOf, type Part, PartBuffers, partsOf } from '../../src/store/body.ts'
 
 const { signal } = new AbortController()
 
@@ -17,9 +17,9 @@ test('parts are full but for the last, however the bytes come', async () => {
     const bytes = Buffer.from(Array.from({ length }, (_, index) => index))
     for (let first = 0; first <= length; first++) {
       for (let second = first; second <= length; second++) {
-        const parts: { bytes: Buffer; last: boolean }[] = []
-        for await (const part of partsOf(cut(bytes, [first, second]), partBytes, signal)) {
-          parts.push({ bytes: Buffer.from(part.bytes), last: part.last })
+        const parts: Part[] = []
+        for await (const part of partsOf(cut(bytes, [first, second]), new PartBuffers(partBytes), signal)) {
+          parts.push(part)
         }
         const context = `${length} bytes cut at ${first} and ${second}`
         assert.ok(Buffer.concat(parts.map((part) => part.bytes)).equals(bytes), context)
@@ -31,6 +31,19 @@ test('parts are full but for the last, however the bytes come', async () => {
       }
     }
   }
+})
+
+test('a part’s memory is used again once it is given back, and not before', async () => {
+  const buffers = new PartBuffers(4)
+  const memories = new Set<ArrayBufferLike>()
+  for await (const { bytes } of partsOf(cut(Buffer.alloc(13), []), buffers, signal)) memories.add(bytes.buffer)
+  assert.equal(memories.size, 4)
+  const [first] = memories
+  assert.ok(first !== undefined)
+  buffers.give(new Uint8Array(first, 0, 1))
+  for await (const { bytes } of partsOf(cut(Buffer.alloc(6), []), buffers, signal)) memories.add(bytes.buffer)
+  assert.equal(memories.size, 5)
+  assert.equal(buffers.take().length, 4)
 })
 
 test('a body that is not read to its end is closed before its reader goes on', async () => {
