@@ -9,17 +9,17 @@
 const heldUpMs = 20
 /** One that waits for the disk is seldom the last. */
 const restMs = 10_000
-/** A disk that has not synced what it has by now may stop writers at any moment. */
-const slowRoundMs = 500
+/** A disk that has been at a sync for so long may stop writers at any moment. */
+const slowSyncMs = 500
 
 export class LoopWrites {
   #restUntilMs = 0
-  #roundBeganMs: number | null = null
 
-  get areQuick(): boolean {
+  /** @param syncingSinceMs when the oldest sync began that is under way; null: there is none. */
+  areQuick(syncingSinceMs: number | null): boolean {
     const nowMs = performance.now()
     if (nowMs < this.#restUntilMs) return false
-    return this.#roundBeganMs === null || nowMs - this.#roundBeganMs < slowRoundMs
+    return syncingSinceMs === null || nowMs - syncingSinceMs < slowSyncMs
   }
 
   /** Calls `write`, and tells whether the next one may follow. */
@@ -30,14 +30,5 @@ export class LoopWrites {
     if (endedMs - startedMs < heldUpMs) return true
     this.#restUntilMs = endedMs + restMs
     return false
-  }
-
-  /** A round of the syncer, of which there is one at a time. */
-  roundBegins(): void {
-    this.#roundBeganMs = performance.now()
-  }
-
-  roundEnds(): void {
-    this.#roundBeganMs = null
   }
 }

@@ -1,6 +1,7 @@
 /** backup: a base backup with its WAL into the store, against pg_basebackup with the same compression into a folder. */
 import { join } from 'node:path'
-import { archiveIn, makeData, ourBackup, theirBackup } from './data.ts'
+import { archiveIn, bareBackup, makeData, ourBackup, theirBackup } from './data.ts'
+import { bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, run } from './measure.ts'
 import { aimed, type Goal } from './report.ts'
@@ -14,8 +15,10 @@ export const backup: Benchmark = {
     const bytes = await makeData(bench)
     const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))
     const peer = theirs === null ? [] : [{ name: 'pg_basebackup --compress=client-lz4', once: () => run(theirs) }]
+    const bare = join(bench.folder, 'target')
     const sides: { name: string; once: () => Promise<Measured> }[] = [
       ...peer,
+      ...(bench.server.binaries.major < 15 ? [] : [{ name: bareLoopName, once: () => run(bareBackup(bench, bare)) }]),
       { name: 'walferry backup, a folder', once: () => run(ourBackup(bench, archiveIn(bench))) },
       {
         name: 'walferry backup, S3 on loopback',

@@ -1,12 +1,16 @@
-/** catchup-ship: a backlog, compressed and in the store, against pg_receivewal, which ships nowhere. */
+/**
+ * catchup-ship: a backlog, compressed and in the store, against pg_receivewal, which ships nowhere; and beside it the least
+ * that a program in Node.js can do.
+ */
 import { join } from 'node:path'
+import { bareLoop, bareLoopName } from './floor.ts'
 import { backlogBytes, caughtUp, pgReceivewal } from './catchup.ts'
 import { inTurn, rate } from './in-turn.ts'
 import type { Measured, Program } from './measure.ts'
 import { aimed, type Side } from './report.ts'
 import type { Benchmark } from './server.ts'
 import { withS3 } from './s3.ts'
-import { makeBacklog, shipping } from './wal.ts'
+import { makeBacklog, shipping, spoolOf } from './wal.ts'
 
 const plain = 'pg_receivewal'
 const compressed = 'pg_receivewal --compress=lz4'
@@ -25,6 +29,9 @@ export const catchupShip: Benchmark = {
     peer(plain, [])
     // From 15 on; an older one takes the number of a level only.
     if (bench.server.binaries.major >= 15) peer(compressed, ['--compress=lz4'])
+    const { host, port, user } = bench.server.connection
+    const stream = [host, String(port), user, slot, backlog.from, String(backlog.bytes), spoolOf(bench)]
+    sides.push({ name: bareLoopName, once: async () => await measure(bareLoop('ship', ...stream)) })
     const run = { slot, endpos: backlog.endpos }
     sides.push({
       name: 'walferry, a folder',

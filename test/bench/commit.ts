@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import pg from 'pg'
-import { part } from './floor.ts'
+import { bareLoop, bareLoopName } from './floor.ts'
 import { type Program, spreadOf } from './measure.ts'
 import { aimed } from './report.ts'
 import type { Bench, Benchmark } from './server.ts'
@@ -63,10 +63,10 @@ function standbys(bench: Bench): Standby[] {
   const { host, port, user } = bench.server.connection
   const place = [host, String(port), user, slot]
   const nodeOnly = async (): Promise<Program> =>
-    part('standby', ...place, await flushed(bench), join(spoolOf(bench), 'stream'))
+    bareLoop('standby', ...place, await flushed(bench), join(spoolOf(bench), 'stream'))
   const all = [
     { name: ours, program: async () => receiving(bench, slot, ['--store', join(bench.folder, 'archive')]) },
-    { name: 'a bare loop in Node.js', program: nodeOnly },
+    { name: bareLoopName, program: nodeOnly },
   ]
   const { pg_receivewal: file } = bench.peers
   if (file === undefined) return all

@@ -1,5 +1,6 @@
 /** A database to be backed up, and base backups of it. */
 import { join } from 'node:path'
+import { bareLoop } from './floor.ts'
 import type { Program } from './measure.ts'
 import { type Bench, urlOf } from './server.ts'
 
@@ -28,6 +29,12 @@ export function theirBackup(bench: Bench, folder: string): Program | null {
   const { host, port, user } = bench.server.connection
   const place = ['-h', host, '-p', String(port), '-U', user, '-D', folder]
   return { file, args: [...place, '--format=tar', '--compress=client-lz4', '--wal-method=stream', '--checkpoint=fast'] }
+}
+
+/** Without its WAL. From PostgreSQL 15 on. */
+export function bareBackup(bench: Bench, folder: string): Program {
+  const { host, port, user } = bench.server.connection
+  return bareLoop('backup', host, String(port), user, folder)
 }
 
 export function archiveIn(bench: Bench): readonly string[] {

@@ -61,6 +61,13 @@ export function part(...args: readonly string[]): Program {
   return { file: process.execPath, args: [join(import.meta.dirname, 'floor-part.js'), ...args] }
 }
 
+/** The least that a program in Node.js can do for the same end: see bare-loop.ts. */
+export function bareLoop(...args: readonly string[]): Program {
+  return { file: process.execPath, args: [join(import.meta.dirname, 'bare-loop.js'), ...args] }
+}
+
+export const bareLoopName = 'a bare loop in Node.js'
+
 function command(text: string): Program {
   return { file: 'sh', args: ['-c', text] }
 }

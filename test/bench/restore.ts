@@ -2,8 +2,10 @@
  * restore: a base backup back into a folder, every file checked and synced, against tar and lz4 from a local file, which
  * check nothing but the frame, and sync nothing unless they are told to.
  */
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { archiveIn, makeData, ourBackup, theirBackup } from './data.ts'
+import { archiveIn, bareBackup, makeData, ourBackup, theirBackup } from './data.ts'
+import { bareLoop, bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, type Program, run } from './measure.ts'
 import { aimed, type Goal } from './report.ts'
@@ -20,6 +22,11 @@ export const restore: Benchmark = {
     const tar = join(bench.folder, 'base', 'tar')
     const theirs = bench.peers.lz4 === undefined ? null : theirBackup(bench, tar)
     if (theirs !== null) await run(theirs)
+    const bare = join(bench.folder, 'bare')
+    if (bench.server.binaries.major >= 15) {
+      await emptied(bench, 'bare')
+      await run(bareBackup(bench, bare))
+    }
     return await withS3(0, async (s3) => {
       await run({ ...ourBackup(bench, s3.args), env: s3.env })
       const target = join(bench.folder, 'target', 'data')
@@ -31,6 +38,9 @@ export const restore: Benchmark = {
       ]
       const sides: { name: string; once: () => Promise<Measured> }[] = [
         ...(theirs === null ? [] : peers),
+        ...(bench.server.binaries.major < 15
+          ? []
+          : [{ name: bareLoopName, once: () => run(bareRestore(bare, target)) }]),
         { name: 'walferry restore, a folder', once: () => run(ours(bench, target, archiveIn(bench), {})) },
         { name: 'walferry restore, S3 on loopback', once: () => run(ours(bench, target, s3.args, s3.env)) },
       ]
@@ -50,6 +60,11 @@ export const restore: Benchmark = {
 
 function ours(bench: Bench, target: string, store: readonly string[], env: Readonly<Record<string, string>>): Program {
   return { file: bench.walferry, args: ['restore', target, ...store, '--log-level', 'error'], env }
+}
+
+function bareRestore(from: string, target: string): Program {
+  mkdirSync(target)
+  return bareLoop('restore', from, target)
 }
 
 function shell(command: string): Program {

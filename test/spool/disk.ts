@@ -1,4 +1,5 @@
 /** Steps in between a spool and its disk. */
+import { type FileHandle, open } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
 import { LoopWrites } from '../../src/spool/loop-writes.ts'
 import { SegmentFile } from '../../src/spool/segment-file.ts'
@@ -16,7 +17,7 @@ export function stepIn(t: TestContext, call: Call, step: Step): () => void {
     await step(this, () => real.apply(this, args))
   })
   const inLoop = {
-    write: () => t.mock.getter(LoopWrites.prototype, 'areQuick', () => false),
+    write: () => t.mock.method(LoopWrites.prototype, 'areQuick', () => false),
     sync: () => t.mock.method(SegmentFile.prototype, 'syncNow', () => false),
     becomeWhole: () => null,
   }[call]()
@@ -24,6 +25,23 @@ export function stepIn(t: TestContext, call: Call, step: Step): () => void {
     mocked.mock.restore()
     inLoop?.mock.restore()
   }
+}
+
+/** Called instead of each sync of a folder, until the test ends or the result is called. */
+export async function stepIntoFolderSync(
+  t: TestContext,
+  step: (real: () => Promise<void>) => Promise<void>,
+): Promise<() => void> {
+  const handle = await open(import.meta.dirname, 'r')
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the class of file handles has no name that can be imported
+  const handles = Object.getPrototypeOf(handle) as FileHandle
+  await handle.close()
+  // oxlint-disable-next-line typescript/unbound-method -- called with its handle below
+  const real = handles.sync
+  const mocked = t.mock.method(handles, 'sync', async function (this: FileHandle) {
+    await step(() => real.call(this))
+  })
+  return () => mocked.mock.restore()
 }
 
 export function diskError(code: string): Error {

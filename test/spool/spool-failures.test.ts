@@ -13,7 +13,7 @@ import { seededRandom } from '../support/random.ts'
 import { LoopWrites } from '../../src/spool/loop-writes.ts'
 import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { tempFolder } from '../support/temp.ts'
-import { diskError, stepIn } from './disk.ts'
+import { diskError, stepIn, stepIntoFolderSync } from './disk.ts'
 import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
 
 /** A small file system of its own; null where we may not mount one. */
@@ -106,7 +106,7 @@ describe('a spool that fails', () => {
     await feeder.spool.close()
   })
 
-  test('in the second file of one round keeps the first one', async (t) => {
+  test('in the second file of several keeps the first one', async (t) => {
     const folder = await tempFolder(t)
     const feeder = new Feeder(folder)
     await feeder.begin()
@@ -129,34 +129,68 @@ describe('a spool that fails', () => {
     await feeder.spool.close()
   })
 
-  test('in one file of a round waits for the others, which it must not close before, and counts none', async (t) => {
+  test('to sync one file says so at once, tells nothing behind it, and closes no other one that is being synced', async (t) => {
     const folder = await tempFolder(t)
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(300_000)
-    const held = deferred()
-    const failed = deferred()
+    const held = [deferred(), deferred(), deferred(), deferred()]
     const stepOut = stepIn(t, 'sync', async (file, real) => {
-      if (file.name === nameOf(1)) await held.promise
-      if (file.name === nameOf(2)) {
-        failed.resolve()
-        throw diskError('EIO')
-      }
+      const n = [0, 1, 2, 3].find((one) => nameOf(one) === file.name) ?? 0
+      await held[n]?.promise
+      if (n === 1) throw diskError('EIO')
       await real()
     })
-    // The first one is in a round by itself, and the others have gathered when it ends.
     feeder.append(3 * segmentBytes)
     feeder.spool.batchEnd()
-    await failed.promise
+    held[1]?.resolve()
+    await feeder.until(() => feeder.failure !== null, deadline())
+    assertGivenUp(feeder, 300_000)
+    held[2]?.resolve()
+    let isSettled = false
+    const settled = feeder.spool.settle().then(() => {
+      isSettled = true
+    })
+    held[0]?.resolve()
+    await feeder.until(() => feeder.positions.synced === at(segmentBytes), deadline())
     for (let n = 0; n < 3; n++) await new Promise(setImmediate)
-    assert.equal(feeder.failure, null)
-    held.resolve()
-    await feeder.spool.settle()
+    assert.equal(isSettled, false, 'a file that is closed while it is synced could be another one by then')
+    held[3]?.resolve()
+    await settled
     assertGivenUp(feeder, segmentBytes)
     stepOut()
     await feeder.begin(1)
     await feeder.mustFeedTo(3 * segmentBytes + 300_000)
     await assertFiles(folder, 3 * segmentBytes + 300_000)
+    await feeder.spool.close()
+  })
+
+  test('to sync its folder is not tried once more, as if that could make up for it', async (t) => {
+    const folder = await tempFolder(t)
+    const feeder = new Feeder(folder)
+    await feeder.begin()
+    await feeder.mustFeedTo(300_000)
+    const later = deferred()
+    stepIn(t, 'sync', async (file, real) => {
+      if (file.name === nameOf(1)) await later.promise
+      await real()
+    })
+    let calls = 0
+    const stepOut = await stepIntoFolderSync(t, async () => {
+      calls++
+      throw diskError('EIO')
+    })
+    feeder.append(segmentBytes)
+    feeder.spool.batchEnd()
+    await feeder.until(() => feeder.failure !== null, deadline())
+    later.resolve()
+    await feeder.spool.settle()
+    assert.equal(calls, 1)
+    assertGivenUp(feeder, 300_000)
+    stepOut()
+    await feeder.begin()
+    await feeder.mustFeedTo(2 * segmentBytes)
+    await assertFiles(folder, 2 * segmentBytes)
     await feeder.spool.close()
   })
 
@@ -295,7 +329,7 @@ describe('a spool that fails', () => {
         if (random.below(health) === 1) throw diskError('EIO')
       })
     }
-    t.mock.getter(LoopWrites.prototype, 'areQuick', () => random.below(2) === 0)
+    t.mock.method(LoopWrites.prototype, 'areQuick', () => random.below(2) === 0)
     // oxlint-disable-next-line typescript/unbound-method -- called with its file below
     const { writeNow } = SegmentFile.prototype
     t.mock.method(SegmentFile.prototype, 'writeNow', function (this: SegmentFile, part: Buffer) {

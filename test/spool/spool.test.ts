@@ -176,31 +176,6 @@ describe('a spool', () => {
     await feeder.spool.close()
   })
 
-  test('syncs the files of a round all at once', async (t) => {
-    const rounds: string[][] = []
-    const disk = deferred()
-    let syncing = 0
-    stepIn(t, 'sync', async (file, real) => {
-      if (syncing++ === 0) rounds.push([])
-      rounds.at(-1)?.push(file.name)
-      await disk.promise
-      await real()
-      syncing--
-    })
-    const feeder = new Feeder(await tempFolder(t))
-    await feeder.begin()
-    feeder.append(100)
-    feeder.spool.batchEnd()
-    feeder.append(3 * segmentBytes)
-    feeder.spool.batchEnd()
-    assert.equal(feeder.positions.written, at(3 * segmentBytes + 100))
-    disk.resolve()
-    await feeder.spool.settle()
-    assert.equal(feeder.positions.synced, at(3 * segmentBytes + 100))
-    assert.deepEqual(rounds, [[nameOf(0)], [nameOf(0), nameOf(1), nameOf(2), nameOf(3)]])
-    await feeder.spool.close()
-  })
-
   test('never tells more as synced than an fsync has covered', async (t) => {
     const random = seededRandom(t)
     const covered = watchSyncs(t)
