@@ -21,7 +21,7 @@ import type { SpoolSegment } from '../spool/inventory.ts'
 import type { Spool } from '../spool/spool.ts'
 import { forkOf } from '../wal/history.ts'
 import { earlierOf, type Lsn, laterOf, lsnZero, plus } from '../wal/lsn.ts'
-import { historyName, segmentStart } from '../wal/segment.ts'
+import { historyName, type Segment, segmentStart } from '../wal/segment.ts'
 import { Carrier } from './carrier.ts'
 import {
   frontOf,
@@ -33,6 +33,7 @@ import {
   type Task,
   unshippedTail,
 } from './plan.ts'
+import { Pruner } from './pruner.ts'
 import { Record } from './record.ts'
 
 export interface ShipperOptions {
@@ -59,6 +60,7 @@ const confirmEveryMs = 5000
 export class Shipper {
   readonly #options: ShipperOptions
   readonly #carrier: Carrier
+  readonly #pruner: Pruner
   /** Rings when a task has ended, and when draining begins: cuts a rest short. */
   readonly #wake = new Bell()
   #records = new Map<string, Record>()
@@ -71,9 +73,6 @@ export class Shipper {
   #waitingSinceMs: number | null = null
   /** Up to which byte of its segment the chunk under way reaches. */
   #chunkTo = 0
-  /** Something to remove from the spool has come up since the last look. */
-  #pruneAgain = false
-  #isPruning = false
   #draining = false
   #failures = 0
   #notBeforeMs = 0
@@ -85,6 +84,8 @@ export class Shipper {
   constructor(options: ShipperOptions) {
     this.#options = options
     this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
+    const { clock, log } = options
+    this.#pruner = new Pruner({ prune: (signal) => this.#prune(signal), onEnd: () => this.#ring(), clock, log })
   }
 
   /** Uploads under way. */
@@ -120,15 +121,19 @@ export class Shipper {
         // One moment for both: what falls due between two looks at the clock would be neither begun nor waited for.
         const nowMs = this.#options.clock.monotonicMs()
         this.#launch(shipments, nowMs, signal)
+        this.#pruner.begin(nowMs, signal)
+        const isBusy = this.#tasks.size > 0 || this.#pruner.underWay !== null
         // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
-        if (this.#draining && this.#tasks.size === 0 && this.#isDrained(shipments)) return
-        const pauseMs = this.#pauseMs(nowMs)
+        if (this.#draining && !isBusy && this.#isDrained(shipments)) return
+        const pauseMs = leastOf(this.#pauseMs(nowMs), this.#pruner.pauseMs(nowMs))
         const restMs = this.#draining ? 0 : Math.min(restOf(this.#options.shipIntervalMs), pauseMs ?? Infinity)
         if (restMs > 0) await this.#wake.after(woken, signal, restMs)
         await bell.after(seen, signal, pauseMs === undefined ? undefined : pauseMs - restMs)
       }
     } finally {
       await Promise.allSettled(this.#tasks)
+      // Only this loop begins one.
+      await this.#pruner.underWay
     }
   }
 
@@ -259,7 +264,7 @@ export class Shipper {
         case 'chunk':
           if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
           else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
-          if (task.shipment.left) this.#prune()
+          if (task.shipment.left) this.#pruner.ask()
           break
         case 'merge':
           await this.#carrier.merge(segment, record, task.merge, signal)
@@ -288,47 +293,32 @@ export class Shipper {
     if (record.busy.size > 1) return
     await this.#carrier.deleteChunks(shipment.segment, record, signal)
     record.settled = true
-    this.#prune()
-  }
-
-  /** Beside the uploads: to free a segment of 16 MB takes a disk as long as to upload it. */
-  #prune(): void {
-    this.#pruneAgain = true
-    if (this.#isPruning) return
-    this.#isPruning = true
-    this.#track(
-      this.#pruneWhileAsked()
-        .catch((error: unknown) => this.#failed(error, 'remove from the spool what is shipped'))
-        .finally(() => {
-          this.#isPruning = false
-        }),
-    )
-  }
-
-  async #pruneWhileAsked(): Promise<void> {
-    while (this.#pruneAgain) {
-      this.#pruneAgain = false
-      await this.#removeSettled()
-    }
+    this.#pruner.ask()
   }
 
   /**
    * Removes what is settled from the spool: that is its mark. A whole segment before an open one stays, and so does the
    * newest: a start needs it to verify the first record of the one behind it.
    */
-  async #removeSettled(): Promise<void> {
+  async #prune(signal: AbortSignal): Promise<void> {
     const { spool } = this.#options
-    for (const one of this.#look()) {
-      if (one.left && isCovered(one, spool.segmentBytes)) await spool.remove(one.segment)
-    }
+    const left = this.#look().filter((one) => one.left && isCovered(one, spool.segmentBytes))
+    // As before a whole one leaves the spool.
+    if (left.length > 0) await this.#confirm(0, signal)
+    for (const { segment } of left) await this.#remove(segment, signal)
     const segments = spool.segments()
     const newest = segments.findLast((one) => one.whole)
     for (const [i, one] of segments.entries()) {
       const next = segments[i + 1]
       const leads = next?.segment.timeline === one.segment.timeline && !next.whole
       if (one === newest || leads || this.#records.get(one.name)?.settled !== true) continue
-      await spool.remove(one.segment)
+      await this.#remove(one.segment, signal)
     }
+  }
+
+  /** Of one that has ended, the spool keeps everything. */
+  async #remove(segment: Segment, signal: AbortSignal): Promise<void> {
+    if (!signal.aborted && this.#halted === null) await this.#options.spool.remove(segment)
   }
 
   /** What was put where the archive is not, is not in it: chunks are looked for anew. Whole segments were confirmed. */
@@ -336,6 +326,7 @@ export class Shipper {
     const nowMs = this.#options.clock.monotonicMs()
     if (this.#confirmedMs !== null && nowMs - this.#confirmedMs < maxAgeMs) return
     if (!(await this.#options.isStillOurs(signal))) {
+      this.#confirmedMs = null
       for (const record of this.#records.values()) if (!record.stored) record.chunks = null
       const message = `what is at ${this.#options.archive.store.url} is not the archive that was there before`
       throw new WalferryError('STORE_UNREACHABLE', message, {
@@ -395,6 +386,11 @@ function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Sh
     coveredBytes: record.chunks === null || record.chunks.length === 0 ? 0 : coveredBytes(record.chunks, segmentBytes),
     busy: record.busy,
   }
+}
+
+function leastOf(...pauses: readonly (number | undefined)[]): number | undefined {
+  const given = pauses.filter((one) => one !== undefined)
+  return given.length === 0 ? undefined : Math.min(...given)
 }
 
 /**

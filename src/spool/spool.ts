@@ -253,6 +253,8 @@ export class Spool {
   /** Settles and releases the files. The spool can be opened again by anybody. */
   async close(): Promise<void> {
     await this.settle()
+    // Its files are closed next, and their numbers are others' by then.
+    this.#stream?.writer.giveUp()
     await this.#stream?.syncer.close()
   }
 

@@ -205,6 +205,7 @@ export class Syncer {
   }
 
   #failed(error: unknown): void {
+    this.#isGivenUp = true
     this.#options.onFailed(error, 'sync the spool')
   }
 }

@@ -10,7 +10,7 @@ import { Positions } from '../../src/spool/positions.ts'
 import { emptySpool } from '../../src/spool/recover.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import type { Lsn } from '../../src/wal/lsn.ts'
-import { type Segment, segmentName, segmentStart } from '../../src/wal/segment.ts'
+import { segmentName, segmentStart } from '../../src/wal/segment.ts'
 import { deferred } from '../support/deferred.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
@@ -109,32 +109,5 @@ test('what becomes durable while the tail waits for its interval does not make i
   shipper.drain()
   await shipping
   assert.equal(positions.shipped, start + BigInt(commits * 100))
-  await spool.close()
-})
-
-test('uploads do not wait for what the spool takes to remove a segment, and none is removed twice', async (t) => {
-  const { wal, start, positions, spool, store, shipper } = await settingOf(t, 0)
-  const release = deferred()
-  const remove = t.mock.method(spool, 'remove', async (segment: Segment) => {
-    await release.promise
-    await Spool.prototype.remove.call(spool, segment)
-  }).mock
-  const shipping = shipper.run(deadline())
-  await spool.beginStream(1, start, { progress: quiet, hasRoom: quiet, failed: (error) => assert.fail(error) })
-  // Twice as many as are uploaded at once, and one more that a start would need.
-  for (let n = 0; n < 9; n++) {
-    spool.append(wal)
-    spool.batchEnd()
-  }
-  await until(() => store.keys.length === 9 && positions.shipped === start + BigInt(9 * segmentBytes))
-  assert.equal(remove.callCount(), 1)
-  release.resolve()
-  shipper.drain()
-  await shipping
-  assert.deepEqual(
-    spool.segments().map(({ segment }) => segment.segno),
-    [segno + 8],
-  )
-  assert.equal(remove.callCount(), 8)
   await spool.close()
 })

@@ -37,6 +37,7 @@ export interface ShippingOptions {
   readonly shipIntervalMs?: number
   readonly uploadConcurrency?: number
   readonly clock?: Clock
+  readonly isStillOurs?: () => boolean
 }
 
 export class Shipping {
@@ -57,7 +58,7 @@ export class Shipping {
     this.shipper = new Shipper({
       spool: this.feeder.spool,
       archive: this.archive,
-      isStillOurs: () => Promise.resolve(true),
+      isStillOurs: () => Promise.resolve(options.isStillOurs?.() ?? true),
       positions: this.feeder.positions,
       shipIntervalMs: options.shipIntervalMs ?? 0,
       uploadConcurrency: options.uploadConcurrency ?? 4,
