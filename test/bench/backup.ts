@@ -1,4 +1,7 @@
-/** backup: a base backup with its WAL into the store, against pg_basebackup with the same compression into a folder. */
+/**
+ * backup: a base backup with its WAL into the store, against pg_basebackup with the same compression into a folder; and beside
+ * it what a bare loop in Node.js does.
+ */
 import { join } from 'node:path'
 import { archiveIn, bareBackup, makeData, ourBackup, theirBackup } from './data.ts'
 import { bareLoopName } from './floor.ts'
@@ -15,10 +18,10 @@ export const backup: Benchmark = {
     const bytes = await makeData(bench)
     const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))
     const peer = theirs === null ? [] : [{ name: 'pg_basebackup --compress=client-lz4', once: () => run(theirs) }]
-    const bare = join(bench.folder, 'target')
+    const bare = bareBackup(bench, join(bench.folder, 'target'))
     const sides: { name: string; once: () => Promise<Measured> }[] = [
       ...peer,
-      ...(bench.server.binaries.major < 15 ? [] : [{ name: bareLoopName, once: () => run(bareBackup(bench, bare)) }]),
+      ...(bare === null ? [] : [{ name: bareLoopName, once: () => run(bare) }]),
       { name: 'walferry backup, a folder', once: () => run(ourBackup(bench, archiveIn(bench))) },
       {
         name: 'walferry backup, S3 on loopback',

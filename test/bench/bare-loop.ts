@@ -1,31 +1,40 @@
 /**
- * The least that a program in Node.js can do for the same end, with the same libraries: nothing is parsed, checked, counted,
- * named or taken up again. What walferry takes beyond is its own; what these take is Node.js, LZ4 and the disk. Arguments:
+ * Programs in Node.js that do little more for the same end than what no program can leave out, with the same libraries, to
+ * tell what of a ratio is walferry's own. Nothing is parsed, checked, counted, named or taken up again: no checksum, no tar,
+ * no small file, no WAL of a backup. Arguments:
  *
  *     standby HOST PORT USER SLOT LSN FILE          for what each read of a stream has brought: one write, one sync, one reply
  *     ship HOST PORT USER SLOT LSN BYTES FOLDER     files of 16 MiB of a stream, each of them compressed in one of two threads
  *     backup HOST PORT USER FOLDER                  a base backup, compressed in a thread, in files of 1 GB of its stream
  *     restore FOLDER INTO                           what `backup` has written, decompressed in two threads
  *
- * What is written is synced.
+ * What is written is synced, beside what else goes on.
  */
 import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import lz4 from 'lz4-napi'
-import { isReady, replicate, startReplication } from './bare-stream.ts'
+import { replicate, startReplication } from './bare-stream.ts'
 
 const blockBytes = 256 * 1024
 const segmentBytes = 16 * 1024 ** 2
 const slotBytes = 1024 * 1024
-const slotsInPart = 1024
+const slotsInFile = 1024
+const slotsInSync = 64
+const slots = 4
 
 /** What a thread is asked for. It answers each with the same. */
 type Job =
   | { readonly kind: 'compress'; readonly path: string; readonly into: string }
   | { readonly kind: 'decompress'; readonly path: string; readonly into: string }
   /** The next bytes of `into`. */
-  | { readonly kind: 'append'; readonly slot: SharedArrayBuffer; readonly bytes: number; readonly into: string }
+  | {
+      readonly kind: 'append'
+      readonly slot: SharedArrayBuffer
+      readonly bytes: number
+      readonly number: number
+      readonly into: string
+    }
 
 if (isMainThread) begin(process.argv.slice(2))
 else
@@ -97,8 +106,10 @@ function ship([
   let files = 0
   let compressed = 0
   const threads = [1, 2].map(() =>
-    thread(() => {
-      if (++compressed === files && left === 0) process.exit(0)
+    thread(({ into }) => {
+      syncFile(into, () => {
+        if (++compressed === files && left === 0) process.exit(0)
+      })
     }),
   )
   let fd: number | null = null
@@ -130,30 +141,44 @@ function ship([
 }
 
 function backup([host = '', port = '', user = '', folder = '']: readonly string[]): void {
-  const free = Array.from({ length: 4 }, () => new SharedArrayBuffer(slotBytes))
+  const free = Array.from({ length: slots }, () => new SharedArrayBuffer(slotBytes))
   let sent = 0
   let isWhole = false
+  let syncing = 0
+  const sync = (path: string): void => {
+    syncing++
+    syncFile(path, () => {
+      syncing--
+      end()
+    })
+  }
   const end = (): void => {
-    if (!isWhole || free.length < 4) return
-    for (const name of readdirSync(folder)) syncFile(join(folder, name))
-    process.exit(0)
+    if (isWhole && free.length === slots && syncing === 0) process.exit(0)
   }
   const compressor = thread((job) => {
-    if (job.kind === 'append') free.push(job.slot)
+    if (job.kind !== 'append') return
+    free.push(job.slot)
     if (free.length >= 2) socket.resume()
-    end()
+    // The last one of a file, or of all: what is synced once more costs nothing.
+    if ((job.number + 1) % slotsInSync === 0 || (isWhole && free.length === slots)) sync(job.into)
   })
   let slot = free.pop()
   let filled = 0
   const send = (): void => {
     if (slot === undefined) throw new Error('no slot is free')
-    ask(compressor, { kind: 'append', slot, bytes: filled, into: pathOf(folder, Math.floor(sent++ / slotsInPart)) })
+    const number = sent++
+    ask(compressor, {
+      kind: 'append',
+      slot,
+      bytes: filled,
+      number,
+      into: pathOf(folder, Math.floor(number / slotsInFile)),
+    })
     slot = free.pop()
     filled = 0
     if (free.length === 0) socket.pause()
   }
-  const command = `BASE_BACKUP ( CHECKPOINT 'fast', MANIFEST 'yes' )`
-  const socket = replicate({ host, port, user }, command, (memory) => {
+  const take = (memory: Buffer): void => {
     for (let at = 0; at < memory.length; ) {
       if (slot === undefined) throw new Error('no slot is free')
       const length = Math.min(memory.length - at, slotBytes - filled)
@@ -162,11 +187,13 @@ function backup([host = '', port = '', user = '', folder = '']: readonly string[
       filled += length
       if (filled === slotBytes) send()
     }
-    if (!isReady(memory)) return
+  }
+  const command = `BASE_BACKUP ( CHECKPOINT 'fast', MANIFEST 'yes' )`
+  const socket = replicate({ host, port, user }, command, take, () => {
     isWhole = true
-    if (filled > 0) send()
+    // It holds the end of the answer at least, unless a read ended just where it was full: then it goes empty.
+    send()
     if (slot !== undefined) free.push(slot)
-    end()
   })
 }
 
@@ -174,8 +201,10 @@ function restore([folder = '', into = '']: readonly string[]): void {
   const names = readdirSync(folder)
   let left = names.length
   const threads = [1, 2].map(() =>
-    thread(() => {
-      if (--left === 0) process.exit(0)
+    thread(({ into: path }) => {
+      syncFile(path, () => {
+        if (--left === 0) process.exit(0)
+      })
     }),
   )
   for (const [i, name] of names.entries())
@@ -203,10 +232,12 @@ function work(job: Job): void {
   else decompress(job.path, job.into)
 }
 
+const appended = new Map<string, number>()
+
 function append(into: string, plain: Buffer): void {
-  const fd = openSync(into, 'a')
+  const fd = appended.get(into) ?? openSync(into, 'w')
+  appended.set(into, fd)
   for (let at = 0; at < plain.length; at += blockBytes) writeBlock(fd, plain.subarray(at, at + blockBytes))
-  closeSync(fd)
 }
 
 function compress(path: string, into: string): void {
@@ -217,7 +248,6 @@ function compress(path: string, into: string): void {
     bytes = readSync(from, memory)
     if (bytes > 0) writeBlock(to, memory.subarray(0, bytes))
   }
-  fdatasyncSync(to)
   closeSync(to)
   closeSync(from)
 }
@@ -241,13 +271,15 @@ function decompress(path: string, into: string): void {
     readSync(from, block)
     writeSync(to, lz4.uncompressSync(block))
   }
-  fdatasyncSync(to)
   closeSync(to)
   closeSync(from)
 }
 
-function syncFile(path: string): void {
+function syncFile(path: string, onSynced: () => void): void {
   const fd = openSync(path, 'r+')
-  fdatasyncSync(fd)
-  closeSync(fd)
+  fdatasync(fd, (error) => {
+    if (error !== null) throw error
+    closeSync(fd)
+    onSynced()
+  })
 }

@@ -1,6 +1,6 @@
 /**
- * catchup-ship: a backlog, compressed and in the store, against pg_receivewal, which ships nowhere; and beside it the least
- * that a program in Node.js can do.
+ * catchup-ship: a backlog, compressed and in the store, against pg_receivewal, which ships nowhere; and beside it what a bare
+ * loop in Node.js does.
  */
 import { join } from 'node:path'
 import { bareLoop, bareLoopName } from './floor.ts'

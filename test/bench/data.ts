@@ -31,8 +31,9 @@ export function theirBackup(bench: Bench, folder: string): Program | null {
   return { file, args: [...place, '--format=tar', '--compress=client-lz4', '--wal-method=stream', '--checkpoint=fast'] }
 }
 
-/** Without its WAL. From PostgreSQL 15 on. */
-export function bareBackup(bench: Bench, folder: string): Program {
+/** Without its WAL; null before PostgreSQL 15. */
+export function bareBackup(bench: Bench, folder: string): Program | null {
+  if (bench.server.binaries.major < 15) return null
   const { host, port, user } = bench.server.connection
   return bareLoop('backup', host, String(port), user, folder)
 }

@@ -61,9 +61,14 @@ export function part(...args: readonly string[]): Program {
   return { file: process.execPath, args: [join(import.meta.dirname, 'floor-part.js'), ...args] }
 }
 
-/** The least that a program in Node.js can do for the same end: see bare-loop.ts. */
+/** A program in Node.js that does little for the same end: see bare-loop.ts. */
 export function bareLoop(...args: readonly string[]): Program {
-  return { file: process.execPath, args: [join(import.meta.dirname, 'bare-loop.js'), ...args] }
+  return {
+    file: process.execPath,
+    args: [join(import.meta.dirname, 'bare-loop.js'), ...args],
+    // As bin/walferry does.
+    env: { UV_THREADPOOL_SIZE: '16' },
+  }
 }
 
 export const bareLoopName = 'a bare loop in Node.js'

@@ -1,6 +1,6 @@
 /**
  * restore: a base backup back into a folder, every file checked and synced, against tar and lz4 from a local file, which
- * check nothing but the frame, and sync nothing unless they are told to.
+ * check nothing but the frame, and sync nothing unless they are told to; and beside it what a bare loop in Node.js does.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,11 +22,10 @@ export const restore: Benchmark = {
     const tar = join(bench.folder, 'base', 'tar')
     const theirs = bench.peers.lz4 === undefined ? null : theirBackup(bench, tar)
     if (theirs !== null) await run(theirs)
-    const bare = join(bench.folder, 'bare')
-    if (bench.server.binaries.major >= 15) {
-      await emptied(bench, 'bare')
-      await run(bareBackup(bench, bare))
-    }
+    const bareFolder = join(bench.folder, 'bare')
+    await emptied(bench, 'bare')
+    const bare = bareBackup(bench, bareFolder)
+    if (bare !== null) await run(bare)
     return await withS3(0, async (s3) => {
       await run({ ...ourBackup(bench, s3.args), env: s3.env })
       const target = join(bench.folder, 'target', 'data')
@@ -38,9 +37,7 @@ export const restore: Benchmark = {
       ]
       const sides: { name: string; once: () => Promise<Measured> }[] = [
         ...(theirs === null ? [] : peers),
-        ...(bench.server.binaries.major < 15
-          ? []
-          : [{ name: bareLoopName, once: () => run(bareRestore(bare, target)) }]),
+        ...(bare === null ? [] : [{ name: bareLoopName, once: () => run(bareRestore(bareFolder, target)) }]),
         { name: 'walferry restore, a folder', once: () => run(ours(bench, target, archiveIn(bench), {})) },
         { name: 'walferry restore, S3 on loopback', once: () => run(ours(bench, target, s3.args, s3.env)) },
       ]

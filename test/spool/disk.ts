@@ -47,3 +47,12 @@ export async function stepIntoFolderSync(
 export function diskError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code })
 }
+
+/** All is written in the event loop at once, however busy the machine is. */
+export function writeInLoop(t: TestContext): void {
+  t.mock.method(LoopWrites.prototype, 'areQuick', () => true)
+  t.mock.method(LoopWrites.prototype, 'tried', (write: () => void) => {
+    write()
+    return true
+  })
+}

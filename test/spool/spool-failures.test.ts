@@ -13,7 +13,7 @@ import { seededRandom } from '../support/random.ts'
 import { LoopWrites } from '../../src/spool/loop-writes.ts'
 import { SegmentFile } from '../../src/spool/segment-file.ts'
 import { tempFolder } from '../support/temp.ts'
-import { diskError, stepIn, stepIntoFolderSync } from './disk.ts'
+import { diskError, stepIn, stepIntoFolderSync, writeInLoop } from './disk.ts'
 import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
 
 /** A small file system of its own; null where we may not mount one. */
@@ -134,9 +134,12 @@ describe('a spool that fails', () => {
     const feeder = new Feeder(folder)
     await feeder.begin()
     await feeder.mustFeedTo(300_000)
+    writeInLoop(t)
     const held = [deferred(), deferred(), deferred(), deferred()]
+    const begun = [0, 0, 0, 0]
     const stepOut = stepIn(t, 'sync', async (file, real) => {
       const n = [0, 1, 2, 3].find((one) => nameOf(one) === file.name) ?? 0
+      begun[n] = (begun[n] ?? 0) + 1
       await held[n]?.promise
       if (n === 1) throw diskError('EIO')
       await real()
@@ -158,6 +161,7 @@ describe('a spool that fails', () => {
     held[3]?.resolve()
     await settled
     assertGivenUp(feeder, segmentBytes)
+    assert.equal(begun[1], 1, 'a second sync of that file would seem to work')
     stepOut()
     await feeder.begin(1)
     await feeder.mustFeedTo(3 * segmentBytes + 300_000)

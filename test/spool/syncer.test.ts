@@ -7,7 +7,7 @@ import { type Deferred, deferred } from '../support/deferred.ts'
 import { deadline } from '../support/postgres.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
-import { stepIn, stepIntoFolderSync } from './disk.ts'
+import { stepIn, stepIntoFolderSync, writeInLoop } from './disk.ts'
 import { assertFiles, at, begin, Feeder, nameOf, segmentBytes } from './feeder.ts'
 
 /** Lets go of the syncs of files one by one. */
@@ -17,6 +17,7 @@ class HeldSyncs {
   readonly #syncs: { readonly go: Deferred<void>; readonly ended: Deferred<void> }[] = []
 
   constructor(t: test.TestContext) {
+    writeInLoop(t)
     stepIn(t, 'sync', async (file, real) => {
       const go = deferred()
       const ended = deferred()
@@ -39,6 +40,14 @@ class HeldSyncs {
 /** The event loop has turned so often that whatever waits for no disk has happened. */
 async function turns(): Promise<void> {
   for (let n = 0; n < 5; n++) await new Promise(setImmediate)
+}
+
+async function until(isReached: () => boolean): Promise<void> {
+  const signal = deadline()
+  while (!isReached()) {
+    signal.throwIfAborted()
+    await turns()
+  }
 }
 
 describe('the syncer of a spool', () => {
@@ -137,16 +146,16 @@ describe('the syncer of a spool', () => {
     feeder.append(segmentBytes)
     feeder.spool.batchEnd()
     await feeder.until(() => feeder.positions.written === at(segmentBytes), deadline())
-    while (held.length < 1) await turns()
+    await until(() => held.length >= 1)
     // Opened after that sync of the folder began: its name takes the next one.
     feeder.append(100)
     feeder.spool.batchEnd()
-    while (synced.length < 2) await turns()
+    await until(() => synced.length >= 2)
     assert.deepEqual([feeder.spool.syncedUpTo, held.length], [begin, 1])
     held[0]?.resolve()
     await feeder.until(() => feeder.spool.syncedUpTo > begin, deadline())
     assert.equal(feeder.spool.syncedUpTo, at(segmentBytes))
-    while (held.length < 2) await turns()
+    await until(() => held.length >= 2)
     held[1]?.resolve()
     await feeder.spool.settle()
     assert.equal(feeder.spool.syncedUpTo, at(segmentBytes + 100))
