@@ -1,5 +1,5 @@
 /** Runs sides in turn, A B A B, so that what else the machine does meets all of them. */
-import type { Measured } from './measure.ts'
+import type { MachineTime, Measured } from './measure.ts'
 import type { Side } from './report.ts'
 import type { Bench } from './server.ts'
 
@@ -7,6 +7,7 @@ export interface Runs {
   readonly runs: readonly Measured[]
   readonly cpuSeconds: readonly number[]
   readonly peakMegabytes: readonly number[]
+  readonly machine: readonly MachineTime[]
 }
 
 /** The runs of each side, by its name. `warmUps` rounds more than are counted: the first one finds cold caches. */
@@ -30,12 +31,13 @@ export async function inTurn<S extends { readonly name: string }>(
       runs,
       cpuSeconds: runs.map((run) => run.cpuSeconds),
       peakMegabytes: runs.map((run) => run.peakMegabytes),
+      machine: runs.map((run) => run.machine),
     }
   }
 }
 
 /** The side of a comparison whose runs have carried `bytes` each. */
-export function rate(name: string, { runs, cpuSeconds, peakMegabytes }: Runs, bytes: number): Side {
+export function rate(name: string, { runs, ...used }: Runs, bytes: number): Side {
   const values = runs.map((run) => bytes / 1e6 / run.seconds)
-  return { name, unit: 'MB/s', values, bytes, cpuSeconds, peakMegabytes }
+  return { name, unit: 'MB/s', values, bytes, ...used }
 }

@@ -6,6 +6,15 @@ export interface Measured {
   readonly seconds: number
   readonly cpuSeconds: number
   readonly peakMegabytes: number
+  readonly machine: MachineTime
+}
+
+/** What the cores of the machine did meanwhile, in seconds of one core. */
+export interface MachineTime {
+  /** For whatever process: the program, the server, the store, the kernel's own. */
+  readonly busySeconds: number
+  /** With nothing to do, or for a disk to answer. */
+  readonly idleSeconds: number
 }
 
 export interface Program {
@@ -33,6 +42,7 @@ export class Running {
   constructor(program: Program) {
     const startedMs = performance.now()
     const cpuBefore = cpuSecondsOfEndedChildren()
+    const machineBefore = machineTime()
     this.#child = spawn(program.file, program.args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...withoutOurs(process.env), ...program.env },
@@ -54,7 +64,8 @@ export class Running {
         live.delete(this.#child)
         const seconds = (performance.now() - startedMs) / 1000
         const cpuSeconds = cpuSecondsOfEndedChildren() - cpuBefore
-        if (code === 0) resolve({ seconds, cpuSeconds, peakMegabytes: this.#peakMegabytes })
+        const machine = timeSince(machineBefore)
+        if (code === 0) resolve({ seconds, cpuSeconds, peakMegabytes: this.#peakMegabytes, machine })
         else reject(new Error(`${program.file} ended with ${code}: ${said.slice(-2000)}`))
       })
     })
@@ -101,6 +112,23 @@ export function usageOf(pid: number): { cpuSeconds: number; peakMegabytes: numbe
 function cpuSecondsOfEndedChildren(): number {
   const fields = statOf('self')
   return fields === null ? 0 : (Number(fields[13]) + Number(fields[14])) / clockTicksPerSecond
+}
+
+/** Since it started, but for what its host took away from it (man 5 proc_stat). */
+function machineTime(): MachineTime {
+  const [user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, softIrq = 0] = (readOrNull('/proc/stat') ?? '')
+    .split('\n', 1)
+    .flatMap((line) => line.split(/\s+/).slice(1))
+    .map((ticks) => Number(ticks) / clockTicksPerSecond)
+  return { busySeconds: user + nice + system + irq + softIrq, idleSeconds: idle + wait }
+}
+
+function timeSince(before: MachineTime): MachineTime {
+  const now = machineTime()
+  return {
+    busySeconds: now.busySeconds - before.busySeconds,
+    idleSeconds: now.idleSeconds - before.idleSeconds,
+  }
 }
 
 /** The fields of /proc/PID/stat behind the name, from the state on; null where the process is gone. */

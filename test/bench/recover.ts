@@ -77,7 +77,7 @@ async function replay(bench: Bench, before: Cluster, { command, env }: Way): Pro
     await server.setRecovery('recovery', { archive_mode: false, restore_command: command })
     await server.launch(signal)
     const done = await server.waitForLog(/redo done at .* elapsed: ([\d.]+) s/, AbortSignal.timeout(600_000))
-    return { seconds: Number(done[1]), cpuSeconds: 0, peakMegabytes: 0 }
+    return { seconds: Number(done[1]), cpuSeconds: 0, peakMegabytes: 0, machine: { busySeconds: 0, idleSeconds: 0 } }
   } finally {
     await discard(server)
   }

@@ -28,6 +28,15 @@ test('CPU time is told per run and per GB, memory by its peak', () => {
   assert.deepEqual([told?.cpuSeconds, told?.cpuSecondsPerGigabyte, told?.peakMegabytes], [2, 0.5, 70])
 })
 
+test('what all of the machine did is told per GB, and how much of the time it had nothing to do', () => {
+  const machine = [
+    { busySeconds: 3, idleSeconds: 1 },
+    { busySeconds: 5, idleSeconds: 1 },
+  ]
+  const [told] = reportOf([{ name: 'a', unit: 'MB/s', values: [1, 2], bytes: 4e9, machine }])
+  assert.deepEqual([told?.machineCpuSecondsPerGigabyte, told?.idleRatio], [1, 0.2])
+})
+
 test('median and quantiles', () => {
   assert.deepEqual(spreadOf([3, 1, 2]), { median: 2, min: 1, max: 3 })
   assert.deepEqual(spreadOf([4, 1, 2, 3]), { median: 2.5, min: 1, max: 4 })

@@ -1,5 +1,5 @@
 /** Prints what was measured, as it is, and beside it what was aimed at. */
-import { spreadOf } from './measure.ts'
+import { type MachineTime, spreadOf } from './measure.ts'
 
 /** One side of a comparison: a line of the table. */
 export interface Side {
@@ -15,6 +15,8 @@ export interface Side {
   /** How much a run has carried. */
   readonly bytes?: number
   readonly peakMegabytes?: readonly number[]
+  /** With the server and the store, which are on the same cores. */
+  readonly machine?: readonly MachineTime[]
   readonly goals?: readonly Goal[]
   /** What else there is to say. */
   readonly note?: string
@@ -43,6 +45,10 @@ export interface Reported {
   readonly cpuSeconds: number | null
   readonly cpuSecondsPerGigabyte: number | null
   readonly peakMegabytes: number | null
+  /** With the server and the store. */
+  readonly machineCpuSecondsPerGigabyte: number | null
+  /** The part of the time in which the machine's cores had nothing to do. */
+  readonly idleRatio: number | null
   readonly note: string
   readonly goals: readonly { readonly goal: string; readonly verdict: string }[]
 }
@@ -53,6 +59,7 @@ export function reportOf(sides: readonly Side[]): Reported[] {
     const ratio = ratioOf(side, sides)
     const cpuSeconds = side.cpuSeconds === undefined ? null : meanOf(side.cpuSeconds)
     const peakMegabytes = side.peakMegabytes === undefined ? null : Math.max(...side.peakMegabytes)
+    const machine = side.machine === undefined ? null : sumOf(side.machine)
     const figures = { median: spread.median, ratio, 'peak MB': peakMegabytes }
     return {
       name: side.name,
@@ -63,6 +70,11 @@ export function reportOf(sides: readonly Side[]): Reported[] {
       cpuSeconds,
       cpuSecondsPerGigabyte: cpuSeconds === null || side.bytes === undefined ? null : cpuSeconds / (side.bytes / 1e9),
       peakMegabytes,
+      machineCpuSecondsPerGigabyte:
+        machine === null || side.bytes === undefined
+          ? null
+          : machine.busySeconds / side.values.length / (side.bytes / 1e9),
+      idleRatio: machine === null ? null : machine.idleSeconds / (machine.idleSeconds + machine.busySeconds),
       note: side.note ?? '',
       goals: (side.goals ?? []).map((goal) => ({
         goal: `${goal.figure} ${goal.is} ${goal.limit}`,
@@ -97,6 +109,8 @@ export function printReport(title: string, sides: readonly Side[]): void {
       ratio: side.ratio === null ? '' : side.ratio.toFixed(2),
       'CPU s': orNothing(side.cpuSeconds),
       'CPU s/GB': orNothing(side.cpuSecondsPerGigabyte),
+      'with servers': orNothing(side.machineCpuSecondsPerGigabyte),
+      idle: side.idleRatio === null ? '' : `${(100 * side.idleRatio).toFixed(0)} %`,
       'peak MB': side.peakMegabytes === null ? '' : side.peakMegabytes.toFixed(0),
       note: side.note,
     })),
@@ -128,6 +142,13 @@ function orNothing(figure: number | null): string {
 /** Three digits that count, and never an exponent. */
 function shown(value: number): string {
   return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
+}
+
+function sumOf(times: readonly MachineTime[]): MachineTime {
+  return {
+    busySeconds: times.reduce((sum, { busySeconds }) => sum + busySeconds, 0),
+    idleSeconds: times.reduce((sum, { idleSeconds }) => sum + idleSeconds, 0),
+  }
 }
 
 function meanOf(values: readonly number[]): number {
