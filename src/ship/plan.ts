@@ -82,22 +82,33 @@ function isFarAhead({ segment }: Shipment, front: Shipment | null): boolean {
 }
 
 function wholeTasks(input: PlanInput): Task[] {
-  const { shipments, uploadConcurrency } = input
-  const busy = shipments.filter((one) => one.busy.has('whole')).length
-  const front = frontOf(shipments, input.segmentBytes)
-  return shipments
+  return wholesToPut(input)
+    .slice(0, freeUploads(input))
+    .map((shipment) => ({ lane: 'whole', shipment }))
+}
+
+/** Be there room for as many uploads or not. */
+function wholesToPut(input: PlanInput): Shipment[] {
+  const front = frontOf(input.shipments, input.segmentBytes)
+  return input.shipments
     .filter((one) => one.whole && !one.put && !one.stored && !one.busy.has('whole'))
     .filter((one) => !waitsForHistory(one, input) && !isFarAhead(one, front))
-    .slice(0, Math.max(0, uploadConcurrency - busy))
-    .map((shipment) => ({ lane: 'whole', shipment }))
+}
+
+function freeUploads({ shipments, uploadConcurrency }: PlanInput): number {
+  return Math.max(0, uploadConcurrency - shipments.filter((one) => one.busy.has('whole')).length)
 }
 
 /**
  * The segments to settle now, all together. A stored one waits while a chunk of it is still on its way: that would be
- * left behind.
+ * left behind. In a backlog, where more wait than can be uploaded at once, as many are put soon: then they wait for each
+ * other, since what follows costs two requests for one as for all.
  */
-export function nextToSettle({ shipments }: Pick<PlanInput, 'shipments'>): Shipment[] {
+export function nextToSettle(input: PlanInput): Shipment[] {
+  const { shipments, uploadConcurrency } = input
   if (shipments.some((one) => one.busy.has('settle'))) return []
+  const isBacklog = wholesToPut(input).length > freeUploads(input)
+  if (isBacklog && shipments.filter((one) => one.put).length < uploadConcurrency) return []
   return shipments.filter((one) => one.put || (one.stored && !one.settled && one.busy.size === 0))
 }
 

@@ -277,6 +277,42 @@ test('the number of uploads at once is as asked for', () => {
   assert.deepEqual(planned(spool, true, 64), ['whole 1', 'whole 2', 'whole 3'])
 })
 
+test('in a backlog, what is put waits until as many are as are uploaded at once', () => {
+  const put: Given = { synced: 'whole', put: true }
+  const busy: Given = { synced: 'whole', busy: ['whole'] }
+  assert.deepEqual(planned(spoolOf(put, busy, busy, whole), false, 2), [])
+  assert.deepEqual(planned(spoolOf(put, busy, whole, whole), false, 2), ['whole 3'])
+  assert.deepEqual(planned(spoolOf(put, put, busy, busy, whole), false, 2), ['settle 1 2'])
+  assert.deepEqual(planned(spoolOf(put, busy, whole), false, 2), ['whole 3', 'settle 1'])
+  assert.deepEqual(planned(spoolOf(put, busy, whole), false, 1), ['settle 1'])
+  const stored: Given = { synced: 'whole', stored: true }
+  assert.deepEqual(planned(spoolOf(stored, busy, busy, whole), false, 2), [])
+})
+
+test('whatever is put is settled, or something is still uploaded', (t) => {
+  const random = seededRandom(t)
+  for (let round = 0; round < 3000; round++) {
+    const states: readonly Partial<Given>[] = [{}, { put: true }, { stored: true }, { settled: true }]
+    const busyBelow = random.below(10)
+    const given = Array.from({ length: 1 + random.below(60) }, (): Given => {
+      const state = random.pick(states)
+      const isBusy = state === states[0] && random.below(10) < busyBelow
+      return { ...whole, ...state, busy: isBusy ? ['whole'] : [] }
+    })
+    const input = {
+      shipments: spoolOf(...given),
+      histories: [],
+      segmentBytes,
+      uploadConcurrency: 1 + random.below(64),
+      tailIsDue: true,
+    }
+    const uploads =
+      given.some((one) => one.busy?.includes('whole')) || nextTasks(input).some(({ lane }) => lane === 'whole')
+    const waits = input.shipments.some((one) => one.put || (one.stored && !one.settled))
+    if (waits && !uploads) assert.ok(nextToSettle(input).length > 0, `round ${round}`)
+  }
+})
+
 test('the front is the first segment that the store does not cover', () => {
   assert.equal(frontOf([], segmentBytes), null)
   assert.equal(frontOf(spoolOf(settled), segmentBytes), null)

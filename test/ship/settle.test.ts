@@ -103,6 +103,22 @@ describe('segments that were put', () => {
     await shipping.assertArchived(12 * segmentBytes)
   })
 
+  test('in a backlog cost one look and one listing for as many as are uploaded at once', async (t) => {
+    const backlog = await Backlog.of(t, 40, { clock: standingClock, uploadConcurrency: 4 })
+    const { shipping, store } = backlog
+    // A put takes longer than what follows it.
+    store.before = async (operation) => {
+      for (let turns = operation === 'put' ? 30 : 3; turns > 0; turns--) await new Promise(setImmediate)
+    }
+    shipping.start()
+    await shipping.untilShipped(40 * segmentBytes)
+    await shipping.drain()
+    assert.equal(store.calls.put, 40)
+    assert.ok(backlog.asked <= 4 + 13, `it asked ${backlog.asked} times`)
+    assert.ok(store.calls.list <= 13, `it listed ${store.calls.list} times`)
+    await shipping.assertArchived(40 * segmentBytes)
+  })
+
   test('one by one cost one look and one listing each', async (t) => {
     const backlog = await Backlog.of(t, 1, { clock: standingClock, shipIntervalMs: 60_000 })
     const { shipping, store } = backlog
@@ -164,6 +180,27 @@ describe('segments that were put', () => {
     await shipping.drain()
     await shipping.assertArchived(4 * segmentBytes)
     assert.equal(shipping.shipper.problem, null)
+  })
+
+  test('where nobody could say whether the archive is there are looked for anew', async (t) => {
+    const backlog = await Backlog.of(t, 2)
+    const { shipping, store } = backlog
+    let isUnreachable = true
+    backlog.answer = () => {
+      if (isUnreachable) throw unreachable()
+      return true
+    }
+    shipping.start()
+    await shipping.until(() => shipping.said.some((one) => one.startsWith('cannot settle')) && backlog.inFlight === 0)
+    assert.equal(shipping.shippedBytes, 0)
+    const { findAmong } = store.calls
+    assert.equal(findAmong, 2)
+    isUnreachable = false
+    await shipping.untilShipped(2 * segmentBytes)
+    await shipping.drain()
+    assert.ok(store.calls.findAmong > findAmong)
+    assert.equal(store.calls.put, 2)
+    await shipping.assertArchived(2 * segmentBytes)
   })
 
   test('while the archive was seen to be away are put anew, though it is back by then', async (t) => {
@@ -240,21 +277,22 @@ describe('chunks of segments that were put', () => {
   test('are deleted beside those of a segment that is still being put', async (t) => {
     const backlog = await Backlog.of(t, 4, { uploadConcurrency: 2 })
     const { shipping, store } = backlog
-    await backlog.plantChunks(1, 2, 3)
+    await backlog.plantChunks(0, 1, 2)
     // Nothing that may be refused, as long as nobody asks for this segment.
-    store.set(`${tailFolder(nameOf(2))}foreign`)
-    const held = backlog.holdPut(2)
+    store.set(`${tailFolder(nameOf(1))}foreign`)
+    const put = backlog.holdPut(1)
     const answer = backlog.holdNextAnswer()
     shipping.start()
     await backlog.untilPut(3, 2)
     answer.resolve()
-    await shipping.until(() => shipping.segmentsWithChunks().length === 1)
-    assert.deepEqual(shipping.segmentsWithChunks(), [nameOf(2)])
-    assert.equal(shipping.shippedBytes, 2 * segmentBytes)
-    store.delete(`${tailFolder(nameOf(2))}foreign`)
-    held.resolve()
+    await shipping.until(() => shipping.segmentsWithChunks().length === 1 && backlog.inFlight === 1)
+    assert.deepEqual(shipping.segmentsWithChunks(), [nameOf(1)])
+    assert.equal(shipping.shippedBytes, segmentBytes)
+    store.delete(`${tailFolder(nameOf(1))}foreign`)
+    put.resolve()
     await shipping.drain()
     assert.deepEqual(shipping.segmentsWithChunks(), [])
+    assert.equal(store.calls.deleteMany, 2)
     await shipping.assertArchived(4 * segmentBytes)
   })
 
