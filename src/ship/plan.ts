@@ -90,9 +90,13 @@ function wholeTasks(input: PlanInput): Task[] {
 /** Be there room for as many uploads or not. */
 function wholesToPut(input: PlanInput): Shipment[] {
   const front = frontOf(input.shipments, input.segmentBytes)
-  return input.shipments
-    .filter((one) => one.whole && !one.put && !one.stored && !one.busy.has('whole'))
-    .filter((one) => !waitsForHistory(one, input) && !isFarAhead(one, front))
+  return (
+    input.shipments
+      .filter((one) => one.whole && !one.put && !one.stored && !one.busy.has('whole'))
+      // One that turns out to be in no archive is put anew once that look for it has ended: it would be older than the put.
+      .filter((one) => !one.busy.has('settle'))
+      .filter((one) => !waitsForHistory(one, input) && !isFarAhead(one, front))
+  )
 }
 
 function freeUploads({ shipments, uploadConcurrency }: PlanInput): number {

@@ -165,6 +165,7 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       true,
       ['settle 1'],
     ],
+    ['what is not put any more is put again, but not while it is settled', [{ ...whole, busy: ['settle'] }], false, []],
     ['what is put gets no chunk', [{ ...whole, put: true, chunks: [9] }], true, ['settle 1']],
     [
       'but it may be nowhere: no chunk behind it',
