@@ -18,7 +18,7 @@ import { inOrder } from './in-order.ts'
 import { damaged } from './damaged.ts'
 import type { FilePart } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
-import { parseChunkKey, segmentOfKey, tailFolder, tailSpan, walFolder } from './keys.ts'
+import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
 import type { Plain, PlainSize } from './plain.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
 
@@ -136,18 +136,9 @@ export class Archive {
   }
 
   /** The chunks of a segment's tail, in the order of their keys. Throws ARCHIVE_DAMAGED for a key that is no chunk's. */
-  async listChunks(segment: string, options: CallOptions): Promise<Chunk[]> {
-    return await this.listChunksOf([segment], options)
-  }
-
-  /** The same of several segments, in one listing. What lies between them is passed over. */
-  async listChunksOf(segments: readonly string[], { signal }: CallOptions): Promise<Chunk[]> {
+  async listChunks(segment: string, { signal }: CallOptions): Promise<Chunk[]> {
     const chunks: Chunk[] = []
-    const wanted = new Set<string | null>(segments)
-    const { end, ...span } = tailSpan(segments)
-    for await (const { key } of this.store.list({ ...span, signal })) {
-      if (key > end) break
-      if (!wanted.has(segmentOfKey(key))) continue
+    for await (const { key } of this.store.list({ prefix: tailFolder(segment), signal })) {
       // To overlook an object here could end a recovery early.
       chunks.push(parseChunkKey(key) ?? refuseKey(key))
     }

@@ -106,29 +106,6 @@ export function tailFolder(segment: string): string {
   return `${tailRoot}${dashed(segment)}/`
 }
 
-/**
- * What to list for the chunks of several segments at once: the keys that begin with `prefix`, behind `after`, until one
- * is behind `end`. Keys of other segments lie between them.
- */
-export interface TailSpan {
-  readonly prefix: string
-  readonly after?: string
-  readonly end: string
-}
-
-/** Of at least one segment. */
-export function tailSpan(segments: readonly string[]): TailSpan {
-  const folders = segments.map(tailFolder).sort()
-  const first = folders[0] ?? tailRoot
-  const last = folders.at(-1) ?? tailRoot
-  const end = `${last}~` // behind every character that a name may have
-  if (first === last) return { prefix: first, end }
-  let same = 0
-  while (first[same] === last[same]) same++
-  // Without its slash it is a key as any other, and before all in the folder.
-  return { prefix: first.slice(0, same), after: first.slice(0, -1), end }
-}
-
 /** What the keys of all chunks begin with; those of one timeline, where one is given. */
 export function tailPrefix(timeline?: number): string {
   return timeline === undefined ? tailRoot : `${tailRoot}${hex8(timeline)}-`

@@ -14,7 +14,7 @@ import type { Metrics } from '../metrics/catalogue.ts'
 import { countFailure, countUpload, type UploadKind } from '../metrics/uploads.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
 import { historyName, type Segment, segmentName } from '../wal/segment.ts'
-import type { Record, Whole } from './record.ts'
+import type { Record } from './record.ts'
 
 /** Where the bytes of segments are read from: the spool, or pg_wal. */
 export interface SegmentSource {
@@ -90,9 +90,7 @@ export class Carrier {
   ): Promise<void> {
     // A segment that was left will never hold more: then what there is has to be the beginning.
     const isBehind = (listed: readonly Chunk[]): boolean => furthestOf(listed) > syncedBytes && !left
-    const listed = await this.#archive.listChunks(this.#name(segment), { signal })
-    const pick = (found: readonly Chunk[]): readonly Chunk[] => (isBehind(found) ? [] : found)
-    const chunks = await this.#compared(segment, listed, syncedBytes, pick, signal)
+    const chunks = await this.#listCompared(segment, syncedBytes, (listed) => (isBehind(listed) ? [] : listed), signal)
     if (isBehind(chunks)) {
       record.lookFromBytes = furthestOf(chunks)
       return
@@ -140,54 +138,36 @@ export class Carrier {
     record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
   }
 
-  /**
-   * Deletes the chunks of segments that are stored whole, those of earlier runs and other receivers included, and marks
-   * the segments as settled. One whose chunks cannot be compared does not keep the others: it rejects after them.
-   */
-  async deleteChunks(wholes: readonly Whole[], signal: AbortSignal): Promise<void> {
-    const names = wholes.map(({ segment }) => this.#name(segment))
-    const listed = await this.#archive.listChunksOf(names, { signal })
-    const keys: string[] = []
-    const compared: Record[] = []
-    const errors: unknown[] = []
-    for (const { segment, record } of wholes) {
-      const ours = new Set(record.chunks?.map((chunk) => chunk.key))
-      const others = (chunks: readonly Chunk[]): readonly Chunk[] => chunks.filter((chunk) => !ours.has(chunk.key))
-      const own = listed.filter((chunk) => chunk.segment === this.#name(segment))
-      try {
-        const chunks = await this.#compared(segment, own, this.#source.segmentBytes, others, signal)
-        keys.push(...chunks.map((chunk) => chunk.key))
-        compared.push(record)
-      } catch (error) {
-        signal.throwIfAborted()
-        errors.push(error)
-      }
-    }
-    if (keys.length > 0) await this.#archive.store.deleteMany(keys, { signal })
-    for (const record of compared) record.settled = true
-    if (errors.length > 0) throw errors[0]
+  /** Deletes the chunks of a segment that is stored whole, those of earlier runs and other receivers included. */
+  async deleteChunks(segment: Segment, record: Record, signal: AbortSignal): Promise<void> {
+    const ours = new Set(record.chunks?.map((chunk) => chunk.key))
+    const others = (listed: readonly Chunk[]): readonly Chunk[] => listed.filter((chunk) => !ours.has(chunk.key))
+    const chunks = await this.#listCompared(segment, this.#source.segmentBytes, others, signal)
+    if (chunks.length > 0)
+      await this.#archive.store.deleteMany(
+        chunks.map((chunk) => chunk.key),
+        { signal },
+      )
   }
 
   /**
-   * Compares the chunks of a segment, of those `listed` the ones that `pick` takes, with the `ownBytes` of it that we
-   * have. Where one is gone before it was read, because another one merges or deletes as we do, it is listed anew.
+   * Lists the chunks of a segment, and compares those that `pick` takes with the `ownBytes` of it that we have. Where one is gone before it was
+   * read, because another one merges or deletes as we do, all starts over.
    */
-  async #compared(
+  async #listCompared(
     segment: Segment,
-    listed: readonly Chunk[],
     ownBytes: number,
     pick: (listed: readonly Chunk[]) => readonly Chunk[],
     signal: AbortSignal,
-  ): Promise<readonly Chunk[]> {
-    let chunks = listed
+  ): Promise<Chunk[]> {
     for (let attempt = 1; ; attempt++) {
+      const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
       try {
         await this.#compareAll(segment, pick(chunks), ownBytes, signal)
         return chunks
       } catch (error) {
         if (!isError(error, 'KEY_MISSING') || attempt === listAttempts) throw error
       }
-      chunks = await this.#archive.listChunks(this.#name(segment), { signal })
     }
   }
 

@@ -1,10 +1,9 @@
 /**
  * What to ship next: one pure decision over the segments and history files that lie in the spool, by timeline.
  *
- * Four lanes run beside each other:
+ * Three lanes run beside each other:
  * - *whole*: whole segments, the oldest first, several at once; they may land in any order, but not far ahead of the
  *   first that is missing, and on its timeline only: who has nothing but the archive must see that it is missing;
- * - *settle*: what follows for all that were put so far (settle.ts), one at a time; until then they count as missing;
  * - *chunk*: the next chunk of a tail, one at a time. Only the first segment that is not covered yet may have one, so
  *   that a chunk never lies behind a hole;
  * - *merge*: several chunks of the open segment's tail into one, so that there are never many.
@@ -25,8 +24,6 @@ import { offsetIn, segnoOf } from '../wal/segment.ts'
 
 /** A segment of the spool, and what the store has of it. */
 export interface Shipment extends SpoolSegment {
-  /** Put under its own name, and not yet seen to be stored. */
-  readonly put: boolean
   /** Durable in the store under its own name. */
   readonly stored: boolean
   /** Stored, and no chunk of it is left. */
@@ -49,7 +46,7 @@ export interface HistoryShipment {
   readonly busy: boolean
 }
 
-export type Lane = 'whole' | 'settle' | 'chunk' | 'merge'
+export type Lane = 'whole' | 'chunk' | 'merge'
 
 export type Task = { readonly shipment: Shipment } & (
   | { readonly lane: 'whole' }
@@ -82,46 +79,26 @@ function isFarAhead({ segment }: Shipment, front: Shipment | null): boolean {
 }
 
 function wholeTasks(input: PlanInput): Task[] {
-  return wholesToPut(input)
-    .slice(0, freeUploads(input))
-    .map((shipment) => ({ lane: 'whole', shipment }))
-}
-
-/** Be there room for as many uploads or not. */
-function wholesToPut(input: PlanInput): Shipment[] {
-  const front = frontOf(input.shipments, input.segmentBytes)
-  return (
-    input.shipments
-      .filter((one) => one.whole && !one.put && !one.stored && !one.busy.has('whole'))
-      // One that turns out to be in no archive is put anew once that look for it has ended: it would be older than the put.
-      .filter((one) => !one.busy.has('settle'))
-      .filter((one) => !waitsForHistory(one, input) && !isFarAhead(one, front))
-  )
-}
-
-function freeUploads({ shipments, uploadConcurrency }: PlanInput): number {
-  return Math.max(0, uploadConcurrency - shipments.filter((one) => one.busy.has('whole')).length)
-}
-
-/**
- * The segments to settle now, all together. A stored one waits while a chunk of it is still on its way: that would be
- * left behind. In a backlog, where more wait than can be uploaded at once, as many are put soon: then they wait for each
- * other, since what follows costs two requests for one as for all.
- */
-export function nextToSettle(input: PlanInput): Shipment[] {
   const { shipments, uploadConcurrency } = input
-  if (shipments.some((one) => one.busy.has('settle'))) return []
-  const isBacklog = wholesToPut(input).length > freeUploads(input)
-  if (isBacklog && shipments.filter((one) => one.put).length < uploadConcurrency) return []
-  return shipments.filter((one) => one.put || (one.stored && !one.settled && one.busy.size === 0))
+  const busy = shipments.filter((one) => one.busy.has('whole')).length
+  const front = frontOf(shipments, input.segmentBytes)
+  return (
+    shipments
+      .filter((one) => one.whole && !one.settled && !one.busy.has('whole') && !waitsForHistory(one, input))
+      .filter((one) => !isFarAhead(one, front))
+      // Its chunks are deleted next: one that is still on its way would be left behind.
+      .filter((one) => !(one.stored && one.busy.size > 0))
+      .slice(0, Math.max(0, uploadConcurrency - busy))
+      .map((shipment) => ({ lane: 'whole', shipment }))
+  )
 }
 
 function chunkTasks(input: PlanInput): Task[] {
   if (input.shipments.some((one) => one.busy.has('chunk'))) return []
   const front = frontOf(input.shipments, input.segmentBytes)
   if (front === null || front.syncedBytes === 0 || waitsForHistory(front, input)) return []
-  // A whole segment without chunks is covered soonest as a whole, and one that is put already anyway.
-  if (front.whole && (front.put || front.coveredBytes === 0)) return []
+  // A whole segment without chunks is covered soonest as a whole.
+  if (front.whole && front.coveredBytes === 0) return []
   if (front.chunks === null) {
     // One that was left since then will never reach as far: it is compared as it is.
     const waits = front.syncedBytes < front.lookFromBytes && !front.left

@@ -27,7 +27,7 @@ export async function pushSegment(
     return await pushIncomplete(request, file, name, "it ends in zeros from where the archive's tail ends", signal)
   }
   const key = await carrier.putSegment(segment, signal)
-  await carrier.deleteChunks([{ segment, record }], signal)
+  await carrier.deleteChunks(segment, record, signal)
   return { key, warnings: [] }
 }
 

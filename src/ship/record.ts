@@ -1,20 +1,11 @@
 import type { Chunk } from '../archive/tail.ts'
-import type { Segment } from '../wal/segment.ts'
 import type { Lane } from './plan.ts'
-
-/** A whole segment, and what is known of it. */
-export interface Whole {
-  readonly segment: Segment
-  readonly record: Record
-}
 
 /** What is known of the store's copies of one segment in the spool. */
 export class Record {
   /** The segment lay in the spool when this process began: another receiver may have gone on with it since. */
   readonly isOld: boolean
-  /** Put as a whole, and the archive was not seen in its place since: it may have gone elsewhere. */
-  put = false
-  /** Durable in the archive as a whole. */
+  /** Durable in the store as a whole. */
   stored = false
   /** Stored, and its chunks are gone. */
   settled = false

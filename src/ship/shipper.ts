@@ -12,8 +12,9 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
-import { WalferryError } from '../kit/errors.ts'
+import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
+import { type Backoff, backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
@@ -21,14 +22,12 @@ import type { Spool } from '../spool/spool.ts'
 import { forkOf } from '../wal/history.ts'
 import { earlierOf, type Lsn, laterOf, lsnZero, plus } from '../wal/lsn.ts'
 import { historyName, type Segment, segmentStart } from '../wal/segment.ts'
-import { Attempts } from './attempts.ts'
 import { Carrier } from './carrier.ts'
 import {
   frontOf,
   isCovered,
   nextHistories,
   nextTasks,
-  nextToSettle,
   type PlanInput,
   type Shipment,
   type Task,
@@ -36,7 +35,6 @@ import {
 } from './plan.ts'
 import { Pruner } from './pruner.ts'
 import { Record } from './record.ts'
-import { settle, type Settling } from './settle.ts'
 
 export interface ShipperOptions {
   readonly spool: Spool
@@ -53,15 +51,16 @@ export interface ShipperOptions {
   readonly metrics: Metrics
 }
 
+/** Errors that no retry may mend: what is in the archive has to be looked at first. */
+const halting: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'ENCRYPTION_KEY']
+const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 /** A chunk may go where the archive was seen so long ago: a request for each would double what they cost. */
 const confirmEveryMs = 5000
 
 export class Shipper {
   readonly #options: ShipperOptions
-  readonly #attempts: Attempts
   readonly #carrier: Carrier
   readonly #pruner: Pruner
-  readonly #settling: Settling
   /** Rings when a task has ended, and when draining begins: cuts a rest short. */
   readonly #wake = new Bell()
   #records = new Map<string, Record>()
@@ -75,20 +74,16 @@ export class Shipper {
   /** Up to which byte of its segment the chunk under way reaches. */
   #chunkTo = 0
   #draining = false
+  #failures = 0
+  #notBeforeMs = 0
   /** When the archive was last seen in its place; null for not since something failed. */
   #confirmedMs: number | null = null
-  /** How often it was seen not to be there. */
-  #absences = 0
+  #problem: WalferryError | null = null
+  #halted: WalferryError | null = null
 
   constructor(options: ShipperOptions) {
     this.#options = options
-    this.#attempts = new Attempts(options)
     this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
-    this.#settling = {
-      carrier: this.#carrier,
-      confirm: (signal) => this.#confirm(0, signal),
-      onStored: () => this.#ring(),
-    }
     const { clock, log } = options
     this.#pruner = new Pruner({ prune: (signal) => this.#prune(signal), onEnd: () => this.#ring(), clock, log })
   }
@@ -105,7 +100,7 @@ export class Shipper {
 
   /** Why nothing can be shipped at the moment, or null. */
   get problem(): WalferryError | null {
-    return this.#attempts.problem
+    return this.#problem
   }
 
   /**
@@ -117,7 +112,7 @@ export class Shipper {
     try {
       for (;;) {
         signal.throwIfAborted()
-        if (this.#attempts.halted !== null) throw this.#attempts.halted
+        if (this.#halted !== null) throw this.#halted
         const seen = bell.count
         const woken = this.#wake.count
         const shipments = this.#look()
@@ -197,12 +192,10 @@ export class Shipper {
   }
 
   #launch(shipments: readonly Shipment[], nowMs: number, signal: AbortSignal): void {
-    if (this.#attempts.pauseMs(nowMs) !== undefined) return
+    if (nowMs < this.#notBeforeMs) return
     const input = this.#planInput(shipments, nowMs)
     for (const timeline of nextHistories(input)) this.#track(this.#runHistory(timeline, signal))
     for (const task of nextTasks(input)) this.#track(this.#run(task, signal))
-    const toSettle = nextToSettle(input)
-    if (toSettle.length > 0) this.#track(this.#settle(toSettle, signal))
     this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
   }
 
@@ -232,25 +225,28 @@ export class Shipper {
     const file = this.#options.spool.histories.get(timeline)
     if (file === undefined) return
     this.#historiesBusy.add(timeline)
-    await this.#attempt(`ship ${historyName(timeline)}`, signal, async () => {
+    try {
       await this.#confirm(confirmEveryMs, signal)
       await this.#carrier.putHistory(timeline, file.content, signal)
       this.#historiesStored.add(timeline)
-      this.#attempts.succeeded()
-    })
-    this.#historiesBusy.delete(timeline)
+      this.#succeeded()
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error, `ship ${historyName(timeline)}`)
+    } finally {
+      this.#historiesBusy.delete(timeline)
+    }
   }
 
   /** How long nothing is to do, unless the bell rings. */
   #pauseMs(nowMs: number): number | undefined {
-    const pauseMs = this.#attempts.pauseMs(nowMs)
-    if (pauseMs !== undefined || this.#waitingSinceMs === null) return pauseMs
+    if (nowMs < this.#notBeforeMs) return this.#notBeforeMs - nowMs
+    if (this.#waitingSinceMs === null) return undefined
     const dueMs = this.#waitingSinceMs + this.#options.shipIntervalMs
     return dueMs > nowMs ? dueMs - nowMs : undefined
   }
 
   async #run(task: Task, signal: AbortSignal): Promise<void> {
-    const { name } = task.shipment
+    const { segment, name } = task.shipment
     const record = this.#records.get(name)
     if (record === undefined) return
     record.busy.add(task.lane)
@@ -259,57 +255,45 @@ export class Shipper {
       this.#chunkTo = task.to
       this.#waitingSinceMs = null
     }
-    const isDone = await this.#attempt(`ship ${name} (${task.lane})`, signal, async () => {
+    try {
       await this.#confirm(confirmEveryMs, signal)
-      await this.#carry(task, record, signal)
-    })
-    record.busy.delete(task.lane)
-    if (task.lane !== 'chunk') return
-    this.#chunkTo = 0
-    if (!isDone) this.#waitingSinceMs = waitedSinceMs
-  }
-
-  async #carry(task: Task, record: Record, signal: AbortSignal): Promise<void> {
-    const { segment, left } = task.shipment
-    switch (task.lane) {
-      case 'whole': {
-        const absences = this.#absences
-        await this.#carrier.putSegment(segment, signal)
-        // A success it is once it was seen in the archive.
-        record.put = absences === this.#absences
-        return
+      switch (task.lane) {
+        case 'whole':
+          await this.#carryWhole(task.shipment, record, signal)
+          break
+        case 'chunk':
+          if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
+          else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
+          if (task.shipment.left) this.#pruner.ask()
+          break
+        case 'merge':
+          await this.#carrier.merge(segment, record, task.merge, signal)
+          break
       }
-      case 'chunk':
-        if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
-        else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
-        if (left) this.#pruner.ask()
-        break
-      case 'merge':
-        await this.#carrier.merge(segment, record, task.merge, signal)
-        break
+      this.#succeeded()
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error, `ship ${name} (${task.lane})`)
+      if (task.lane === 'chunk') this.#waitingSinceMs = waitedSinceMs
+    } finally {
+      record.busy.delete(task.lane)
+      if (task.lane === 'chunk') this.#chunkTo = 0
     }
-    this.#attempts.succeeded()
   }
 
-  async #settle(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
-    const wholes = shipments.flatMap(({ segment, name }) => {
-      const record = this.#records.get(name)
-      return record === undefined ? [] : [{ segment, record }]
-    })
-    const names = shipments.map(({ name }) => name)
-    await this.#attempt(`settle ${names.join(', ')}`, signal, async () => {
-      await settle(wholes, this.#settling, signal)
-      this.#attempts.succeeded()
-    })
-    // Where one failed, others may not have.
-    if (wholes.some(({ record }) => record.settled)) this.#pruner.ask()
-  }
-
-  /** Tries something, and tells whether it went well. */
-  async #attempt(doing: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
-    const isDone = await this.#attempts.make(doing, signal, work)
-    if (!isDone) this.#confirmedMs = null
-    return isDone
+  async #carryWhole(shipment: Shipment, record: Record, signal: AbortSignal): Promise<void> {
+    if (!record.stored) {
+      await this.#carrier.putSegment(shipment.segment, signal)
+      // It leaves the spool for it.
+      await this.#confirm(0, signal)
+      record.stored = true
+      // The chunks can be deleted later; whoever waits for the position should not.
+      this.#ring()
+    }
+    // A chunk that is still on its way would be left behind. Its end makes this come up again.
+    if (record.busy.size > 1) return
+    await this.#carrier.deleteChunks(shipment.segment, record, signal)
+    record.settled = true
+    this.#pruner.ask()
   }
 
   /**
@@ -334,21 +318,16 @@ export class Shipper {
 
   /** Of one that has ended, the spool keeps everything. */
   async #remove(segment: Segment, signal: AbortSignal): Promise<void> {
-    if (!signal.aborted && this.#attempts.halted === null) await this.#options.spool.remove(segment)
+    if (!signal.aborted && this.#halted === null) await this.#options.spool.remove(segment)
   }
 
-  /** What was put where the archive is not, is not in it: that is looked for anew. */
+  /** What was put where the archive is not, is not in it: chunks are looked for anew. Whole segments were confirmed. */
   async #confirm(maxAgeMs: number, signal: AbortSignal): Promise<void> {
     const nowMs = this.#options.clock.monotonicMs()
     if (this.#confirmedMs !== null && nowMs - this.#confirmedMs < maxAgeMs) return
     if (!(await this.#options.isStillOurs(signal))) {
       this.#confirmedMs = null
-      this.#absences++
-      for (const record of this.#records.values()) {
-        if (record.stored) continue
-        record.put = false
-        record.chunks = null
-      }
+      for (const record of this.#records.values()) if (!record.stored) record.chunks = null
       const message = `what is at ${this.#options.archive.store.url} is not the archive that was there before`
       throw new WalferryError('STORE_UNREACHABLE', message, {
         hint: 'Bring it back: is its disk mounted? Then shipping goes on. To begin a new archive here, start the receiver anew.',
@@ -357,12 +336,49 @@ export class Shipper {
     }
     this.#confirmedMs = nowMs
   }
+
+  #succeeded(): void {
+    if (this.#halted !== null) return
+    if (this.#problem !== null) this.#options.log.info('shipping works again')
+    this.#problem = null
+    this.#failures = 0
+    this.#notBeforeMs = 0
+  }
+
+  #failed(error: unknown, doing: string): void {
+    this.#confirmedMs = null
+    const { log, metrics, clock } = this.#options
+    const known = isError(error)
+      ? error
+      : new WalferryError('STORE_FAILED', `cannot ${doing}`, {
+          cause: error,
+          hint: 'This is a fault of walferry: please report it.',
+        })
+    metrics.add('walferry_store_failures_total', 1, { code: known.code })
+    if (known.code === 'ARCHIVE_CONFLICT') metrics.add('walferry_conflicts_total', 1, { place: 'archive' })
+    if (this.#halted !== null) return
+    if (halting.includes(known.code)) {
+      log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })
+      this.#halted = known
+      this.#problem = known
+      return
+    }
+    // Tasks that run side by side fail together: one pause, and one line in the log, for all of them.
+    const first = clock.monotonicMs() >= this.#notBeforeMs
+    if (first) {
+      const waitMs = backoffMs(backoff, this.#failures++)
+      this.#notBeforeMs = clock.monotonicMs() + waitMs
+      const fields = { code: known.code, retryInMs: Math.round(waitMs), hint: known.hint }
+      if (known.retryable) log.warn(`cannot ${doing}: ${describe(known)}`, fields)
+      else log.error(`cannot ${doing}: ${describe(known)}`, fields)
+    }
+    this.#problem = known
+  }
 }
 
 function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Shipment {
   return {
     ...one,
-    put: record.put,
     stored: record.stored,
     settled: record.settled,
     chunks: record.chunks,

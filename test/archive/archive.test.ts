@@ -232,60 +232,6 @@ test('a name that is no chunk among the chunks is damage, not overlooked', async
   await assert.rejects(read(), { code: 'ARCHIVE_DAMAGED', message: /00000fff\.xz/ })
 })
 
-test('chunks of several segments are listed at once, and what lies between and beside them is passed over', async (t) => {
-  const random = seededRandom(t)
-  for (let round = 0; round < 200; round++) {
-    const store = new MemoryStore()
-    const archive = new Archive(store)
-    const names = new Set(
-      Array.from(
-        { length: 12 },
-        () => `0000000${1 + random.below(2)}00000000000000${random.pick(['0', '2', 'F'])}${random.below(10)}`,
-      ),
-    )
-    for (const name of names) {
-      for (let n = random.below(3); n > 0; n--) store.set(chunkKey(name, n * 100, n * 100 + 100, 'lz4'))
-    }
-    const asked = [...names].filter(() => random.below(2) === 0)
-    for (const name of names) {
-      if (!asked.includes(name)) store.set(`${tailFolder(name)}foreign`)
-      // Neither is in its folder.
-      store.set(`${tailFolder(name).slice(0, -1)}.foreign`)
-      store.set(`${tailFolder(name).slice(0, -1)}-1/00000000-00000fff.lz4`)
-    }
-    const expected: string[] = []
-    for (const name of asked.toSorted()) {
-      expected.push(...(await archive.listChunks(name, { signal })).map(({ key }) => key))
-    }
-    if (asked.length === 0) continue
-    store.calls.list = 0
-    const found = await archive.listChunksOf(asked, { signal })
-    assert.deepEqual(
-      found.map(({ key }) => key),
-      expected,
-    )
-    assert.equal(store.calls.list, 1)
-  }
-})
-
-test('a name that is no chunk among the chunks of one of several segments is damage', async () => {
-  const store = new MemoryStore()
-  const others = ['000000010000000000000029', '00000001000000000000002B']
-  store.set(`${tailFolder(segment)}foreign`)
-  await assert.rejects(new Archive(store).listChunksOf([...others, segment], { signal }), { code: 'ARCHIVE_DAMAGED' })
-  assert.deepEqual(await new Archive(store).listChunksOf(others, { signal }), [])
-})
-
-test('a listing of several segments ends behind the last of them', async () => {
-  const store = new MemoryStore()
-  const later = '0000000100000000000000FF'
-  for (let n = 0; n < 3000; n++) store.set(chunkKey(later, n, n + 1, 'lz4'))
-  await new Archive(store).listChunksOf([segment, '00000001000000000000002B'], { signal })
-  assert.equal(store.calls.list, 1)
-  await new Archive(store).listChunksOf(['000000010000000000000030', '0000000100000000000000FE'], { signal })
-  assert.equal(store.calls.list, 2)
-})
-
 test('a merge between listing and reading loses nothing', async (t) => {
   const plain = likeWal(segmentBytes, seededRandom(t))
   const { put, read, store } = setUp(plain)

@@ -16,7 +16,6 @@ import {
   segmentOfKey,
   tailFolder,
   tailPrefix,
-  tailSpan,
 } from '../../src/archive/keys.ts'
 import { isKey } from '../../src/store/keys.ts'
 import { asLsn } from '../../src/wal/lsn.ts'
@@ -112,24 +111,6 @@ test('chunk keys are read back, and foreign names in their folder are not', (t) 
   for (const name of ['0-1.lz4', '00000000-0004500G.lz4', '00000000-00045000.txt', '00000000-00045000.', 'x/y']) {
     assert.equal(parseChunkKey(folder + name), null, name)
   }
-})
-
-test('the chunks of several segments lie in one span of keys', () => {
-  const other = '000000010000000000000031'
-  assert.deepEqual(tailSpan([segment]), { prefix: tailFolder(segment), end: `${tailFolder(segment)}~` })
-  const span = tailSpan([other, segment])
-  assert.deepEqual(span, {
-    prefix: 'walferry_001/tail/00000001-00000000-000000',
-    after: 'walferry_001/tail/00000001-00000000-0000002a',
-    end: 'walferry_001/tail/00000001-00000000-00000031/~',
-  })
-  assert.ok(isKey(span.after ?? ''))
-  for (const name of [segment, '00000001000000000000002F', other]) {
-    const key = chunkKey(name, 0, 1, 'lz4')
-    assert.ok(key.startsWith(span.prefix) && key > (span.after ?? '') && key < span.end, key)
-  }
-  assert.ok(chunkKey('000000010000000000000029', 0, 1, 'lz4') < (span.after ?? ''))
-  assert.ok(chunkKey('000000010000000000000032', 0, 1, 'lz4') > span.end)
 })
 
 test('gap and backlog keys are read back', () => {

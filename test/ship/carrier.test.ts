@@ -109,7 +109,7 @@ test('a tail goes on, is merged, and gives way to its segment in another compres
   assert.equal(place.store.keys.length, 1)
 
   await second.carrier.putSegment(segment, deadline())
-  await second.carrier.deleteChunks([{ segment, record: second.record }], deadline())
+  await second.carrier.deleteChunks(segment, second.record, deadline())
   assert.deepEqual(place.store.keys, [`wal_005/${name}`])
 })
 

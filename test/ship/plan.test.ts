@@ -8,8 +8,6 @@ import {
   type Lane,
   nextHistories,
   nextTasks,
-  nextToSettle,
-  type PlanInput,
   type Shipment,
   type Task,
   unshippedTail,
@@ -24,7 +22,6 @@ interface Given {
   /** Whole, or synced up to this byte. */
   readonly synced: 'whole' | number
   readonly left?: boolean
-  readonly put?: boolean
   readonly stored?: boolean
   readonly settled?: boolean
   /** Ends of the chunks that follow each other from byte 0; null: it was not looked. */
@@ -54,7 +51,6 @@ function spoolOn(timeline: number, all: readonly Given[]): Shipment[] {
       whole: given.synced === 'whole',
       left: given.left ?? false,
       syncedBytes: given.synced === 'whole' ? segmentBytes : given.synced,
-      put: given.put ?? false,
       stored: settled || (given.stored ?? false),
       settled,
       chunks: chunks ?? null,
@@ -65,14 +61,9 @@ function spoolOn(timeline: number, all: readonly Given[]): Shipment[] {
   })
 }
 
-/** The tasks in words: `whole 1`, `look 2`, `chunk 2 100-300`, `merge 3 0-800`, `settle 1 2`. */
+/** The tasks in words: `whole 1`, `look 2`, `chunk 2 100-300`, `merge 3 0-800`. */
 function planned(shipments: readonly Shipment[], due = true, uploadConcurrency = 4): string[] {
-  return plannedFor({ shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: due })
-}
-
-function plannedFor(input: PlanInput): string[] {
-  const toSettle = nextToSettle(input).map(({ segment }) => segment.segno)
-  return [...nextTasks(input).map(inWords), ...(toSettle.length > 0 ? [`settle ${toSettle.join(' ')}`] : [])]
+  return nextTasks({ shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: due }).map(inWords)
 }
 
 function inWords(task: Task): string {
@@ -127,7 +118,7 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       'a stored one whose chunks are still there is gone on with',
       [{ ...whole, stored: true }, { synced: 0 }],
       false,
-      ['settle 1'],
+      ['whole 1'],
     ],
     [
       'but not while a chunk of it is under way',
@@ -136,46 +127,6 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       [],
     ],
     ['nor while one is merged', [{ ...whole, stored: true, busy: ['merge'] }, { synced: 0 }], false, []],
-    ['what is put is not put again, and is settled', [{ ...whole, put: true }, whole], false, ['whole 2', 'settle 1']],
-    [
-      'all that is put is settled together, with what is stored',
-      [
-        { ...whole, put: true },
-        { ...whole, stored: true },
-        settled,
-        { ...whole, busy: ['whole'] },
-        { ...whole, put: true },
-      ],
-      false,
-      ['settle 1 2 5'],
-    ],
-    [
-      'what is put meanwhile waits for the next time',
-      [
-        { ...whole, put: true, busy: ['settle'] },
-        { ...whole, put: true },
-        { ...whole, stored: true },
-      ],
-      false,
-      [],
-    ],
-    [
-      'what is put is seen to be stored, also while a chunk of it is under way',
-      [{ ...whole, put: true, chunks: [9], busy: ['chunk'] }],
-      true,
-      ['settle 1'],
-    ],
-    ['what is not put any more is put again, but not while it is settled', [{ ...whole, busy: ['settle'] }], false, []],
-    ['what is put gets no chunk', [{ ...whole, put: true, chunks: [9] }], true, ['settle 1']],
-    [
-      'but it may be nowhere: no chunk behind it',
-      [
-        { ...whole, put: true },
-        { synced: 500, chunks: [] },
-      ],
-      true,
-      ['settle 1'],
-    ],
 
     // Both.
     [
@@ -276,42 +227,6 @@ test('the number of uploads at once is as asked for', () => {
   const spool = spoolOf(whole, whole, whole)
   assert.deepEqual(planned(spool, true, 1), ['whole 1'])
   assert.deepEqual(planned(spool, true, 64), ['whole 1', 'whole 2', 'whole 3'])
-})
-
-test('in a backlog, what is put waits until as many are as are uploaded at once', () => {
-  const put: Given = { synced: 'whole', put: true }
-  const busy: Given = { synced: 'whole', busy: ['whole'] }
-  assert.deepEqual(planned(spoolOf(put, busy, busy, whole), false, 2), [])
-  assert.deepEqual(planned(spoolOf(put, busy, whole, whole), false, 2), ['whole 3'])
-  assert.deepEqual(planned(spoolOf(put, put, busy, busy, whole), false, 2), ['settle 1 2'])
-  assert.deepEqual(planned(spoolOf(put, busy, whole), false, 2), ['whole 3', 'settle 1'])
-  assert.deepEqual(planned(spoolOf(put, busy, whole), false, 1), ['settle 1'])
-  const stored: Given = { synced: 'whole', stored: true }
-  assert.deepEqual(planned(spoolOf(stored, busy, busy, whole), false, 2), [])
-})
-
-test('whatever is put is settled, or something is still uploaded', (t) => {
-  const random = seededRandom(t)
-  for (let round = 0; round < 3000; round++) {
-    const states: readonly Partial<Given>[] = [{}, { put: true }, { stored: true }, { settled: true }]
-    const busyBelow = random.below(10)
-    const given = Array.from({ length: 1 + random.below(60) }, (): Given => {
-      const state = random.pick(states)
-      const isBusy = state === states[0] && random.below(10) < busyBelow
-      return { ...whole, ...state, busy: isBusy ? ['whole'] : [] }
-    })
-    const input = {
-      shipments: spoolOf(...given),
-      histories: [],
-      segmentBytes,
-      uploadConcurrency: 1 + random.below(64),
-      tailIsDue: true,
-    }
-    const uploads =
-      given.some((one) => one.busy?.includes('whole')) || nextTasks(input).some(({ lane }) => lane === 'whole')
-    const waits = input.shipments.some((one) => one.put || (one.stored && !one.settled))
-    if (waits && !uploads) assert.ok(nextToSettle(input).length > 0, `round ${round}`)
-  }
 })
 
 test('the front is the first segment that the store does not cover', () => {
@@ -422,7 +337,7 @@ describe('a timeline is born in order', () => {
     const shipments = spoolOn(2, [first, whole])
     const histories = [{ ...history, ...given }]
     const input = { shipments, histories, segmentBytes, uploadConcurrency: 4, tailIsDue: true }
-    return { tasks: plannedFor(input), histories: nextHistories(input) }
+    return { tasks: nextTasks(input).map(inWords), histories: nextHistories(input) }
   }
 
   test('first its first segment, up to the fork', () => {
@@ -433,11 +348,10 @@ describe('a timeline is born in order', () => {
 
   test('then its history file, then all others', () => {
     assert.deepEqual(planOf({ synced: 6000, chunks: [5000] }), { tasks: ['chunk 1 5000-6000'], histories: [2] })
-    assert.deepEqual(planOf({ synced: 'whole', put: true }), { tasks: ['settle 1'], histories: [] })
     assert.deepEqual(planOf({ synced: 'whole', stored: true }).histories, [2])
-    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { busy: true }), { tasks: ['settle 1'], histories: [] })
+    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { busy: true }), { tasks: ['whole 1'], histories: [] })
     assert.deepEqual(planOf({ synced: 'whole', stored: true }, { stored: true }), {
-      tasks: ['whole 2', 'settle 1'],
+      tasks: ['whole 1', 'whole 2'],
       histories: [],
     })
   })
