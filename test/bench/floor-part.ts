@@ -5,7 +5,8 @@
  *     compress FILE                                  in blocks, into FILE.blocks: each with its length before it
  *     decompress FILE.blocks                         throws away what comes out
  */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import lz4 from 'lz4-napi'
 import { replicate, startReplication } from './bare-stream.ts'
 
@@ -13,30 +14,38 @@ const blockBytes = 256 * 1024
 
 const [kind, file = '', ...rest] = process.argv.slice(2)
 if (kind === 'receive') receive(file, ...rest)
-else if (kind === 'compress') compress(file)
-else if (kind === 'decompress') decompress(file)
+else if (kind === 'compress') await compress(file)
+else if (kind === 'decompress') await decompress(file)
 else throw new Error(`there is no part "${kind}"`)
 
-function compress(path: string): void {
-  const plain = readFileSync(path)
-  const fd = openSync(`${path}.blocks`, 'w')
-  for (let at = 0; at < plain.length; at += blockBytes) {
-    const block = lz4.compressSync(plain.subarray(at, at + blockBytes))
-    const length = Buffer.alloc(4)
+/** A turn of the event loop behind each block lets go of its memory. */
+async function compress(path: string): Promise<void> {
+  const from = openSync(path, 'r')
+  const to = openSync(`${path}.blocks`, 'w')
+  const memory = Buffer.allocUnsafeSlow(blockBytes)
+  const length = Buffer.alloc(4)
+  for (let bytes = readSync(from, memory); bytes > 0; bytes = readSync(from, memory)) {
+    const block = lz4.compressSync(memory.subarray(0, bytes))
     length.writeUInt32LE(block.length)
-    writeSync(fd, length)
-    writeSync(fd, block)
+    writeSync(to, length)
+    writeSync(to, block)
+    await nextTurn()
   }
-  closeSync(fd)
+  closeSync(to)
+  closeSync(from)
 }
 
-function decompress(path: string): void {
-  const blocks = readFileSync(path)
-  for (let at = 0; at < blocks.length; ) {
-    const end = at + 4 + blocks.readUInt32LE(at)
-    lz4.uncompressSync(blocks.subarray(at + 4, end))
-    at = end
+async function decompress(path: string): Promise<void> {
+  const from = openSync(path, 'r')
+  const length = Buffer.alloc(4)
+  const memory = Buffer.allocUnsafeSlow(2 * blockBytes)
+  while (readSync(from, length) === length.length) {
+    const block = memory.subarray(0, length.readUInt32LE())
+    readSync(from, block)
+    lz4.uncompressSync(block)
+    await nextTurn()
   }
+  closeSync(from)
 }
 
 /** The least that a client can do: nothing of the stream is looked at. */
