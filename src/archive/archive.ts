@@ -18,7 +18,7 @@ import { inOrder } from './in-order.ts'
 import { damaged } from './damaged.ts'
 import type { FilePart } from './codec-worker.ts'
 import type { EncryptionKey } from './encryption/key.ts'
-import { parseChunkKey, tailFolder, walFolder } from './keys.ts'
+import { neighbours, parseChunkKey, segmentOfKey, tailFolder, tailFolders, walFolder } from './keys.ts'
 import type { Plain, PlainSize } from './plain.ts'
 import { type Chunk, planTail, type RunPart } from './tail.ts'
 
@@ -111,6 +111,18 @@ export class Archive {
     return this.findContent(walFolder + segment, options)
   }
 
+  /** The same of several segments, by their names, with a request for each sixteen that follow each other. */
+  async findSegments(segments: readonly string[], options: CallOptions): Promise<Map<string, ObjectInfo[]>> {
+    const found = new Map(segments.map((name): [string, ObjectInfo[]] => [name, []]))
+    for (const [beginning, names] of neighbours(segments)) {
+      const ends = names.flatMap((name) => knownEnds.map((end) => name.slice(beginning.length) + end))
+      for (const info of await this.store.findAmong(walFolder + beginning, ends, options)) {
+        found.get(segmentOfKey(info.key) ?? '')?.push(info)
+      }
+    }
+    return found
+  }
+
   /** The objects that hold a timeline's history file; none if it is not there. */
   findHistory(timeline: number, options: CallOptions): Promise<ObjectInfo[]> {
     return this.findContent(walFolder + historyName(timeline), options)
@@ -143,6 +155,18 @@ export class Archive {
       chunks.push(parseChunkKey(key) ?? refuseKey(key))
     }
     return chunks
+  }
+
+  /** The same of several segments, by their names, with a request for each sixteen that follow each other. */
+  async listChunksOf(segments: readonly string[], { signal }: CallOptions): Promise<Map<string, Chunk[]>> {
+    const listed = new Map(segments.map((name): [string, Chunk[]] => [name, []]))
+    for (const beginning of neighbours(segments).keys()) {
+      for await (const { key } of this.store.list({ prefix: tailFolders(beginning), signal })) {
+        // What belongs to others is not asked for.
+        listed.get(segmentOfKey(key) ?? '')?.push(parseChunkKey(key) ?? refuseKey(key))
+      }
+    }
+    return listed
   }
 
   /**

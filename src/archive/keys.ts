@@ -106,6 +106,24 @@ export function tailFolder(segment: string): string {
   return `${tailRoot}${dashed(segment)}/`
 }
 
+/** What the folders of chunks begin with that belong to the segments whose names begin with `beginning`. */
+export function tailFolders(beginning: string): string {
+  return tailRoot + dashed(beginning)
+}
+
+/**
+ * Segments by what their names begin with: all but the last digit, so that few others begin like that; where there is
+ * but one, all of its name.
+ */
+export function neighbours(segments: readonly string[]): Map<string, readonly string[]> {
+  const groups = new Map<string, string[]>()
+  for (const name of segments) {
+    const beginning = name.slice(0, -1)
+    groups.set(beginning, [...(groups.get(beginning) ?? []), name])
+  }
+  return new Map([...groups].map(([beginning, names]) => [names.length > 1 ? beginning : (names[0] ?? ''), names]))
+}
+
 /** What the keys of all chunks begin with; those of one timeline, where one is given. */
 export function tailPrefix(timeline?: number): string {
   return timeline === undefined ? tailRoot : `${tailRoot}${hex8(timeline)}-`

@@ -14,7 +14,7 @@ import type { Metrics } from '../metrics/catalogue.ts'
 import { countFailure, countUpload, type UploadKind } from '../metrics/uploads.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
 import { historyName, type Segment, segmentName } from '../wal/segment.ts'
-import type { Record } from './record.ts'
+import type { Record, Whole } from './record.ts'
 
 /** Where the bytes of segments are read from: the spool, or pg_wal. */
 export interface SegmentSource {
@@ -65,14 +65,18 @@ export class Carrier {
     return this.#lastStoredMs
   }
 
-  /** Stores a whole segment, unless the archive has it already, under whichever extension. Returns one of its keys. */
-  async putSegment(segment: Segment, signal: AbortSignal): Promise<string> {
-    const name = this.#name(segment)
+  /** Learns which whole segments the archive has, under whichever extension. */
+  async findSegments(wholes: readonly Whole[], signal: AbortSignal): Promise<void> {
+    const found = await this.#archive.findSegments(namesOf(wholes), { signal })
+    for (const { name, record } of wholes) record.found = found.get(name)?.map(({ key }) => key) ?? []
+  }
+
+  /** Stores a whole segment, unless it was `found` in the archive: then that has to be equal. Returns one of its keys. */
+  async putSegment(segment: Segment, found: readonly string[], signal: AbortSignal): Promise<string> {
     return await this.#withFile(segment, async (file) => {
-      const there = await this.#archive.findSegment(name, { signal })
-      for (const object of there) await this.#mustBeSame(object.key, file, 0, this.#source.segmentBytes, signal)
-      if (there[0] !== undefined) return there[0].key
-      const key = segmentKey(name, this.#codec)
+      for (const key of found) await this.#mustBeSame(key, file, 0, this.#source.segmentBytes, signal)
+      if (found[0] !== undefined) return found[0]
+      const key = segmentKey(file.name, this.#codec)
       await this.#put('segment', key, file, 0, this.#source.segmentBytes, signal)
       return key
     })
@@ -89,8 +93,10 @@ export class Carrier {
     signal: AbortSignal,
   ): Promise<void> {
     // A segment that was left will never hold more: then what there is has to be the beginning.
-    const isBehind = (listed: readonly Chunk[]): boolean => furthestOf(listed) > syncedBytes && !left
-    const chunks = await this.#listCompared(segment, syncedBytes, (listed) => (isBehind(listed) ? [] : listed), signal)
+    const isBehind = (all: readonly Chunk[]): boolean => furthestOf(all) > syncedBytes && !left
+    const pick = (all: readonly Chunk[]): readonly Chunk[] => (isBehind(all) ? [] : all)
+    const listed = await this.#archive.listChunks(this.#name(segment), { signal })
+    const chunks = await this.#compared(segment, listed, syncedBytes, pick, signal)
     if (isBehind(chunks)) {
       record.lookFromBytes = furthestOf(chunks)
       return
@@ -138,36 +144,45 @@ export class Carrier {
     record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
   }
 
-  /** Deletes the chunks of a segment that is stored whole, those of earlier runs and other receivers included. */
-  async deleteChunks(segment: Segment, record: Record, signal: AbortSignal): Promise<void> {
+  /** Lists the chunks of segments, of each in the place of the segment. */
+  async listChunks(wholes: readonly Whole[], signal: AbortSignal): Promise<Chunk[][]> {
+    const listed = await this.#archive.listChunksOf(namesOf(wholes), { signal })
+    return wholes.map(({ name }) => listed.get(name) ?? [])
+  }
+
+  /** Deletes the chunks that were listed of a segment that is stored whole, those of earlier runs and other receivers included. */
+  async settle({ segment, record }: Whole, listed: readonly Chunk[], signal: AbortSignal): Promise<void> {
     const ours = new Set(record.chunks?.map((chunk) => chunk.key))
-    const others = (listed: readonly Chunk[]): readonly Chunk[] => listed.filter((chunk) => !ours.has(chunk.key))
-    const chunks = await this.#listCompared(segment, this.#source.segmentBytes, others, signal)
+    const others = (all: readonly Chunk[]): readonly Chunk[] => all.filter((chunk) => !ours.has(chunk.key))
+    const chunks = await this.#compared(segment, listed, this.#source.segmentBytes, others, signal)
     if (chunks.length > 0)
       await this.#archive.store.deleteMany(
         chunks.map((chunk) => chunk.key),
         { signal },
       )
+    record.settled = true
   }
 
   /**
-   * Lists the chunks of a segment, and compares those that `pick` takes with the `ownBytes` of it that we have. Where one is gone before it was
-   * read, because another one merges or deletes as we do, all starts over.
+   * Compares the chunks of a segment, of those `listed` the ones that `pick` takes, with the `ownBytes` of it that we
+   * have. Where one is gone before it was read, because another one merges or deletes as we do, all starts over.
    */
-  async #listCompared(
+  async #compared(
     segment: Segment,
+    listed: readonly Chunk[],
     ownBytes: number,
     pick: (listed: readonly Chunk[]) => readonly Chunk[],
     signal: AbortSignal,
-  ): Promise<Chunk[]> {
+  ): Promise<readonly Chunk[]> {
+    let chunks = listed
     for (let attempt = 1; ; attempt++) {
-      const chunks = await this.#archive.listChunks(this.#name(segment), { signal })
       try {
         await this.#compareAll(segment, pick(chunks), ownBytes, signal)
         return chunks
       } catch (error) {
         if (!isError(error, 'KEY_MISSING') || attempt === listAttempts) throw error
       }
+      chunks = await this.#archive.listChunks(this.#name(segment), { signal })
     }
   }
 
@@ -258,6 +273,10 @@ export class Carrier {
   #name(segment: Segment): string {
     return segmentName(segment, this.#source.segmentBytes)
   }
+}
+
+function namesOf(wholes: readonly Whole[]): string[] {
+  return wholes.map(({ name }) => name)
 }
 
 function furthestOf(chunks: readonly Chunk[]): number {

@@ -1,9 +1,11 @@
 /**
  * What to ship next: one pure decision over the segments and history files that lie in the spool, by timeline.
  *
- * Three lanes run beside each other:
+ * Five lanes run beside each other:
+ * - *find*: asks which whole segments the archive has, of several with one request, shortly before they are put;
  * - *whole*: whole segments, the oldest first, several at once; they may land in any order, but not far ahead of the
  *   first that is missing, and on its timeline only: who has nothing but the archive must see that it is missing;
+ * - *settle*: deletes the chunks of those that are stored whole, which are listed of several with one request;
  * - *chunk*: the next chunk of a tail, one at a time. Only the first segment that is not covered yet may have one, so
  *   that a chunk never lies behind a hole;
  * - *merge*: several chunks of the open segment's tail into one, so that there are never many.
@@ -24,6 +26,8 @@ import { offsetIn, segnoOf } from '../wal/segment.ts'
 
 /** A segment of the spool, and what the store has of it. */
 export interface Shipment extends SpoolSegment {
+  /** Keys under which the archive had all of it when it was asked, before it was put; null until then. */
+  readonly found: readonly string[] | null
   /** Durable in the store under its own name. */
   readonly stored: boolean
   /** Stored, and no chunk of it is left. */
@@ -46,10 +50,10 @@ export interface HistoryShipment {
   readonly busy: boolean
 }
 
-export type Lane = 'whole' | 'chunk' | 'merge'
+export type Lane = 'find' | 'whole' | 'settle' | 'chunk' | 'merge'
 
 export type Task = { readonly shipment: Shipment } & (
-  | { readonly lane: 'whole' }
+  | { readonly lane: 'whole'; readonly found: readonly string[] }
   /** Finds out which chunks the store has of a segment, before the first one of ours. */
   | { readonly lane: 'chunk'; readonly to: null }
   | { readonly lane: 'chunk'; readonly from: number; readonly to: number }
@@ -65,7 +69,7 @@ export interface PlanInput {
   readonly tailIsDue: boolean
 }
 
-/** Tasks to start now. Those that are under way (`busy`) are not named again. */
+/** Tasks of one segment each to start now. Those that are under way (`busy`) are not named again. */
 export function nextTasks(input: PlanInput): Task[] {
   return [...wholeTasks(input), ...chunkTasks(input), ...mergeTasks(input)]
 }
@@ -79,18 +83,38 @@ function isFarAhead({ segment }: Shipment, front: Shipment | null): boolean {
 }
 
 function wholeTasks(input: PlanInput): Task[] {
-  const { shipments, uploadConcurrency } = input
-  const busy = shipments.filter((one) => one.busy.has('whole')).length
-  const front = frontOf(shipments, input.segmentBytes)
-  return (
-    shipments
-      .filter((one) => one.whole && !one.settled && !one.busy.has('whole') && !waitsForHistory(one, input))
-      .filter((one) => !isFarAhead(one, front))
-      // Its chunks are deleted next: one that is still on its way would be left behind.
-      .filter((one) => !(one.stored && one.busy.size > 0))
-      .slice(0, Math.max(0, uploadConcurrency - busy))
-      .map((shipment) => ({ lane: 'whole', shipment }))
-  )
+  const busy = input.shipments.filter((one) => one.busy.has('whole')).length
+  return wholesToPut(input)
+    .flatMap((shipment) => (shipment.found === null ? [] : { lane: 'whole' as const, shipment, found: shipment.found }))
+    .slice(0, Math.max(0, input.uploadConcurrency - busy))
+}
+
+function wholesToPut(input: PlanInput): Shipment[] {
+  const front = frontOf(input.shipments, input.segmentBytes)
+  return input.shipments
+    .filter((one) => one.whole && !one.stored && !one.busy.has('whole'))
+    .filter((one) => !waitsForHistory(one, input) && !isFarAhead(one, front))
+}
+
+const mostToFind = 16
+
+/** The whole segments to look for in the archive now: before the uploads run out of those that were looked for. */
+export function nextToFind(input: PlanInput): Shipment[] {
+  if (input.shipments.some((one) => one.busy.has('find'))) return []
+  const waiting = wholesToPut(input)
+  const unknown = waiting.filter((one) => one.found === null)
+  return waiting.length - unknown.length >= input.uploadConcurrency ? [] : unknown.slice(0, mostToFind)
+}
+
+/**
+ * The stored segments to settle now. While others are uploaded, they wait until they are as many as that. One of which a
+ * chunk is still on its way waits for it: it would be left behind.
+ */
+export function nextToSettle({ shipments, uploadConcurrency }: PlanInput): Shipment[] {
+  if (shipments.some((one) => one.busy.has('settle'))) return []
+  const stored = shipments.filter((one) => one.stored && !one.settled && one.busy.size === 0)
+  const isUploading = shipments.some((one) => one.busy.has('whole'))
+  return isUploading && stored.length < uploadConcurrency ? [] : stored
 }
 
 function chunkTasks(input: PlanInput): Task[] {

@@ -26,8 +26,11 @@ export async function pushSegment(
   if (await isPaddedTail(request, file, record)) {
     return await pushIncomplete(request, file, name, "it ends in zeros from where the archive's tail ends", signal)
   }
-  const key = await carrier.putSegment(segment, signal)
-  await carrier.deleteChunks(segment, record, signal)
+  const whole = { segment, name, record }
+  await carrier.findSegments([whole], signal)
+  const key = await carrier.putSegment(segment, record.found ?? [], signal)
+  const [listed = []] = await carrier.listChunks([whole], signal)
+  await carrier.settle(whole, listed, signal)
   return { key, warnings: [] }
 }
 

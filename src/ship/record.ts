@@ -1,10 +1,20 @@
 import type { Chunk } from '../archive/tail.ts'
+import type { Segment } from '../wal/segment.ts'
 import type { Lane } from './plan.ts'
+
+/** A whole segment, and what is known of it. */
+export interface Whole {
+  readonly segment: Segment
+  readonly name: string
+  readonly record: Record
+}
 
 /** What is known of the store's copies of one segment in the spool. */
 export class Record {
   /** The segment lay in the spool when this process began: another receiver may have gone on with it since. */
   readonly isOld: boolean
+  /** Keys under which the archive has all of it, before it is put; null until the archive was asked. */
+  found: readonly string[] | null = null
   /** Durable in the store as a whole. */
   stored = false
   /** Stored, and its chunks are gone. */

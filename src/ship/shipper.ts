@@ -12,9 +12,8 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
-import { describe, type ErrorCode, isError, WalferryError } from '../kit/errors.ts'
+import { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
-import { type Backoff, backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { Positions } from '../spool/positions.ts'
 import type { SpoolSegment } from '../spool/inventory.ts'
@@ -22,19 +21,22 @@ import type { Spool } from '../spool/spool.ts'
 import { forkOf } from '../wal/history.ts'
 import { earlierOf, type Lsn, laterOf, lsnZero, plus } from '../wal/lsn.ts'
 import { historyName, type Segment, segmentStart } from '../wal/segment.ts'
+import { Attempts } from './attempts.ts'
 import { Carrier } from './carrier.ts'
 import {
   frontOf,
   isCovered,
   nextHistories,
   nextTasks,
+  nextToFind,
+  nextToSettle,
   type PlanInput,
   type Shipment,
   type Task,
   unshippedTail,
 } from './plan.ts'
 import { Pruner } from './pruner.ts'
-import { Record } from './record.ts'
+import { Record, type Whole } from './record.ts'
 
 export interface ShipperOptions {
   readonly spool: Spool
@@ -51,14 +53,12 @@ export interface ShipperOptions {
   readonly metrics: Metrics
 }
 
-/** Errors that no retry may mend: what is in the archive has to be looked at first. */
-const halting: readonly ErrorCode[] = ['ARCHIVE_CONFLICT', 'ARCHIVE_DAMAGED', 'ARCHIVE_FOREIGN', 'ENCRYPTION_KEY']
-const backoff: Backoff = { firstMs: 200, maxMs: 10_000 }
 /** A chunk may go where the archive was seen so long ago: a request for each would double what they cost. */
 const confirmEveryMs = 5000
 
 export class Shipper {
   readonly #options: ShipperOptions
+  readonly #attempts: Attempts
   readonly #carrier: Carrier
   readonly #pruner: Pruner
   /** Rings when a task has ended, and when draining begins: cuts a rest short. */
@@ -74,15 +74,12 @@ export class Shipper {
   /** Up to which byte of its segment the chunk under way reaches. */
   #chunkTo = 0
   #draining = false
-  #failures = 0
-  #notBeforeMs = 0
   /** When the archive was last seen in its place; null for not since something failed. */
   #confirmedMs: number | null = null
-  #problem: WalferryError | null = null
-  #halted: WalferryError | null = null
 
   constructor(options: ShipperOptions) {
     this.#options = options
+    this.#attempts = new Attempts(options)
     this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
     const { clock, log } = options
     this.#pruner = new Pruner({ prune: (signal) => this.#prune(signal), onEnd: () => this.#ring(), clock, log })
@@ -100,7 +97,7 @@ export class Shipper {
 
   /** Why nothing can be shipped at the moment, or null. */
   get problem(): WalferryError | null {
-    return this.#problem
+    return this.#attempts.problem
   }
 
   /**
@@ -112,7 +109,7 @@ export class Shipper {
     try {
       for (;;) {
         signal.throwIfAborted()
-        if (this.#halted !== null) throw this.#halted
+        if (this.#attempts.halted !== null) throw this.#attempts.halted
         const seen = bell.count
         const woken = this.#wake.count
         const shipments = this.#look()
@@ -192,10 +189,14 @@ export class Shipper {
   }
 
   #launch(shipments: readonly Shipment[], nowMs: number, signal: AbortSignal): void {
-    if (nowMs < this.#notBeforeMs) return
+    if (this.#attempts.pauseMs(nowMs) !== undefined) return
     const input = this.#planInput(shipments, nowMs)
     for (const timeline of nextHistories(input)) this.#track(this.#runHistory(timeline, signal))
     for (const task of nextTasks(input)) this.#track(this.#run(task, signal))
+    const toFind = nextToFind(input)
+    if (toFind.length > 0) this.#track(this.#find(toFind, signal))
+    const toSettle = nextToSettle(input)
+    if (toSettle.length > 0) this.#track(this.#settle(toSettle, signal))
     this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
   }
 
@@ -225,28 +226,25 @@ export class Shipper {
     const file = this.#options.spool.histories.get(timeline)
     if (file === undefined) return
     this.#historiesBusy.add(timeline)
-    try {
+    await this.#attempt(`ship ${historyName(timeline)}`, signal, async () => {
       await this.#confirm(confirmEveryMs, signal)
       await this.#carrier.putHistory(timeline, file.content, signal)
       this.#historiesStored.add(timeline)
-      this.#succeeded()
-    } catch (error) {
-      if (!signal.aborted) this.#failed(error, `ship ${historyName(timeline)}`)
-    } finally {
-      this.#historiesBusy.delete(timeline)
-    }
+      this.#attempts.succeeded()
+    })
+    this.#historiesBusy.delete(timeline)
   }
 
   /** How long nothing is to do, unless the bell rings. */
   #pauseMs(nowMs: number): number | undefined {
-    if (nowMs < this.#notBeforeMs) return this.#notBeforeMs - nowMs
-    if (this.#waitingSinceMs === null) return undefined
+    const pauseMs = this.#attempts.pauseMs(nowMs)
+    if (pauseMs !== undefined || this.#waitingSinceMs === null) return pauseMs
     const dueMs = this.#waitingSinceMs + this.#options.shipIntervalMs
     return dueMs > nowMs ? dueMs - nowMs : undefined
   }
 
   async #run(task: Task, signal: AbortSignal): Promise<void> {
-    const { segment, name } = task.shipment
+    const { name } = task.shipment
     const record = this.#records.get(name)
     if (record === undefined) return
     record.busy.add(task.lane)
@@ -255,45 +253,87 @@ export class Shipper {
       this.#chunkTo = task.to
       this.#waitingSinceMs = null
     }
-    try {
+    const isDone = await this.#attempt(`ship ${name} (${task.lane})`, signal, async () => {
       await this.#confirm(confirmEveryMs, signal)
-      switch (task.lane) {
-        case 'whole':
-          await this.#carryWhole(task.shipment, record, signal)
-          break
-        case 'chunk':
-          if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
-          else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
-          if (task.shipment.left) this.#pruner.ask()
-          break
-        case 'merge':
-          await this.#carrier.merge(segment, record, task.merge, signal)
-          break
-      }
-      this.#succeeded()
-    } catch (error) {
-      if (!signal.aborted) this.#failed(error, `ship ${name} (${task.lane})`)
-      if (task.lane === 'chunk') this.#waitingSinceMs = waitedSinceMs
-    } finally {
-      record.busy.delete(task.lane)
-      if (task.lane === 'chunk') this.#chunkTo = 0
+      await this.#carry(task, record, signal)
+      this.#attempts.succeeded()
+    })
+    record.busy.delete(task.lane)
+    if (task.lane !== 'chunk') return
+    this.#chunkTo = 0
+    if (!isDone) this.#waitingSinceMs = waitedSinceMs
+  }
+
+  async #carry(task: Task, record: Record, signal: AbortSignal): Promise<void> {
+    const { segment, left } = task.shipment
+    switch (task.lane) {
+      case 'whole':
+        await this.#carrier.putSegment(segment, task.found, signal)
+        // It leaves the spool for it.
+        await this.#confirm(0, signal)
+        record.stored = true
+        break
+      case 'chunk':
+        if (task.to === null) await this.#carrier.findChunks(task.shipment, record, signal)
+        else await this.#carrier.putChunk(segment, record, task.from, task.to, signal)
+        if (left) this.#pruner.ask()
+        break
+      case 'merge':
+        await this.#carrier.merge(segment, record, task.merge, signal)
+        break
     }
   }
 
-  async #carryWhole(shipment: Shipment, record: Record, signal: AbortSignal): Promise<void> {
-    if (!record.stored) {
-      await this.#carrier.putSegment(shipment.segment, signal)
-      // It leaves the spool for it.
-      await this.#confirm(0, signal)
-      record.stored = true
-      // The chunks can be deleted later; whoever waits for the position should not.
-      this.#ring()
-    }
-    // A chunk that is still on its way would be left behind. Its end makes this come up again.
-    if (record.busy.size > 1) return
-    await this.#carrier.deleteChunks(shipment.segment, record, signal)
-    record.settled = true
+  /** Says nothing of whether the store takes anything: that something was looked for ends no pause. */
+  async #find(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
+    await this.#together(shipments, 'find', 'look for', signal, (wholes) => this.#carrier.findSegments(wholes, signal))
+  }
+
+  /** What cannot be settled keeps no other in the spool. */
+  async #settle(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
+    await this.#together(shipments, 'settle', 'list the chunks of', signal, async (wholes) => {
+      const listed = await this.#carrier.listChunks(wholes, signal)
+      let areDone = true
+      for (const [i, whole] of wholes.entries()) {
+        const settling = (): Promise<void> => this.#carrier.settle(whole, listed[i] ?? [], signal)
+        areDone = (await this.#attempt(`delete the chunks of ${whole.name}`, signal, settling)) && areDone
+      }
+      if (areDone) this.#attempts.succeeded()
+    })
     this.#pruner.ask()
+  }
+
+  /** Does one thing for several whole segments. `doing` is what cannot be done, for messages. */
+  async #together(
+    shipments: readonly Shipment[],
+    lane: 'find' | 'settle',
+    doing: string,
+    signal: AbortSignal,
+    work: (wholes: readonly Whole[]) => Promise<void>,
+  ): Promise<void> {
+    const wholes = shipments.flatMap(({ segment, name }) => {
+      const record = this.#records.get(name)
+      return record === undefined ? [] : [{ segment, name, record }]
+    })
+    for (const { record } of wholes) record.busy.add(lane)
+    await this.#attempt(`${doing} ${briefly(wholes)}`, signal, async () => {
+      await this.#confirm(confirmEveryMs, signal)
+      await work(wholes)
+    })
+    for (const { record } of wholes) record.busy.delete(lane)
+  }
+
+  /** Tries something, and tells whether it went well. */
+  async #attempt(doing: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
+    const isDone = await this.#attempts.make(doing, signal, work)
+    if (!isDone) this.#forget()
+    return isDone
+  }
+
+  /** What was seen of the archive before something failed does not hold any more. */
+  #forget(): void {
+    this.#confirmedMs = null
+    for (const record of this.#records.values()) if (!record.stored) record.found = null
   }
 
   /**
@@ -318,7 +358,7 @@ export class Shipper {
 
   /** Of one that has ended, the spool keeps everything. */
   async #remove(segment: Segment, signal: AbortSignal): Promise<void> {
-    if (!signal.aborted && this.#halted === null) await this.#options.spool.remove(segment)
+    if (!signal.aborted && this.#attempts.halted === null) await this.#options.spool.remove(segment)
   }
 
   /** What was put where the archive is not, is not in it: chunks are looked for anew. Whole segments were confirmed. */
@@ -326,7 +366,7 @@ export class Shipper {
     const nowMs = this.#options.clock.monotonicMs()
     if (this.#confirmedMs !== null && nowMs - this.#confirmedMs < maxAgeMs) return
     if (!(await this.#options.isStillOurs(signal))) {
-      this.#confirmedMs = null
+      this.#forget()
       for (const record of this.#records.values()) if (!record.stored) record.chunks = null
       const message = `what is at ${this.#options.archive.store.url} is not the archive that was there before`
       throw new WalferryError('STORE_UNREACHABLE', message, {
@@ -336,49 +376,18 @@ export class Shipper {
     }
     this.#confirmedMs = nowMs
   }
+}
 
-  #succeeded(): void {
-    if (this.#halted !== null) return
-    if (this.#problem !== null) this.#options.log.info('shipping works again')
-    this.#problem = null
-    this.#failures = 0
-    this.#notBeforeMs = 0
-  }
-
-  #failed(error: unknown, doing: string): void {
-    this.#confirmedMs = null
-    const { log, metrics, clock } = this.#options
-    const known = isError(error)
-      ? error
-      : new WalferryError('STORE_FAILED', `cannot ${doing}`, {
-          cause: error,
-          hint: 'This is a fault of walferry: please report it.',
-        })
-    metrics.add('walferry_store_failures_total', 1, { code: known.code })
-    if (known.code === 'ARCHIVE_CONFLICT') metrics.add('walferry_conflicts_total', 1, { place: 'archive' })
-    if (this.#halted !== null) return
-    if (halting.includes(known.code)) {
-      log.error(`shipping halted: ${describe(known)}`, { code: known.code, hint: known.hint })
-      this.#halted = known
-      this.#problem = known
-      return
-    }
-    // Tasks that run side by side fail together: one pause, and one line in the log, for all of them.
-    const first = clock.monotonicMs() >= this.#notBeforeMs
-    if (first) {
-      const waitMs = backoffMs(backoff, this.#failures++)
-      this.#notBeforeMs = clock.monotonicMs() + waitMs
-      const fields = { code: known.code, retryInMs: Math.round(waitMs), hint: known.hint }
-      if (known.retryable) log.warn(`cannot ${doing}: ${describe(known)}`, fields)
-      else log.error(`cannot ${doing}: ${describe(known)}`, fields)
-    }
-    this.#problem = known
-  }
+/** "00000001000000000000002A and 3 more" */
+function briefly(wholes: readonly Whole[]): string {
+  const more = wholes.length > 1 ? ` and ${wholes.length - 1} more` : ''
+  return `${wholes[0]?.name}${more}`
 }
 
 function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Shipment {
   return {
     ...one,
+    found: record.found,
     stored: record.stored,
     settled: record.settled,
     chunks: record.chunks,

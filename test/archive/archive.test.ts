@@ -7,8 +7,9 @@ import { Archive } from '../../src/archive/archive.ts'
 import { fileAt, memoryAt, piecesOf } from '../../src/archive/bytes-at.ts'
 import { encode } from '../../src/archive/codec.ts'
 import { chunkKey, segmentKey, tailFolder } from '../../src/archive/keys.ts'
+import type { Chunk } from '../../src/archive/tail.ts'
 import { MemoryStore } from '../support/memory-store.ts'
-import { seededRandom } from '../support/random.ts'
+import { type Random, seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
 import { collect, flipped, likeWal } from './streams.ts'
 
@@ -230,6 +231,69 @@ test('a name that is no chunk among the chunks is damage, not overlooked', async
   await put(0, 2000)
   store.set(`${tailFolder(segment)}00000000-00000fff.xz`)
   await assert.rejects(read(), { code: 'ARCHIVE_DAMAGED', message: /00000fff\.xz/ })
+})
+
+/** Names of segments, some beside each other and some not. */
+function someSegments(random: Random): string[] {
+  const name = (): string =>
+    `0000000${1 + random.below(2)}00000000000000${random.pick(['0', '2', 'F'])}${random.pick([...'0123456789ABCDEF'])}`
+  return [...new Set(Array.from({ length: 30 }, name))]
+}
+
+test('chunks of several segments are listed at once, and those of others are passed over', async (t) => {
+  const random = seededRandom(t)
+  for (let round = 0; round < 100; round++) {
+    const store = new MemoryStore()
+    const archive = new Archive(store)
+    const names = someSegments(random)
+    const asked = names.filter(() => random.below(2) === 0)
+    for (const name of names) {
+      for (let n = random.below(3); n > 0; n--) store.set(chunkKey(name, n * 100, n * 100 + 100, 'lz4'))
+      if (!asked.includes(name)) store.set(`${tailFolder(name)}foreign`)
+      // Neither is in its folder.
+      store.set(`${tailFolder(name).slice(0, -1)}.foreign`)
+      store.set(`${tailFolder(name).slice(0, -1)}-1/00000000-00000fff.lz4`)
+    }
+    const expected = new Map<string, Chunk[]>()
+    for (const name of asked) expected.set(name, await archive.listChunks(name, { signal }))
+    store.calls.list = 0
+    assert.deepEqual(await archive.listChunksOf(asked, { signal }), expected)
+    assert.equal(store.calls.list, new Set(asked.map((name) => name.slice(0, -1))).size)
+  }
+})
+
+test('a name that is no chunk among the chunks of one of several segments is damage', async () => {
+  const store = new MemoryStore()
+  const others = ['000000010000000000000029', '00000001000000000000002B']
+  store.set(`${tailFolder(segment)}foreign`)
+  await assert.rejects(new Archive(store).listChunksOf([...others, segment], { signal }), { code: 'ARCHIVE_DAMAGED' })
+  assert.deepEqual([...(await new Archive(store).listChunksOf(others, { signal })).values()], [[], []])
+})
+
+test('several segments are found at once, under whatever extension, and others are not', async (t) => {
+  const random = seededRandom(t)
+  for (let round = 0; round < 100; round++) {
+    const store = new MemoryStore()
+    const archive = new Archive(store)
+    const names = someSegments(random)
+    for (const name of names) {
+      for (const end of ['', '.', '.lz4', '.br']) if (random.below(4) === 0) store.set(`wal_005/${name}${end}`)
+      store.set(`wal_005/${name}.partial.lz4`)
+      store.set(`wal_005/${name}.00000028.backup.lz4`)
+    }
+    const asked = names.filter(() => random.below(2) === 0)
+    const expected = new Map<string, string[]>()
+    for (const name of asked) {
+      expected.set(
+        name,
+        (await archive.findSegment(name, { signal })).map(({ key }) => key),
+      )
+    }
+    store.calls.findAmong = 0
+    const found = await archive.findSegments(asked, { signal })
+    assert.deepEqual(new Map([...found].map(([name, infos]) => [name, infos.map(({ key }) => key)])), expected)
+    assert.equal(store.calls.findAmong, new Set(asked.map((name) => name.slice(0, -1))).size)
+  }
 })
 
 test('a merge between listing and reading loses nothing', async (t) => {

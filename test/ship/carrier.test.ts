@@ -108,8 +108,12 @@ test('a tail goes on, is merged, and gives way to its segment in another compres
   assert.deepEqual(await place.tail(), place.wal.subarray(0, 800))
   assert.equal(place.store.keys.length, 1)
 
-  await second.carrier.putSegment(segment, deadline())
-  await second.carrier.deleteChunks(segment, second.record, deadline())
+  const whole = { segment, name, record: second.record }
+  await second.carrier.findSegments([whole], deadline())
+  await second.carrier.putSegment(segment, second.record.found ?? ['nothing was looked for'], deadline())
+  const [listed] = await second.carrier.listChunks([whole], deadline())
+  assert.equal(listed?.length, 1)
+  await second.carrier.settle(whole, listed, deadline())
   assert.deepEqual(place.store.keys, [`wal_005/${name}`])
 })
 

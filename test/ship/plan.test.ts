@@ -8,6 +8,9 @@ import {
   type Lane,
   nextHistories,
   nextTasks,
+  nextToFind,
+  nextToSettle,
+  type PlanInput,
   type Shipment,
   type Task,
   unshippedTail,
@@ -22,6 +25,8 @@ interface Given {
   /** Whole, or synced up to this byte. */
   readonly synced: 'whole' | number
   readonly left?: boolean
+  /** It was looked for in the archive. Default: yes. */
+  readonly lookedFor?: boolean
   readonly stored?: boolean
   readonly settled?: boolean
   /** Ends of the chunks that follow each other from byte 0; null: it was not looked. */
@@ -51,6 +56,7 @@ function spoolOn(timeline: number, all: readonly Given[]): Shipment[] {
       whole: given.synced === 'whole',
       left: given.left ?? false,
       syncedBytes: given.synced === 'whole' ? segmentBytes : given.synced,
+      found: given.lookedFor === false ? null : [],
       stored: settled || (given.stored ?? false),
       settled,
       chunks: chunks ?? null,
@@ -61,9 +67,19 @@ function spoolOn(timeline: number, all: readonly Given[]): Shipment[] {
   })
 }
 
-/** The tasks in words: `whole 1`, `look 2`, `chunk 2 100-300`, `merge 3 0-800`. */
+/** The tasks in words: `whole 1`, `look 2`, `chunk 2 100-300`, `merge 3 0-800`, `find 4 5`, `settle 6 7`. */
 function planned(shipments: readonly Shipment[], due = true, uploadConcurrency = 4): string[] {
-  return nextTasks({ shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: due }).map(inWords)
+  return plannedFor({ shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: due })
+}
+
+function plannedFor(input: PlanInput): string[] {
+  const numbers = (lane: string, all: readonly Shipment[]): string[] =>
+    all.length === 0 ? [] : [`${lane} ${all.map(({ segment }) => segment.segno).join(' ')}`]
+  return [
+    ...nextTasks(input).map(inWords),
+    ...numbers('find', nextToFind(input)),
+    ...numbers('settle', nextToSettle(input)),
+  ]
 }
 
 function inWords(task: Task): string {
@@ -74,6 +90,10 @@ function inWords(task: Task): string {
 }
 
 const whole: Given = { synced: 'whole' }
+const stored: Given = { synced: 'whole', stored: true }
+/** Nobody has asked the archive for it yet. */
+const unknown: Given = { synced: 'whole', lookedFor: false }
+const uploading: Given = { synced: 'whole', busy: ['whole'] }
 const settled: Given = { synced: 'whole', settled: true }
 const eightChunks = [100, 200, 300, 400, 500, 600, 700, 800]
 
@@ -115,11 +135,12 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
     ],
     ['a settled segment is done with', [settled, { synced: 0 }], false, []],
     [
-      'a stored one whose chunks are still there is gone on with',
-      [{ ...whole, stored: true }, { synced: 0 }],
+      'all that is stored is settled together',
+      [stored, settled, stored, whole, { ...unknown, stored: true }, { synced: 0 }],
       false,
-      ['whole 1'],
+      ['whole 4', 'settle 1 3 5'],
     ],
+    ['what is stored meanwhile waits for the next time', [{ ...stored, busy: ['settle'] }, stored], false, []],
     [
       'but not while a chunk of it is under way',
       [{ ...whole, stored: true, busy: ['chunk'] }, { synced: 0 }],
@@ -127,6 +148,34 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       [],
     ],
     ['nor while one is merged', [{ ...whole, stored: true, busy: ['merge'] }, { synced: 0 }], false, []],
+    ['it does not hold up others', [{ ...stored, busy: ['chunk'] }, stored], true, ['settle 2']],
+    [
+      'while others are uploaded, what is stored waits until it is as many',
+      [stored, stored, stored, uploading],
+      false,
+      [],
+    ],
+    ['and is settled then', [stored, stored, uploading, stored, uploading, stored], false, ['settle 1 2 4 6']],
+    [
+      'what nobody has asked the archive for is looked for before it is put',
+      [unknown, unknown, whole, { synced: 0 }],
+      false,
+      ['whole 3', 'find 1 2'],
+    ],
+    ['one look at a time', [{ ...unknown, busy: ['find'] }, unknown], false, []],
+    [
+      'none as long as there is enough to upload that was looked for',
+      [whole, whole, whole, whole, unknown],
+      false,
+      ['whole 1', 'whole 2', 'whole 3', 'whole 4'],
+    ],
+    [
+      'what is under way is not looked for any more',
+      [uploading, uploading, uploading, uploading, whole, whole, whole, unknown],
+      false,
+      ['find 8'],
+    ],
+    ['an open segment is looked for by its chunks', [{ synced: 500, lookedFor: false }], false, ['look 1']],
 
     // Both.
     [
@@ -147,7 +196,7 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
     [
       'once that is stored the tail goes on',
       [
-        { ...whole, stored: true, busy: ['whole'] },
+        { ...stored, busy: ['settle'] },
         { synced: 500, chunks: [] },
       ],
       true,
@@ -229,6 +278,17 @@ test('the number of uploads at once is as asked for', () => {
   assert.deepEqual(planned(spool, true, 64), ['whole 1', 'whole 2', 'whole 3'])
 })
 
+test('at most sixteen are looked for at once, the oldest first', () => {
+  const spool = spoolOf(settled, ...Array.from({ length: 20 }, () => unknown))
+  const oldest = Array.from({ length: 16 }, (_, n) => n + 2).join(' ')
+  assert.deepEqual(planned(spool), [`find ${oldest}`])
+  assert.deepEqual(planned(spool, true, 64), [`find ${oldest}`])
+})
+
+test('with one upload at a time, what is stored waits for nothing', () => {
+  assert.deepEqual(planned(spoolOf(stored, uploading, unknown), false, 1), ['find 3', 'settle 1'])
+})
+
 test('the front is the first segment that the store does not cover', () => {
   assert.equal(frontOf([], segmentBytes), null)
   assert.equal(frontOf(spoolOf(settled), segmentBytes), null)
@@ -260,10 +320,11 @@ function randomSpool(random: Random): Given[] {
     if (isWhole && random.below(3) === 0) ends.push(segmentBytes)
     const stored = isWhole && random.below(2) === 0
     const busy: Lane[] = []
-    if (isWhole && random.below(4) === 0) busy.push('whole')
+    if (isWhole && random.below(4) === 0) busy.push(stored ? 'settle' : random.pick(['whole', 'find']))
     if (random.below(4) === 0 && lookers-- > 0) busy.push('chunk')
     return {
       synced: isWhole ? 'whole' : synced,
+      lookedFor: random.below(2) === 0,
       stored,
       settled: stored && busy.length === 0 && random.below(2) === 0,
       chunks: random.below(3) === 0 ? null : [...new Set(ends)],
@@ -310,12 +371,34 @@ test('a segment that is not covered is always worked on, as long as something of
   const random = seededRandom(t)
   for (let round = 0; round < 3000; round++) {
     const shipments = spoolOf(...randomSpool(random))
-    const tasks = nextTasks({ shipments, histories: [], segmentBytes, uploadConcurrency: 64, tailIsDue: true })
+    const input = { shipments, histories: [], segmentBytes, uploadConcurrency: 64, tailIsDue: true }
+    const tasks = nextTasks(input)
     const front = frontOf(shipments, segmentBytes)
     if (front === null || front.syncedBytes <= front.coveredBytes) continue
     const chunksElsewhere = shipments.some((one) => one !== front && one.busy.has('chunk'))
-    const worked = front.busy.size > 0 || tasks.some((task) => task.shipment === front && task.lane !== 'merge')
-    assert.ok(worked || chunksElsewhere, `round ${round}: nothing happens to segment ${front.segment.segno}`)
+    const findsElsewhere = front.whole && shipments.some((one) => one !== front && one.busy.has('find'))
+    const worked =
+      front.busy.size > 0 ||
+      tasks.some((task) => task.shipment === front && task.lane !== 'merge') ||
+      nextToFind(input).includes(front)
+    assert.ok(
+      worked || chunksElsewhere || findsElsewhere,
+      `round ${round}: nothing happens to segment ${front.segment.segno}`,
+    )
+  }
+})
+
+test('what is stored is settled, or something is still uploaded', (t) => {
+  const random = seededRandom(t)
+  for (let round = 0; round < 3000; round++) {
+    const shipments = spoolOf(...randomSpool(random))
+    const uploadConcurrency = 1 + random.below(4)
+    const input = { shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: true }
+    const waiting = shipments.filter((one) => one.stored && !one.settled && one.busy.size === 0)
+    const isHeld = shipments.some((one) => one.busy.has('whole') || one.busy.has('settle'))
+    const next = nextToSettle(input)
+    assert.ok(next.length === 0 || next.length === waiting.length, `round ${round}`)
+    assert.ok(waiting.length === 0 || isHeld || next.length > 0, `round ${round}: nothing is settled`)
   }
 })
 
@@ -333,25 +416,30 @@ describe('a timeline is born in order', () => {
   const history = { timeline: 2, fork, stored: false, busy: false }
 
   /** Segments 1 and 2 of timeline 2, the first as given. */
-  function planOf(first: Given, given: Partial<typeof history> = {}): { tasks: string[]; histories: number[] } {
-    const shipments = spoolOn(2, [first, whole])
+  function planOf(
+    first: Given,
+    given: Partial<typeof history> = {},
+    second = whole,
+  ): { tasks: string[]; histories: number[] } {
+    const shipments = spoolOn(2, [first, second])
     const histories = [{ ...history, ...given }]
     const input = { shipments, histories, segmentBytes, uploadConcurrency: 4, tailIsDue: true }
-    return { tasks: nextTasks(input).map(inWords), histories: nextHistories(input) }
+    return { tasks: plannedFor(input), histories: nextHistories(input) }
   }
 
   test('first its first segment, up to the fork', () => {
     assert.deepEqual(planOf({ synced: 4999, chunks: [] }), { tasks: [], histories: [] })
     assert.deepEqual(planOf({ synced: 5000, chunks: [] }), { tasks: ['chunk 1 0-5000'], histories: [] })
     assert.deepEqual(planOf({ synced: 'whole' }), { tasks: ['whole 1'], histories: [] })
+    assert.deepEqual(planOf(unknown, {}, unknown), { tasks: ['find 1'], histories: [] })
   })
 
   test('then its history file, then all others', () => {
     assert.deepEqual(planOf({ synced: 6000, chunks: [5000] }), { tasks: ['chunk 1 5000-6000'], histories: [2] })
     assert.deepEqual(planOf({ synced: 'whole', stored: true }).histories, [2])
-    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { busy: true }), { tasks: ['whole 1'], histories: [] })
+    assert.deepEqual(planOf({ synced: 'whole', stored: true }, { busy: true }), { tasks: ['settle 1'], histories: [] })
     assert.deepEqual(planOf({ synced: 'whole', stored: true }, { stored: true }), {
-      tasks: ['whole 1', 'whole 2'],
+      tasks: ['whole 2', 'settle 1'],
       histories: [],
     })
   })

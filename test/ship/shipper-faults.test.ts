@@ -3,34 +3,11 @@ import { readdir } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { chunkKey, parseChunkKey, segmentKey } from '../../src/archive/keys.ts'
 import { isError, WalferryError } from '../../src/kit/errors.ts'
-import { emptySpool, type SpoolScan } from '../../src/spool/recover.ts'
-import { at, begin, bytesOf, firstSegno, nameOf, segmentBytes } from '../spool/feeder.ts'
+import { at, begin, bytesOf, nameOf, segmentBytes } from '../spool/feeder.ts'
 import { deferred } from '../support/deferred.ts'
 import { seededRandom } from '../support/random.ts'
 import { tempFolder } from '../support/temp.ts'
-import { FaultyStore, Shipping, unreachable } from './shipping.ts'
-
-/** What a start would find in a spool that was fed up to `bytes`, if it removed nothing. */
-function scanUpTo(bytes: number): SpoolScan {
-  const wholes = Array.from({ length: Math.floor(bytes / segmentBytes) }, (_, n) => ({
-    timeline: 1,
-    segno: firstSegno + n,
-  }))
-  const place = { timeline: 1, lsn: at(bytes) }
-  return { ...emptySpool, identity: { systemIdentifier: 1n, segmentBytes }, wholes, end: { place, proved: true } }
-}
-
-/** A segment's object as a shipper stores it. */
-async function encoded(key: string, bytes: Buffer): Promise<Buffer> {
-  const { encode } = await import('../../src/archive/codec.ts')
-  async function* plain(): AsyncGenerator<Uint8Array> {
-    await Promise.resolve()
-    yield bytes
-  }
-  const parts: Uint8Array[] = []
-  for await (const part of encode(key.endsWith('.lz4') ? 'lz4' : 'none', plain())) parts.push(part)
-  return Buffer.concat(parts)
-}
+import { encoded, FaultyStore, scanUpTo, Shipping, unreachable } from './shipping.ts'
 
 /** A spool and a store as a killed receiver leaves them. */
 async function killed(t: test.TestContext, fed: number): Promise<{ folder: string; store: FaultyStore }> {
@@ -86,8 +63,8 @@ describe('a shipper whose store fails', () => {
     const { feeder, store } = shipping
     let away = true
     let refused = 0
-    store.before = () => {
-      if (!away) return
+    store.before = (operation) => {
+      if (!away || operation !== 'put') return
       refused++
       throw unreachable()
     }

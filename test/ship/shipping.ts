@@ -4,15 +4,16 @@ import type { TestContext } from 'node:test'
 import { Archive } from '../../src/archive/archive.ts'
 import { memoryAt } from '../../src/archive/bytes-at.ts'
 import { parseChunkKey, parseWalKey } from '../../src/archive/keys.ts'
+import { encode } from '../../src/archive/codec.ts'
 import { type Chunk, coveredBytes } from '../../src/archive/tail.ts'
 import { type Clock, systemClock } from '../../src/kit/clock.ts'
 import { WalferryError } from '../../src/kit/errors.ts'
 import type { Log } from '../../src/kit/log.ts'
 import { noMetrics } from '../../src/metrics/catalogue.ts'
 import { Shipper } from '../../src/ship/shipper.ts'
-import type { SpoolScan } from '../../src/spool/recover.ts'
+import { emptySpool, type SpoolScan } from '../../src/spool/recover.ts'
 import type { PutOptions } from '../../src/store/object-store.ts'
-import { begin, bytesOf, Feeder, nameOf, segmentBytes } from '../spool/feeder.ts'
+import { at, begin, bytesOf, Feeder, firstSegno, nameOf, segmentBytes } from '../spool/feeder.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { deadline } from '../support/postgres.ts'
 
@@ -28,6 +29,27 @@ export class FaultyStore extends MemoryStore {
 
 export function unreachable(): WalferryError {
   return new WalferryError('STORE_UNREACHABLE', 'injected', { retryable: true })
+}
+
+/** What a start would find in a spool that was fed up to `bytes`, if it removed nothing. */
+export function scanUpTo(bytes: number): SpoolScan {
+  const wholes = Array.from({ length: Math.floor(bytes / segmentBytes) }, (_, n) => ({
+    timeline: 1,
+    segno: firstSegno + n,
+  }))
+  const place = { timeline: 1, lsn: at(bytes) }
+  return { ...emptySpool, identity: { systemIdentifier: 1n, segmentBytes }, wholes, end: { place, proved: true } }
+}
+
+/** An object as a shipper stores it. */
+export async function encoded(key: string, bytes: Buffer): Promise<Buffer> {
+  async function* plain(): AsyncGenerator<Uint8Array> {
+    await Promise.resolve()
+    yield bytes
+  }
+  const parts: Uint8Array[] = []
+  for await (const part of encode(key.endsWith('.lz4') ? 'lz4' : 'none', plain())) parts.push(part)
+  return Buffer.concat(parts)
 }
 
 export interface ShippingOptions {

@@ -1,0 +1,275 @@
+/** Many whole segments at once: what is asked of the archive before a put and after it is asked for several together. */
+import assert from 'node:assert/strict'
+import { describe, test, type TestContext } from 'node:test'
+import { chunkKey, segmentKey, tailFolder } from '../../src/archive/keys.ts'
+import { WalferryError } from '../../src/kit/errors.ts'
+import { at, begin, bytesOf, nameOf, segmentBytes } from '../spool/feeder.ts'
+import { deferred } from '../support/deferred.ts'
+import { tempFolder } from '../support/temp.ts'
+import { encoded, FaultyStore, scanUpTo, Shipping, type ShippingOptions, unreachable } from './shipping.ts'
+
+/** A shipper before a spool with so many whole segments. */
+async function backlogOf(
+  t: TestContext,
+  segments: number,
+  options: Partial<ShippingOptions> = {},
+): Promise<{ readonly shipping: Shipping; readonly store: FaultyStore }> {
+  const shipping = new Shipping(t, { ...options, folder: options.folder ?? (await tempFolder(t)) })
+  await shipping.feeder.begin()
+  await shipping.feeder.mustFeedTo(segments * segmentBytes)
+  return { shipping, store: shipping.store }
+}
+
+function wholeKey(n: number, codec: 'lz4' | 'none' = 'lz4'): string {
+  return segmentKey(nameOf(n), codec)
+}
+
+function chunkOf(n: number): string {
+  return chunkKey(nameOf(n), 0, 1000, 'lz4')
+}
+
+function contentOf(n: number): Buffer {
+  return bytesOf(n * segmentBytes, (n + 1) * segmentBytes)
+}
+
+/** Chunks of another receiver, of the first 1000 bytes of each. */
+async function plantChunks(store: FaultyStore, ...numbers: readonly number[]): Promise<void> {
+  for (const n of numbers) store.set(chunkOf(n), await encoded(chunkOf(n), contentOf(n).subarray(0, 1000)))
+}
+
+function spoolOf(shipping: Shipping): string[] {
+  return shipping.feeder.spool.segments().map(({ name }) => name)
+}
+
+/** Nothing is asked anew because time has passed. */
+const standingClock = { nowMs: () => Date.now(), monotonicMs: () => 0 }
+
+describe('a backlog', () => {
+  test('costs a put and a look for each segment, and few requests more for all', async (t) => {
+    let asked = 0
+    const isStillOurs = (): boolean => ++asked > 0
+    const { shipping, store } = await backlogOf(t, 48, { clock: standingClock, uploadConcurrency: 4, isStillOurs })
+    // A put takes longer than what goes before and behind it.
+    store.before = async (operation) => {
+      for (let turns = operation === 'put' ? 30 : 3; turns > 0; turns--) await new Promise(setImmediate)
+    }
+    shipping.start()
+    await shipping.untilShipped(48 * segmentBytes)
+    await shipping.drain()
+    assert.equal(store.calls.put, 48)
+    assert.ok(asked <= 48 + 4, `it asked ${asked} times whether the archive is in its place`)
+    assert.ok(store.calls.findAmong <= 10, `it looked ${store.calls.findAmong} times`)
+    assert.ok(store.calls.list <= 16, `it listed ${store.calls.list} times`)
+    assert.equal(store.calls.deleteMany, 0)
+    await shipping.assertArchived(48 * segmentBytes)
+  })
+
+  test('that the archive has already, under whichever extension, is compared, and not put', async (t) => {
+    const { shipping, store } = await backlogOf(t, 20)
+    for (let n = 0; n < 20; n++) {
+      const key = wholeKey(n, n % 2 === 0 ? 'lz4' : 'none')
+      if (n !== 7) store.set(key, await encoded(key, contentOf(n)))
+    }
+    shipping.start()
+    await shipping.untilShipped(20 * segmentBytes)
+    await shipping.drain()
+    assert.equal(store.calls.put, 1)
+    assert.ok(store.keys.includes(wholeKey(7)))
+    await shipping.assertArchived(20 * segmentBytes)
+  })
+
+  test('is looked for anew after a failure: somebody else may have stored it meanwhile', async (t) => {
+    const { shipping, store } = await backlogOf(t, 8, { uploadConcurrency: 2 })
+    let isAway = true
+    store.before = (operation) => {
+      if (isAway && operation === 'put') throw unreachable()
+    }
+    shipping.start()
+    await shipping.until(() => shipping.said.length > 0 && shipping.shipper.inFlight === 0)
+    for (let n = 0; n < 8; n++) store.set(wholeKey(n, 'none'), contentOf(n))
+    isAway = false
+    await shipping.untilShipped(8 * segmentBytes)
+    await shipping.drain()
+    assert.deepEqual(
+      store.keys.filter((key) => key.endsWith('.lz4')),
+      [],
+    )
+  })
+
+  test('that nobody can be asked for is not put', async (t) => {
+    const { shipping, store } = await backlogOf(t, 8)
+    let isAway = true
+    store.before = (operation) => {
+      if (isAway && operation === 'findAmong') throw unreachable()
+    }
+    shipping.start()
+    await shipping.until(() => shipping.said.some((one) => one.startsWith(`cannot look for ${nameOf(0)} and 7 more`)))
+    assert.equal(store.calls.put, 0)
+    isAway = false
+    await shipping.untilShipped(8 * segmentBytes)
+    await shipping.drain()
+    assert.equal(shipping.shipper.problem, null)
+    await shipping.assertArchived(8 * segmentBytes)
+  })
+
+  test('waits ever longer for a store that answers and takes nothing', async (t) => {
+    const { shipping, store } = await backlogOf(t, 8, { uploadConcurrency: 2 })
+    store.before = (operation) => {
+      if (operation === 'put') throw new WalferryError('STORE_DENIED', 'injected')
+    }
+    shipping.start()
+    await shipping.until(() => shipping.said.length === 3)
+    // Two uploads at once, and three times.
+    assert.ok(store.calls.put <= 6, `${store.calls.put} attempts`)
+    assert.ok(!shipping.said.includes('shipping works again'))
+  })
+
+  test('that lies where the archive is gone meanwhile is not stored, and stays', async (t) => {
+    let isAway = false
+    const { shipping, store } = await backlogOf(t, 6, { uploadConcurrency: 2, isStillOurs: () => !isAway })
+    store.stored = (key) => {
+      if (key !== wholeKey(2)) return
+      isAway = true
+      store.delete(key)
+    }
+    shipping.start()
+    await shipping.until(() => shipping.said.length > 0)
+    assert.ok(shipping.shippedBytes <= 2 * segmentBytes)
+    assert.deepEqual(spoolOf(shipping).slice(-4), [2, 3, 4, 5].map(nameOf))
+    store.stored = () => undefined
+    isAway = false
+    await shipping.untilShipped(6 * segmentBytes)
+    await shipping.drain()
+    await shipping.assertArchived(6 * segmentBytes)
+  })
+
+  test('moves the shipped position before chunks are listed, and leaves the spool after it', async (t) => {
+    const { shipping, store } = await backlogOf(t, 4)
+    const held = deferred()
+    store.before = async (operation) => {
+      if (operation === 'list') await held.promise
+    }
+    shipping.start()
+    await shipping.untilShipped(4 * segmentBytes)
+    assert.equal(spoolOf(shipping).length, 4)
+    held.resolve()
+    await shipping.until(() => spoolOf(shipping).length === 1)
+    await shipping.drain()
+  })
+
+  test('that comes one by one is looked for, put and listed at once', async (t) => {
+    const { shipping, store } = await backlogOf(t, 1, { clock: standingClock, shipIntervalMs: 60_000 })
+    shipping.start()
+    for (let n = 1; n <= 4; n++) {
+      await shipping.feeder.mustFeedTo(n * segmentBytes)
+      await shipping.until(() => store.calls.list === n && shipping.shipper.inFlight === 0)
+      assert.equal(shipping.shippedBytes, n * segmentBytes)
+      assert.deepEqual({ ...store.calls }, { put: n, get: 0, head: 0, findAmong: n, list: n, deleteMany: 0 })
+    }
+  })
+})
+
+describe('the chunks of stored segments', () => {
+  test('are deleted, also where an upload never ends', async (t) => {
+    const { shipping, store } = await backlogOf(t, 6, { uploadConcurrency: 2 })
+    await plantChunks(store, 0, 2, 3)
+    const held = deferred()
+    store.before = async (operation, key) => {
+      if (operation === 'put' && key === wholeKey(1)) await held.promise
+    }
+    shipping.start()
+    await shipping.until(() => shipping.segmentsWithChunks().length === 0)
+    assert.equal(shipping.shippedBytes, segmentBytes)
+    held.resolve()
+    await shipping.untilShipped(6 * segmentBytes)
+    await shipping.drain()
+    await shipping.assertArchived(6 * segmentBytes)
+  })
+
+  test('stay as long as their segment is not stored', async (t) => {
+    const { shipping, store } = await backlogOf(t, 4, { uploadConcurrency: 2 })
+    await plantChunks(store, 0, 1, 2)
+    // Nothing that may be refused, as long as nobody asks for this segment.
+    const foreign = `${tailFolder(nameOf(1))}foreign`
+    store.set(foreign)
+    const put = deferred()
+    store.before = async (operation, key) => {
+      if (operation === 'put' && key === wholeKey(1)) await put.promise
+    }
+    shipping.start()
+    await shipping.until(() => shipping.segmentsWithChunks().length === 1)
+    assert.deepEqual(shipping.segmentsWithChunks(), [nameOf(1)])
+    store.delete(foreign)
+    put.resolve()
+    await shipping.untilShipped(4 * segmentBytes)
+    await shipping.drain()
+    assert.deepEqual(shipping.segmentsWithChunks(), [])
+  })
+
+  test('that cannot be deleted keep only their own segment', async (t) => {
+    const { shipping, store } = await backlogOf(t, 40)
+    await plantChunks(store, 1, 2, 30)
+    let isDenied = true
+    store.before = (operation, key) => {
+      if (isDenied && operation === 'get' && key === chunkOf(1)) throw new WalferryError('STORE_DENIED', 'injected')
+    }
+    shipping.start()
+    await shipping.untilShipped(40 * segmentBytes)
+    // The newest stays, as always.
+    await shipping.until(() => spoolOf(shipping).length === 2)
+    assert.deepEqual(spoolOf(shipping), [nameOf(1), nameOf(39)])
+    assert.deepEqual(shipping.segmentsWithChunks(), [nameOf(1)])
+    assert.ok(shipping.said.some((one) => one.startsWith(`cannot delete the chunks of ${nameOf(1)}`)))
+    isDenied = false
+    await shipping.until(() => shipping.segmentsWithChunks().length === 0)
+    await shipping.drain()
+    assert.equal(shipping.shipper.problem, null)
+    await shipping.assertArchived(40 * segmentBytes)
+  })
+
+  test('halt it where they hold other WAL, though others cannot be looked at', async (t) => {
+    const { shipping, store } = await backlogOf(t, 4)
+    await plantChunks(store, 0)
+    store.set(chunkOf(1), await encoded(chunkOf(1), Buffer.alloc(1000)))
+    store.before = (operation, key) => {
+      if (operation === 'get' && key === chunkOf(0)) throw unreachable()
+    }
+    shipping.start()
+    await assert.rejects(shipping.ended, { code: 'ARCHIVE_CONFLICT' })
+    assert.ok(store.keys.includes(chunkOf(0)) && store.keys.includes(chunkOf(1)))
+    assert.ok([nameOf(0), nameOf(1)].every((name) => spoolOf(shipping).includes(name)))
+  })
+
+  test('halt it where something else lies among them, and stay', async (t) => {
+    const { shipping, store } = await backlogOf(t, 3)
+    await plantChunks(store, 1)
+    store.set(`${tailFolder(nameOf(1))}foreign`)
+    shipping.start()
+    await assert.rejects(shipping.ended, { code: 'ARCHIVE_DAMAGED' })
+    assert.ok(store.keys.includes(chunkOf(1)))
+    assert.ok(spoolOf(shipping).includes(nameOf(1)))
+  })
+
+  test('that were left by a crash are deleted by the next start', async (t) => {
+    const folder = await tempFolder(t)
+    const { shipping, store } = await backlogOf(t, 3, { folder })
+    await plantChunks(store, 0, 2)
+    store.before = (operation) => {
+      if (operation === 'list') throw unreachable()
+    }
+    shipping.start()
+    await shipping.untilShipped(3 * segmentBytes)
+    shipping.cut()
+    await shipping.ended.catch(() => undefined)
+    await shipping.feeder.spool.close()
+    assert.deepEqual(shipping.segmentsWithChunks(), [nameOf(0), nameOf(2)])
+    store.before = () => undefined
+    const again = new Shipping(t, { folder, store, scan: scanUpTo(3 * segmentBytes) })
+    again.feeder.positions.startAt(at(3 * segmentBytes), begin)
+    again.start()
+    await again.until(() => again.segmentsWithChunks().length === 0)
+    await again.drain()
+    assert.equal(again.shippedBytes, 3 * segmentBytes)
+    await again.assertArchived(3 * segmentBytes)
+  })
+})
