@@ -236,7 +236,7 @@ test('a name that is no chunk among the chunks is damage, not overlooked', async
 /** Names of segments, some beside each other and some not. */
 function someSegments(random: Random): string[] {
   const name = (): string =>
-    `0000000${1 + random.below(2)}00000000000000${random.pick(['0', '2', 'F'])}${random.pick([...'0123456789ABCDEF'])}`
+    `0000000${1 + random.below(2)}00000000000000${random.pick(['0', '2', 'F'])}${random.below(16).toString(16).toUpperCase()}`
   return [...new Set(Array.from({ length: 30 }, name))]
 }
 

@@ -73,13 +73,15 @@ function planned(shipments: readonly Shipment[], due = true, uploadConcurrency =
 }
 
 function plannedFor(input: PlanInput): string[] {
-  const numbers = (lane: string, all: readonly Shipment[]): string[] =>
-    all.length === 0 ? [] : [`${lane} ${all.map(({ segment }) => segment.segno).join(' ')}`]
   return [
     ...nextTasks(input).map(inWords),
-    ...numbers('find', nextToFind(input)),
-    ...numbers('settle', nextToSettle(input)),
+    ...together('find', nextToFind(input)),
+    ...together('settle', nextToSettle(input)),
   ]
+}
+
+function together(lane: string, shipments: readonly Shipment[]): string[] {
+  return shipments.length === 0 ? [] : [`${lane} ${shipments.map(({ segment }) => segment.segno).join(' ')}`]
 }
 
 function inWords(task: Task): string {

@@ -6,7 +6,7 @@ import { WalferryError } from '../../src/kit/errors.ts'
 import { at, begin, bytesOf, nameOf, segmentBytes } from '../spool/feeder.ts'
 import { deferred } from '../support/deferred.ts'
 import { tempFolder } from '../support/temp.ts'
-import { encoded, FaultyStore, scanUpTo, Shipping, type ShippingOptions, unreachable } from './shipping.ts'
+import { encoded, type FaultyStore, scanUpTo, Shipping, type ShippingOptions, unreachable } from './shipping.ts'
 
 /** A shipper before a spool with so many whole segments. */
 async function backlogOf(
