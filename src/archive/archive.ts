@@ -111,7 +111,7 @@ export class Archive {
     return this.findContent(walFolder + segment, options)
   }
 
-  /** The same of several segments, by their names, with a request for each sixteen that follow each other. */
+  /** The same of several segments, by their names, with a request for all that differ in the last digit only. */
   async findSegments(segments: readonly string[], options: CallOptions): Promise<Map<string, ObjectInfo[]>> {
     const found = new Map(segments.map((name): [string, ObjectInfo[]] => [name, []]))
     for (const [beginning, names] of neighbours(segments)) {
@@ -157,7 +157,7 @@ export class Archive {
     return chunks
   }
 
-  /** The same of several segments, by their names, with a request for each sixteen that follow each other. */
+  /** The same of several segments, by their names, with a request for all that differ in the last digit only. */
   async listChunksOf(segments: readonly string[], { signal }: CallOptions): Promise<Map<string, Chunk[]>> {
     const listed = new Map(segments.map((name): [string, Chunk[]] => [name, []]))
     for (const beginning of neighbours(segments).keys()) {

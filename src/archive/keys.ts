@@ -106,9 +106,9 @@ export function tailFolder(segment: string): string {
   return `${tailRoot}${dashed(segment)}/`
 }
 
-/** What the folders of chunks begin with that belong to the segments whose names begin with `beginning`. */
+/** What the keys of the chunks begin with that belong to segments whose names, or all but their last digit, are `beginning`. */
 export function tailFolders(beginning: string): string {
-  return tailRoot + dashed(beginning)
+  return beginning.length === 24 ? tailFolder(beginning) : tailRoot + dashed(beginning)
 }
 
 /**

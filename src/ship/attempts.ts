@@ -5,6 +5,8 @@ import { type Backoff, backoffMs } from '../kit/retry.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 
 export interface AttemptsOptions {
+  /** What is attempted, for the message that it works again. */
+  readonly what: string
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -44,6 +46,10 @@ export class Attempts {
     return nowMs < this.#notBeforeMs ? this.#notBeforeMs - nowMs : undefined
   }
 
+  tryNow(): void {
+    this.#notBeforeMs = 0
+  }
+
   /** Tries something, and tells whether it went well. `doing` is a verb phrase. Does not reject. */
   async make(doing: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
     try {
@@ -58,7 +64,7 @@ export class Attempts {
   /** Something is proved to be where it belongs. */
   succeeded(): void {
     if (this.#halted !== null) return
-    if (this.#problem !== null) this.#options.log.info('shipping works again')
+    if (this.#problem !== null) this.#options.log.info(`${this.#options.what} works again`)
     this.#problem = null
     this.#failures = 0
     this.#notBeforeMs = 0

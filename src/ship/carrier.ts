@@ -65,10 +65,10 @@ export class Carrier {
     return this.#lastStoredMs
   }
 
-  /** Learns which whole segments the archive has, under whichever extension. */
-  async findSegments(wholes: readonly Whole[], signal: AbortSignal): Promise<void> {
+  /** The keys under which the archive has each of the segments, under whichever extension, by the segments' names. */
+  async findSegments(wholes: readonly Whole[], signal: AbortSignal): Promise<Map<string, string[]>> {
     const found = await this.#archive.findSegments(namesOf(wholes), { signal })
-    for (const { name, record } of wholes) record.found = found.get(name)?.map(({ key }) => key) ?? []
+    return new Map([...found].map(([name, objects]) => [name, objects.map(({ key }) => key)]))
   }
 
   /** Stores a whole segment, unless it was `found` in the archive: then that has to be equal. Returns one of its keys. */
@@ -144,14 +144,13 @@ export class Carrier {
     record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
   }
 
-  /** Lists the chunks of segments, of each in the place of the segment. */
-  async listChunks(wholes: readonly Whole[], signal: AbortSignal): Promise<Chunk[][]> {
-    const listed = await this.#archive.listChunksOf(namesOf(wholes), { signal })
-    return wholes.map(({ name }) => listed.get(name) ?? [])
+  /** The chunks of each of the segments, by the segments' names. */
+  async listChunks(wholes: readonly Whole[], signal: AbortSignal): Promise<Map<string, Chunk[]>> {
+    return await this.#archive.listChunksOf(namesOf(wholes), { signal })
   }
 
   /** Deletes the chunks that were listed of a segment that is stored whole, those of earlier runs and other receivers included. */
-  async settle({ segment, record }: Whole, listed: readonly Chunk[], signal: AbortSignal): Promise<void> {
+  async deleteChunks({ segment, record }: Whole, listed: readonly Chunk[], signal: AbortSignal): Promise<void> {
     const ours = new Set(record.chunks?.map((chunk) => chunk.key))
     const others = (all: readonly Chunk[]): readonly Chunk[] => all.filter((chunk) => !ours.has(chunk.key))
     const chunks = await this.#compared(segment, listed, this.#source.segmentBytes, others, signal)
@@ -160,7 +159,6 @@ export class Carrier {
         chunks.map((chunk) => chunk.key),
         { signal },
       )
-    record.settled = true
   }
 
   /**

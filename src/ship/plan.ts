@@ -2,7 +2,7 @@
  * What to ship next: one pure decision over the segments and history files that lie in the spool, by timeline.
  *
  * Five lanes run beside each other:
- * - *find*: asks which whole segments the archive has, of several with one request, shortly before they are put;
+ * - *find*: asks which whole segments the archive has, of several with one request, right before they are put;
  * - *whole*: whole segments, the oldest first, several at once; they may land in any order, but not far ahead of the
  *   first that is missing, and on its timeline only: who has nothing but the archive must see that it is missing;
  * - *settle*: deletes the chunks of those that are stored whole, which are listed of several with one request;
@@ -26,12 +26,14 @@ import { offsetIn, segnoOf } from '../wal/segment.ts'
 
 /** A segment of the spool, and what the store has of it. */
 export interface Shipment extends SpoolSegment {
-  /** Keys under which the archive had all of it when it was asked, before it was put; null until then. */
+  /** Keys under which the archive has all of it, as it said a moment ago; null if it did not. */
   readonly found: readonly string[] | null
   /** Durable in the store under its own name. */
   readonly stored: boolean
   /** Stored, and no chunk of it is left. */
   readonly settled: boolean
+  /** How often it could not be settled. */
+  readonly refusals: number
   /** Chunks in the store that were put or compared by us; null until it was looked. */
   readonly chunks: readonly Chunk[] | null
   /** The store has chunks up to here, which can be compared once as much is synced; 0 before it was looked. */
@@ -83,10 +85,9 @@ function isFarAhead({ segment }: Shipment, front: Shipment | null): boolean {
 }
 
 function wholeTasks(input: PlanInput): Task[] {
-  const busy = input.shipments.filter((one) => one.busy.has('whole')).length
   return wholesToPut(input)
     .flatMap((shipment) => (shipment.found === null ? [] : { lane: 'whole' as const, shipment, found: shipment.found }))
-    .slice(0, Math.max(0, input.uploadConcurrency - busy))
+    .slice(0, freeUploads(input))
 }
 
 function wholesToPut(input: PlanInput): Shipment[] {
@@ -96,25 +97,34 @@ function wholesToPut(input: PlanInput): Shipment[] {
     .filter((one) => !waitsForHistory(one, input) && !isFarAhead(one, front))
 }
 
-const mostToFind = 16
+function freeUploads({ shipments, uploadConcurrency }: PlanInput): number {
+  return Math.max(0, uploadConcurrency - shipments.filter((one) => one.busy.has('whole')).length)
+}
 
-/** The whole segments to look for in the archive now: before the uploads run out of those that were looked for. */
+/** More than that do not wait for one answer. */
+const mostTogether = 16
+
+/** The whole segments to look for in the archive now, if one of them could be put. */
 export function nextToFind(input: PlanInput): Shipment[] {
   if (input.shipments.some((one) => one.busy.has('find'))) return []
   const waiting = wholesToPut(input)
   const unknown = waiting.filter((one) => one.found === null)
-  return waiting.length - unknown.length >= input.uploadConcurrency ? [] : unknown.slice(0, mostToFind)
+  return waiting.length - unknown.length >= freeUploads(input) ? [] : unknown.slice(0, mostTogether)
 }
 
+/** So many stored segments make a request worth while. Until then they lie in the spool. */
+const worthSettling = 4
+
 /**
- * The stored segments to settle now. While others are uploaded, they wait until they are as many as that. One of which a
- * chunk is still on its way waits for it: it would be left behind.
+ * The stored segments to settle now; what failed least often comes first. While others are uploaded, they wait for those.
+ * One of which a chunk is still on its way waits for it: it would be left behind.
  */
 export function nextToSettle({ shipments, uploadConcurrency }: PlanInput): Shipment[] {
   if (shipments.some((one) => one.busy.has('settle'))) return []
   const stored = shipments.filter((one) => one.stored && !one.settled && one.busy.size === 0)
   const isUploading = shipments.some((one) => one.busy.has('whole'))
-  return isUploading && stored.length < uploadConcurrency ? [] : stored
+  if (isUploading && stored.length < Math.min(uploadConcurrency, worthSettling)) return []
+  return stored.toSorted((a, b) => a.refusals - b.refusals).slice(0, mostTogether)
 }
 
 function chunkTasks(input: PlanInput): Task[] {

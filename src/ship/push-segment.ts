@@ -27,10 +27,10 @@ export async function pushSegment(
     return await pushIncomplete(request, file, name, "it ends in zeros from where the archive's tail ends", signal)
   }
   const whole = { segment, name, record }
-  await carrier.findSegments([whole], signal)
-  const key = await carrier.putSegment(segment, record.found ?? [], signal)
-  const [listed = []] = await carrier.listChunks([whole], signal)
-  await carrier.settle(whole, listed, signal)
+  const found = await carrier.findSegments([whole], signal)
+  const key = await carrier.putSegment(segment, found.get(name) ?? [], signal)
+  const chunks = await carrier.listChunks([whole], signal)
+  await carrier.deleteChunks(whole, chunks.get(name) ?? [], signal)
   return { key, warnings: [] }
 }
 

@@ -9,16 +9,23 @@ export interface Whole {
   readonly record: Record
 }
 
+export interface Found {
+  readonly keys: readonly string[]
+  readonly atMs: number
+}
+
 /** What is known of the store's copies of one segment in the spool. */
 export class Record {
   /** The segment lay in the spool when this process began: another receiver may have gone on with it since. */
   readonly isOld: boolean
   /** Keys under which the archive has all of it, before it is put; null until the archive was asked. */
-  found: readonly string[] | null = null
+  found: Found | null = null
   /** Durable in the store as a whole. */
   stored = false
   /** Stored, and its chunks are gone. */
   settled = false
+  /** How often it could not be settled. */
+  refusals = 0
   /** Chunks that were put or compared by this process; null until the store was asked. */
   chunks: Chunk[] | null = null
   /** The store has chunks up to here, which can be compared once as much is synced. */

@@ -37,6 +37,7 @@ import {
 } from './plan.ts'
 import { Pruner } from './pruner.ts'
 import { Record, type Whole } from './record.ts'
+import { briefly, Settler } from './settler.ts'
 
 export interface ShipperOptions {
   readonly spool: Spool
@@ -53,13 +54,14 @@ export interface ShipperOptions {
   readonly metrics: Metrics
 }
 
-/** A chunk may go where the archive was seen so long ago: a request for each would double what they cost. */
+/** What was seen of the archive holds for so long: a request for each chunk would double what they cost. */
 const confirmEveryMs = 5000
 
 export class Shipper {
   readonly #options: ShipperOptions
   readonly #attempts: Attempts
   readonly #carrier: Carrier
+  readonly #settler: Settler
   readonly #pruner: Pruner
   /** Rings when a task has ended, and when draining begins: cuts a rest short. */
   readonly #wake = new Bell()
@@ -76,11 +78,22 @@ export class Shipper {
   #draining = false
   /** When the archive was last seen in its place; null for not since something failed. */
   #confirmedMs: number | null = null
+  /** How often something failed that makes what was seen before doubtful. */
+  #forgotten = 0
 
   constructor(options: ShipperOptions) {
     this.#options = options
-    this.#attempts = new Attempts(options)
+    this.#attempts = new Attempts({ ...options, what: 'shipping' })
     this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
+    this.#settler = new Settler({
+      ...options,
+      carrier: this.#carrier,
+      confirm: (signal) => this.#confirm(confirmEveryMs, signal),
+      onSettled: () => {
+        this.#pruner.ask()
+        this.#ring()
+      },
+    })
     const { clock, log } = options
     this.#pruner = new Pruner({ prune: (signal) => this.#prune(signal), onEnd: () => this.#ring(), clock, log })
   }
@@ -97,7 +110,11 @@ export class Shipper {
 
   /** Why nothing can be shipped at the moment, or null. */
   get problem(): WalferryError | null {
-    return this.#attempts.problem
+    return this.#attempts.problem ?? this.#settler.problem
+  }
+
+  get #halted(): WalferryError | null {
+    return this.#attempts.halted ?? this.#settler.halted
   }
 
   /**
@@ -109,7 +126,7 @@ export class Shipper {
     try {
       for (;;) {
         signal.throwIfAborted()
-        if (this.#attempts.halted !== null) throw this.#attempts.halted
+        if (this.#halted !== null) throw this.#halted
         const seen = bell.count
         const woken = this.#wake.count
         const shipments = this.#look()
@@ -122,7 +139,8 @@ export class Shipper {
         const isBusy = this.#tasks.size > 0 || this.#pruner.underWay !== null
         // Nothing is left to do, or only what the store refuses just now and the next start does: deleting chunks.
         if (this.#draining && !isBusy && this.#isDrained(shipments)) return
-        const pauseMs = leastOf(this.#pauseMs(nowMs), this.#pruner.pauseMs(nowMs))
+        const pauses = [this.#pauseMs(nowMs), this.#settler.pauseMs(nowMs), this.#pruner.pauseMs(nowMs)]
+        const pauseMs = leastOf(...pauses)
         const restMs = this.#draining ? 0 : Math.min(restOf(this.#options.shipIntervalMs), pauseMs ?? Infinity)
         if (restMs > 0) await this.#wake.after(woken, signal, restMs)
         await bell.after(seen, signal, pauseMs === undefined ? undefined : pauseMs - restMs)
@@ -137,6 +155,7 @@ export class Shipper {
   /** From now on nothing of the tail waits for its interval, and `run` resolves once everything synced is shipped. */
   drain(): void {
     this.#draining = true
+    this.#settler.tryNow()
     this.#ring()
   }
 
@@ -155,11 +174,13 @@ export class Shipper {
 
   /** What lies in the spool, each with what the store has of it. */
   #look(): Shipment[] {
+    const { spool, clock } = this.#options
     const records = new Map<string, Record>()
-    const shipments = this.#options.spool.segments().map((segment) => {
+    const nowMs = clock.monotonicMs()
+    const shipments = spool.segments().map((segment) => {
       const record = this.#records.get(segment.name) ?? new Record(this.#isFirstLook)
       records.set(segment.name, record)
-      return shipmentOf(segment, record, this.#options.spool.segmentBytes)
+      return shipmentOf(segment, record, spool.segmentBytes, nowMs)
     })
     this.#records = records
     this.#isFirstLook = false
@@ -193,9 +214,10 @@ export class Shipper {
     const input = this.#planInput(shipments, nowMs)
     for (const timeline of nextHistories(input)) this.#track(this.#runHistory(timeline, signal))
     for (const task of nextTasks(input)) this.#track(this.#run(task, signal))
+    // What has just begun is busy already: a shipment shows what its record does.
     const toFind = nextToFind(input)
     if (toFind.length > 0) this.#track(this.#find(toFind, signal))
-    const toSettle = nextToSettle(input)
+    const toSettle = this.#settler.pauseMs(nowMs) === undefined ? nextToSettle(input) : []
     if (toSettle.length > 0) this.#track(this.#settle(toSettle, signal))
     this.#options.metrics.set('walferry_uploads_in_flight', this.#tasks.size)
   }
@@ -286,29 +308,28 @@ export class Shipper {
 
   /** Says nothing of whether the store takes anything: that something was looked for ends no pause. */
   async #find(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
-    await this.#together(shipments, 'find', 'look for', signal, (wholes) => this.#carrier.findSegments(wholes, signal))
-  }
-
-  /** What cannot be settled keeps no other in the spool. */
-  async #settle(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
-    await this.#together(shipments, 'settle', 'list the chunks of', signal, async (wholes) => {
-      const listed = await this.#carrier.listChunks(wholes, signal)
-      let areDone = true
-      for (const [i, whole] of wholes.entries()) {
-        const settling = (): Promise<void> => this.#carrier.settle(whole, listed[i] ?? [], signal)
-        areDone = (await this.#attempt(`delete the chunks of ${whole.name}`, signal, settling)) && areDone
-      }
-      if (areDone) this.#attempts.succeeded()
+    await this.#together(shipments, 'find', async (wholes) => {
+      await this.#attempt(`look for ${briefly(wholes)}`, signal, async () => {
+        await this.#confirm(confirmEveryMs, signal)
+        const forgotten = this.#forgotten
+        const found = await this.#carrier.findSegments(wholes, signal)
+        if (this.#forgotten > forgotten) return
+        const atMs = this.#options.clock.monotonicMs()
+        for (const { name, record } of wholes) record.found = { keys: found.get(name) ?? [], atMs }
+      })
     })
-    this.#pruner.ask()
   }
 
-  /** Does one thing for several whole segments. `doing` is what cannot be done, for messages. */
+  async #settle(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
+    await this.#together(shipments, 'settle', async (wholes) => {
+      if (!(await this.#settler.settle(wholes, signal))) this.#confirmedMs = null
+    })
+  }
+
+  /** Does one thing for several whole segments. */
   async #together(
     shipments: readonly Shipment[],
     lane: 'find' | 'settle',
-    doing: string,
-    signal: AbortSignal,
     work: (wholes: readonly Whole[]) => Promise<void>,
   ): Promise<void> {
     const wholes = shipments.flatMap(({ segment, name }) => {
@@ -316,10 +337,7 @@ export class Shipper {
       return record === undefined ? [] : [{ segment, name, record }]
     })
     for (const { record } of wholes) record.busy.add(lane)
-    await this.#attempt(`${doing} ${briefly(wholes)}`, signal, async () => {
-      await this.#confirm(confirmEveryMs, signal)
-      await work(wholes)
-    })
+    await work(wholes)
     for (const { record } of wholes) record.busy.delete(lane)
   }
 
@@ -332,6 +350,7 @@ export class Shipper {
 
   /** What was seen of the archive before something failed does not hold any more. */
   #forget(): void {
+    this.#forgotten++
     this.#confirmedMs = null
     for (const record of this.#records.values()) if (!record.stored) record.found = null
   }
@@ -358,7 +377,7 @@ export class Shipper {
 
   /** Of one that has ended, the spool keeps everything. */
   async #remove(segment: Segment, signal: AbortSignal): Promise<void> {
-    if (!signal.aborted && this.#attempts.halted === null) await this.#options.spool.remove(segment)
+    if (!signal.aborted && this.#halted === null) await this.#options.spool.remove(segment)
   }
 
   /** What was put where the archive is not, is not in it: chunks are looked for anew. Whole segments were confirmed. */
@@ -378,18 +397,14 @@ export class Shipper {
   }
 }
 
-/** "00000001000000000000002A and 3 more" */
-function briefly(wholes: readonly Whole[]): string {
-  const more = wholes.length > 1 ? ` and ${wholes.length - 1} more` : ''
-  return `${wholes[0]?.name}${more}`
-}
-
-function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number): Shipment {
+function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number, nowMs: number): Shipment {
+  const { found } = record
   return {
     ...one,
-    found: record.found,
+    found: found !== null && nowMs - found.atMs < confirmEveryMs ? found.keys : null,
     stored: record.stored,
     settled: record.settled,
+    refusals: record.refusals,
     chunks: record.chunks,
     lookFromBytes: record.lookFromBytes,
     coveredBytes: record.chunks === null || record.chunks.length === 0 ? 0 : coveredBytes(record.chunks, segmentBytes),

@@ -83,8 +83,12 @@ export class DirectoryStore implements ObjectStore {
 
   /** One by one: a listing would read the names of the whole folder. */
   async findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]> {
-    const found = await Promise.all(ends.map((end) => this.head(beginning + end, options)))
-    return found.filter((info) => info !== null)
+    const found: ObjectInfo[] = []
+    for (let i = 0; i < ends.length; i += looksAtOnce) {
+      const infos = await Promise.all(ends.slice(i, i + looksAtOnce).map((end) => this.head(beginning + end, options)))
+      found.push(...infos.filter((info) => info !== null))
+    }
+    return found
   }
 
   async *list(options: ListOptions): AsyncGenerator<ObjectInfo> {

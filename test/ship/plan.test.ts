@@ -29,6 +29,7 @@ interface Given {
   readonly lookedFor?: boolean
   readonly stored?: boolean
   readonly settled?: boolean
+  readonly refusals?: number
   /** Ends of the chunks that follow each other from byte 0; null: it was not looked. */
   readonly chunks?: readonly number[] | null
   readonly lookFrom?: number
@@ -59,6 +60,7 @@ function spoolOn(timeline: number, all: readonly Given[]): Shipment[] {
       found: given.lookedFor === false ? null : [],
       stored: settled || (given.stored ?? false),
       settled,
+      refusals: given.refusals ?? 0,
       chunks: chunks ?? null,
       lookFromBytes: given.lookFrom ?? 0,
       coveredBytes: coveredBytes(chunks ?? [], segmentBytes),
@@ -172,10 +174,22 @@ const cases: readonly (readonly [name: string, spool: readonly Given[], due: boo
       ['whole 1', 'whole 2', 'whole 3', 'whole 4'],
     ],
     [
-      'what is under way is not looked for any more',
-      [uploading, uploading, uploading, uploading, whole, whole, whole, unknown],
+      'nor while no more is uploaded than is under way',
+      [uploading, uploading, uploading, uploading, unknown],
+      true,
+      [],
+    ],
+    [
+      'one upload may begin: the next sixteen are looked for',
+      [uploading, uploading, uploading, unknown, unknown],
       false,
-      ['find 8'],
+      ['find 4 5'],
+    ],
+    [
+      'what could not be settled comes last',
+      [{ ...stored, refusals: 2 }, { ...stored, refusals: 1 }, stored],
+      false,
+      ['settle 3 2 1'],
     ],
     ['an open segment is looked for by its chunks', [{ synced: 500, lookedFor: false }], false, ['look 1']],
 
@@ -288,7 +302,12 @@ test('at most sixteen are looked for at once, the oldest first', () => {
 })
 
 test('with one upload at a time, what is stored waits for nothing', () => {
-  assert.deepEqual(planned(spoolOf(stored, uploading, unknown), false, 1), ['find 3', 'settle 1'])
+  assert.deepEqual(planned(spoolOf(stored, uploading, unknown), false, 1), ['settle 1'])
+})
+
+test('however many are uploaded at once, four stored ones are settled', () => {
+  assert.deepEqual(planned(spoolOf(stored, stored, stored, uploading), false, 64), [])
+  assert.deepEqual(planned(spoolOf(stored, stored, stored, stored, uploading), false, 64), ['settle 1 2 3 4'])
 })
 
 test('the front is the first segment that the store does not cover', () => {
@@ -373,18 +392,22 @@ test('a segment that is not covered is always worked on, as long as something of
   const random = seededRandom(t)
   for (let round = 0; round < 3000; round++) {
     const shipments = spoolOf(...randomSpool(random))
-    const input = { shipments, histories: [], segmentBytes, uploadConcurrency: 64, tailIsDue: true }
+    const uploadConcurrency = 1 + random.below(8)
+    const input = { shipments, histories: [], segmentBytes, uploadConcurrency, tailIsDue: true }
     const tasks = nextTasks(input)
     const front = frontOf(shipments, segmentBytes)
     if (front === null || front.syncedBytes <= front.coveredBytes) continue
     const chunksElsewhere = shipments.some((one) => one !== front && one.busy.has('chunk'))
+    const begun = tasks.filter((task) => task.lane === 'whole').length
+    const uploads = shipments.filter((one) => one.busy.has('whole')).length + begun
+    const othersFirst = front.whole && uploads >= uploadConcurrency
     const findsElsewhere = front.whole && shipments.some((one) => one !== front && one.busy.has('find'))
     const worked =
       front.busy.size > 0 ||
       tasks.some((task) => task.shipment === front && task.lane !== 'merge') ||
       nextToFind(input).includes(front)
     assert.ok(
-      worked || chunksElsewhere || findsElsewhere,
+      worked || chunksElsewhere || othersFirst || findsElsewhere,
       `round ${round}: nothing happens to segment ${front.segment.segno}`,
     )
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test, type TestContext } from 'node:test'
 import { chunkKey, segmentKey, tailFolder } from '../../src/archive/keys.ts'
-import { WalferryError } from '../../src/kit/errors.ts'
+import { isError, WalferryError } from '../../src/kit/errors.ts'
 import { at, begin, bytesOf, nameOf, segmentBytes } from '../spool/feeder.ts'
 import { deferred } from '../support/deferred.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -59,7 +59,7 @@ describe('a backlog', () => {
     assert.equal(store.calls.put, 48)
     assert.ok(asked <= 48 + 4, `it asked ${asked} times whether the archive is in its place`)
     assert.ok(store.calls.findAmong <= 10, `it looked ${store.calls.findAmong} times`)
-    assert.ok(store.calls.list <= 16, `it listed ${store.calls.list} times`)
+    assert.ok(store.calls.list <= 24, `it listed ${store.calls.list} times`)
     assert.equal(store.calls.deleteMany, 0)
     await shipping.assertArchived(48 * segmentBytes)
   })
@@ -96,6 +96,40 @@ describe('a backlog', () => {
     )
   })
 
+  test('is looked for anew where something failed while it was looked for', async (t) => {
+    const { shipping, store } = await backlogOf(t, 18, { uploadConcurrency: 2 })
+    const asked = deferred()
+    const failing = deferred()
+    const answering = deferred()
+    let fails = true
+    store.before = async (operation, key) => {
+      if (!fails || operation !== 'put' || key !== wholeKey(15)) return
+      await failing.promise
+      fails = false
+      throw unreachable()
+    }
+    const find = store.findAmong.bind(store)
+    let isFirst = true
+    store.findAmong = async (beginning, ends, options) => {
+      const found = await find(beginning, ends, options)
+      if (!isFirst || !ends.some((end) => beginning + end === wholeKey(16))) return found
+      isFirst = false
+      asked.resolve()
+      await answering.promise
+      return found
+    }
+    shipping.start()
+    await asked.promise
+    failing.resolve()
+    await shipping.until(() => shipping.said.length > 0)
+    store.set(wholeKey(16, 'none'), contentOf(16))
+    answering.resolve()
+    await shipping.untilShipped(18 * segmentBytes)
+    await shipping.drain()
+    assert.ok(!store.keys.includes(wholeKey(16)))
+    await shipping.assertArchived(18 * segmentBytes)
+  })
+
   test('that nobody can be asked for is not put', async (t) => {
     const { shipping, store } = await backlogOf(t, 8)
     let isAway = true
@@ -118,7 +152,7 @@ describe('a backlog', () => {
       if (operation === 'put') throw new WalferryError('STORE_DENIED', 'injected')
     }
     shipping.start()
-    await shipping.until(() => shipping.said.length === 3)
+    await shipping.until(() => shipping.said.length >= 3)
     // Two uploads at once, and three times.
     assert.ok(store.calls.put <= 6, `${store.calls.put} attempts`)
     assert.ok(!shipping.said.includes('shipping works again'))
@@ -225,6 +259,45 @@ describe('the chunks of stored segments', () => {
     await shipping.drain()
     assert.equal(shipping.shipper.problem, null)
     await shipping.assertArchived(40 * segmentBytes)
+  })
+
+  test('that a store refuses to delete hold up no upload, and are tried ever more seldom', async (t) => {
+    const { shipping, store } = await backlogOf(t, 60, { uploadConcurrency: 2 })
+    const refused = Array.from({ length: 20 }, (_, n) => n)
+    await plantChunks(store, ...refused)
+    let refusals = 0
+    store.before = (operation) => {
+      if (operation !== 'deleteMany') return
+      refusals++
+      throw new WalferryError('STORE_DENIED', 'injected')
+    }
+    shipping.start()
+    await shipping.untilShipped(60 * segmentBytes)
+    assert.equal(store.calls.put, 60)
+    // All but those leave the spool, and the newest.
+    await shipping.until(() => spoolOf(shipping).length === 21)
+    const before = refusals
+    assert.ok(before <= 3 * 20, `${before} refusals`)
+    await shipping.until(() => refusals > before)
+    assert.deepEqual(spoolOf(shipping), [...refused, 59].map(nameOf))
+    assert.ok(isError(shipping.shipper.problem, 'STORE_DENIED'))
+    assert.ok(!shipping.said.some((one) => one.endsWith('works again')))
+    await shipping.drain()
+    assert.deepEqual(shipping.segmentsWithChunks(), refused.map(nameOf))
+    await shipping.assertArchived(60 * segmentBytes)
+  })
+
+  test('are not asked for any more once it has halted', async (t) => {
+    const { shipping, store } = await backlogOf(t, 4, { uploadConcurrency: 4 })
+    store.set(chunkOf(0), await encoded(chunkOf(0), Buffer.alloc(1000)))
+    await plantChunks(store, 1, 2, 3)
+    const puts = deferred()
+    store.stored = () =>
+      store.keys.filter((key) => key.startsWith('wal_005/')).length === 4 ? puts.resolve() : puts.promise
+    shipping.start()
+    await assert.rejects(shipping.ended, { code: 'ARCHIVE_CONFLICT' })
+    assert.equal(store.calls.get, 1)
+    assert.deepEqual(shipping.segmentsWithChunks(), [0, 1, 2, 3].map(nameOf))
   })
 
   test('halt it where they hold other WAL, though others cannot be looked at', async (t) => {
