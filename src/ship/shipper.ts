@@ -252,7 +252,7 @@ export class Shipper {
       await this.#confirm(confirmEveryMs, signal)
       await this.#carrier.putHistory(timeline, file.content, signal)
       this.#historiesStored.add(timeline)
-      this.#attempts.succeeded()
+      this.#succeeded()
     })
     this.#historiesBusy.delete(timeline)
   }
@@ -278,7 +278,7 @@ export class Shipper {
     const isDone = await this.#attempt(`ship ${name} (${task.lane})`, signal, async () => {
       await this.#confirm(confirmEveryMs, signal)
       await this.#carry(task, record, signal)
-      this.#attempts.succeeded()
+      this.#succeeded()
     })
     record.busy.delete(task.lane)
     if (task.lane !== 'chunk') return
@@ -346,6 +346,11 @@ export class Shipper {
     const isDone = await this.#attempts.make(doing, signal, work)
     if (!isDone) this.#forget()
     return isDone
+  }
+
+  /** Where something has failed since, this may have gone where the archive is not. */
+  #succeeded(): void {
+    if (this.#confirmedMs !== null) this.#attempts.succeeded()
   }
 
   /** What was seen of the archive before something failed does not hold any more. */

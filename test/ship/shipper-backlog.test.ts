@@ -177,6 +177,32 @@ describe('a backlog', () => {
     await shipping.assertArchived(6 * segmentBytes)
   })
 
+  test('that lies where the archive is gone is a problem, whatever else still lands there', async (t) => {
+    let isAway = false
+    const { shipping, store } = await backlogOf(t, 0, { isStillOurs: () => !isAway })
+    shipping.start()
+    await shipping.feeder.mustFeedTo(1000)
+    await shipping.untilShipped(1000)
+    const chunk = deferred()
+    store.before = async (operation, key) => {
+      if (operation === 'put' && key.startsWith(tailFolder(nameOf(0)))) await chunk.promise
+    }
+    store.stored = (key) => {
+      if (key === wholeKey(0)) isAway = true
+    }
+    await shipping.feeder.mustFeedTo(segmentBytes)
+    await shipping.until(() => shipping.shipper.problem !== null)
+    assert.equal(shipping.shipper.inFlight, 1)
+    chunk.resolve()
+    await shipping.until(() => shipping.shipper.inFlight === 0)
+    assert.ok(isError(shipping.shipper.problem, 'STORE_UNREACHABLE'))
+    assert.ok(!shipping.said.includes('shipping works again'), shipping.said.join('; '))
+    isAway = false
+    await shipping.untilShipped(segmentBytes)
+    await shipping.drain()
+    assert.equal(shipping.shipper.problem, null)
+  })
+
   test('moves the shipped position before chunks are listed, and leaves the spool after it', async (t) => {
     const { shipping, store } = await backlogOf(t, 4)
     const held = deferred()
