@@ -46,7 +46,16 @@ export class Attempts {
     return nowMs < this.#notBeforeMs ? this.#notBeforeMs - nowMs : undefined
   }
 
+  /** Ends a wait. */
   tryNow(): void {
+    this.#notBeforeMs = 0
+  }
+
+  /** Nothing is left of what failed, by whatever way. */
+  forget(): void {
+    if (this.#halted !== null) return
+    this.#problem = null
+    this.#failures = 0
     this.#notBeforeMs = 0
   }
 
@@ -65,9 +74,7 @@ export class Attempts {
   succeeded(): void {
     if (this.#halted !== null) return
     if (this.#problem !== null) this.#options.log.info(`${this.#options.what} works again`)
-    this.#problem = null
-    this.#failures = 0
-    this.#notBeforeMs = 0
+    this.forget()
   }
 
   #failed(error: unknown, doing: string): void {

@@ -132,16 +132,20 @@ export class Carrier {
       await this.#put('history', historyKey(timeline, this.#codec), file, 0, content.length, signal)
   }
 
-  /** Stores one chunk in the place of several, then deletes those. */
-  async merge(segment: Segment, record: Record, merge: Merge, signal: AbortSignal): Promise<void> {
+  /** Stores one chunk in the place of several. Returns the keys of those, which are to be deleted. */
+  async merge(segment: Segment, record: Record, merge: Merge, signal: AbortSignal): Promise<string[]> {
     const merged = this.#chunk(segment, merge.from, merge.to)
     await this.#withFile(segment, (file) => this.#put('merged', merged.key, file, merge.from, merge.to, signal))
     // A crash here leaves the merged chunk beside those that it covers: a reader takes the longest, and compares.
     // Chunks may overlap, and one of them may be just what the merge makes.
     const gone = merge.replaces.map((chunk) => chunk.key).filter((key) => key !== merged.key)
-    await this.#archive.store.deleteMany(gone, { signal })
     const kept = record.chunks?.filter((chunk) => chunk.key !== merged.key && !gone.includes(chunk.key)) ?? []
     record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
+    return gone
+  }
+
+  async delete(keys: readonly string[], signal: AbortSignal): Promise<void> {
+    if (keys.length > 0) await this.#archive.store.deleteMany(keys, { signal })
   }
 
   /** The chunks of each of the segments, by the segments' names. */
@@ -154,11 +158,10 @@ export class Carrier {
     const ours = new Set(record.chunks?.map((chunk) => chunk.key))
     const others = (all: readonly Chunk[]): readonly Chunk[] => all.filter((chunk) => !ours.has(chunk.key))
     const chunks = await this.#compared(segment, listed, this.#source.segmentBytes, others, signal)
-    if (chunks.length > 0)
-      await this.#archive.store.deleteMany(
-        chunks.map((chunk) => chunk.key),
-        { signal },
-      )
+    await this.delete(
+      chunks.map((chunk) => chunk.key),
+      signal,
+    )
   }
 
   /**

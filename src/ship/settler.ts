@@ -13,18 +13,22 @@ export interface SettlerOptions {
   readonly confirm: (signal: AbortSignal) => Promise<void>
   /** A segment may leave the spool. */
   readonly onSettled: () => void
+  /** Nothing is to be deleted any more. */
+  readonly isHalted: () => boolean
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
 }
 
 /**
- * Deletes the chunks of segments that are stored whole. A store may refuse just that: so it has pauses of its own, and
+ * Deletes chunks: those of segments that are stored whole, and those that are merged. A store may refuse just that: so it has pauses of its own, and
  * keeps nobody from uploading. A segment whose chunks cannot be deleted stays in the spool, and keeps no other there.
  */
 export class Settler {
   readonly #options: SettlerOptions
   readonly #attempts: Attempts
+  /** Names of segments of which chunks were to be deleted, and are there. */
+  readonly #refused = new Set<string>()
 
   constructor(options: SettlerOptions) {
     this.#options = options
@@ -54,24 +58,32 @@ export class Settler {
    * are settled.
    */
   async settle(wholes: readonly Whole[], signal: AbortSignal): Promise<boolean> {
-    const chunks = await this.#list(wholes, signal)
-    if (chunks === null) {
-      for (const { record } of wholes) record.refusals++
-      return false
-    }
-    const attempts = this.#attempts
-    const areTriedAgain = wholes.some(({ record }) => record.refusals > 0)
-    const hasChunks = ({ name }: Whole): number => (chunks.get(name)?.length === 0 ? 0 : 1)
+    const listed = await this.#list(wholes, signal)
+    if (listed === null) return false
+    const chunksOf = ({ name }: Whole): readonly Chunk[] => listed.get(name) ?? []
+    const bareFirst = wholes.toSorted((a, b) => Math.min(1, chunksOf(a).length) - Math.min(1, chunksOf(b).length))
     let areAllSettled = true
-    for (const whole of wholes.toSorted((a, b) => hasChunks(a) - hasChunks(b))) {
-      if (await this.#settleOne(whole, chunks.get(whole.name) ?? [], signal)) continue
+    for (const whole of bareFirst) {
+      const wasRefused = this.#refused.has(whole.name)
+      if (signal.aborted || this.#options.isHalted()) return false
+      if (await this.#settleOne(whole, chunksOf(whole), signal)) continue
       areAllSettled = false
-      // Where the store is away, the next one would only wait for it as long.
-      if (signal.aborted || attempts.halted !== null || attempts.problem?.retryable === true) break
+      // The next would fare as badly.
+      if (wasRefused || this.problem?.retryable === true) break
     }
-    // That others are settled mends nothing that was refused.
-    if (areAllSettled && areTriedAgain) attempts.succeeded()
     return areAllSettled
+  }
+
+  /** Deletes chunks of an open segment that others have taken the place of. Where that fails, it is settled once it is whole. */
+  async discard(name: string, keys: readonly string[], signal: AbortSignal): Promise<void> {
+    const { carrier } = this.#options
+    const deleting = async (): Promise<void> => await carrier.delete(keys, signal)
+    if (!(await this.#attempts.make(`delete the chunks of ${name}`, signal, deleting))) this.#refused.add(name)
+  }
+
+  /** A segment has left the spool. */
+  dismiss(name: string): void {
+    if (this.#refused.delete(name) && this.#refused.size === 0) this.#attempts.forget()
   }
 
   async #list(wholes: readonly Whole[], signal: AbortSignal): Promise<Map<string, readonly Chunk[]> | null> {
@@ -81,6 +93,7 @@ export class Settler {
       await confirm(signal)
       chunks = await carrier.listChunks(wholes, signal)
     })
+    if (chunks === null) for (const whole of wholes) this.#refuse(whole)
     return chunks
   }
 
@@ -90,9 +103,20 @@ export class Settler {
     record.settled = await this.#attempts.make(`delete the chunks of ${name}`, signal, async () => {
       await carrier.deleteChunks(whole, chunks, signal)
     })
-    if (record.settled) onSettled()
-    else record.refusals++
-    return record.settled
+    if (!record.settled) {
+      this.#refuse(whole)
+      return false
+    }
+    const wasRefused = this.#refused.delete(name)
+    // That others are settled mends nothing that was refused.
+    if (wasRefused && this.#refused.size === 0) this.#attempts.succeeded()
+    onSettled()
+    return true
+  }
+
+  #refuse({ name, record }: Whole): void {
+    record.refusals++
+    this.#refused.add(name)
   }
 }
 

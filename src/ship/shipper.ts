@@ -12,7 +12,7 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
-import { WalferryError } from '../kit/errors.ts'
+import type { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import type { Positions } from '../spool/positions.ts'
@@ -20,7 +20,7 @@ import type { SpoolSegment } from '../spool/inventory.ts'
 import type { Spool } from '../spool/spool.ts'
 import { forkOf } from '../wal/history.ts'
 import { earlierOf, type Lsn, laterOf, lsnZero, plus } from '../wal/lsn.ts'
-import { historyName, type Segment, segmentStart } from '../wal/segment.ts'
+import { historyName, segmentStart } from '../wal/segment.ts'
 import { Attempts } from './attempts.ts'
 import { Carrier } from './carrier.ts'
 import {
@@ -38,6 +38,7 @@ import {
 import { Pruner } from './pruner.ts'
 import { Record, type Whole } from './record.ts'
 import { briefly, Settler } from './settler.ts'
+import { seenForMs, Sighting } from './sighting.ts'
 
 export interface ShipperOptions {
   readonly spool: Spool
@@ -54,12 +55,10 @@ export interface ShipperOptions {
   readonly metrics: Metrics
 }
 
-/** What was seen of the archive holds for so long: a request for each chunk would double what they cost. */
-const confirmEveryMs = 5000
-
 export class Shipper {
   readonly #options: ShipperOptions
   readonly #attempts: Attempts
+  readonly #sighting: Sighting
   readonly #carrier: Carrier
   readonly #settler: Settler
   readonly #pruner: Pruner
@@ -76,19 +75,22 @@ export class Shipper {
   /** Up to which byte of its segment the chunk under way reaches. */
   #chunkTo = 0
   #draining = false
-  /** When the archive was last seen in its place; null for not since something failed. */
-  #confirmedMs: number | null = null
-  /** How often something failed that makes what was seen before doubtful. */
-  #forgotten = 0
 
   constructor(options: ShipperOptions) {
     this.#options = options
     this.#attempts = new Attempts({ ...options, what: 'shipping' })
+    // What was put elsewhere is not in it: chunks are looked for anew. Whole segments were confirmed.
+    const onAbsent = (): void => {
+      this.#forgetFound()
+      for (const record of this.#records.values()) if (!record.stored) record.chunks = null
+    }
+    this.#sighting = new Sighting({ ...options, url: options.archive.store.url, onAbsent })
     this.#carrier = new Carrier({ ...options, source: options.spool, aside: true })
     this.#settler = new Settler({
       ...options,
       carrier: this.#carrier,
-      confirm: (signal) => this.#confirm(confirmEveryMs, signal),
+      confirm: (signal) => this.#sighting.confirm(seenForMs, signal),
+      isHalted: () => this.#halted !== null,
       onSettled: () => {
         this.#pruner.ask()
         this.#ring()
@@ -108,9 +110,9 @@ export class Shipper {
     return this.#carrier.lastStoredMs
   }
 
-  /** Why nothing can be shipped at the moment, or null. */
+  /** What the store refuses at the moment, or null. */
   get problem(): WalferryError | null {
-    return this.#attempts.problem ?? this.#settler.problem
+    return this.#halted ?? this.#attempts.problem ?? this.#settler.problem
   }
 
   get #halted(): WalferryError | null {
@@ -249,10 +251,10 @@ export class Shipper {
     if (file === undefined) return
     this.#historiesBusy.add(timeline)
     await this.#attempt(`ship ${historyName(timeline)}`, signal, async () => {
-      await this.#confirm(confirmEveryMs, signal)
+      await this.#sighting.confirm(seenForMs, signal)
       await this.#carrier.putHistory(timeline, file.content, signal)
       this.#historiesStored.add(timeline)
-      this.#succeeded()
+      await this.#succeeded(signal)
     })
     this.#historiesBusy.delete(timeline)
   }
@@ -276,9 +278,9 @@ export class Shipper {
       this.#waitingSinceMs = null
     }
     const isDone = await this.#attempt(`ship ${name} (${task.lane})`, signal, async () => {
-      await this.#confirm(confirmEveryMs, signal)
+      await this.#sighting.confirm(seenForMs, signal)
       await this.#carry(task, record, signal)
-      this.#succeeded()
+      await this.#succeeded(signal)
     })
     record.busy.delete(task.lane)
     if (task.lane !== 'chunk') return
@@ -287,12 +289,12 @@ export class Shipper {
   }
 
   async #carry(task: Task, record: Record, signal: AbortSignal): Promise<void> {
-    const { segment, left } = task.shipment
+    const { segment, name, left } = task.shipment
     switch (task.lane) {
       case 'whole':
         await this.#carrier.putSegment(segment, task.found, signal)
         // It leaves the spool for it.
-        await this.#confirm(0, signal)
+        await this.#sighting.confirm(0, signal)
         record.stored = true
         break
       case 'chunk':
@@ -301,7 +303,7 @@ export class Shipper {
         if (left) this.#pruner.ask()
         break
       case 'merge':
-        await this.#carrier.merge(segment, record, task.merge, signal)
+        await this.#settler.discard(name, await this.#carrier.merge(segment, record, task.merge, signal), signal)
         break
     }
   }
@@ -310,10 +312,10 @@ export class Shipper {
   async #find(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
     await this.#together(shipments, 'find', async (wholes) => {
       await this.#attempt(`look for ${briefly(wholes)}`, signal, async () => {
-        await this.#confirm(confirmEveryMs, signal)
-        const forgotten = this.#forgotten
+        await this.#sighting.confirm(seenForMs, signal)
+        const { doubts } = this.#sighting
         const found = await this.#carrier.findSegments(wholes, signal)
-        if (this.#forgotten > forgotten) return
+        if (this.#sighting.doubts > doubts) return
         const atMs = this.#options.clock.monotonicMs()
         for (const { name, record } of wholes) record.found = { keys: found.get(name) ?? [], atMs }
       })
@@ -322,7 +324,7 @@ export class Shipper {
 
   async #settle(shipments: readonly Shipment[], signal: AbortSignal): Promise<void> {
     await this.#together(shipments, 'settle', async (wholes) => {
-      if (!(await this.#settler.settle(wholes, signal))) this.#confirmedMs = null
+      if (!(await this.#settler.settle(wholes, signal))) this.#sighting.doubt()
     })
   }
 
@@ -344,19 +346,19 @@ export class Shipper {
   /** Tries something, and tells whether it went well. */
   async #attempt(doing: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
     const isDone = await this.#attempts.make(doing, signal, work)
-    if (!isDone) this.#forget()
-    return isDone
+    if (isDone) return true
+    this.#sighting.doubt()
+    this.#forgetFound()
+    return false
   }
 
-  /** Where something has failed since, this may have gone where the archive is not. */
-  #succeeded(): void {
-    if (this.#confirmedMs !== null) this.#attempts.succeeded()
+  /** Where something has failed meanwhile, this may have gone where the archive is not. */
+  async #succeeded(signal: AbortSignal): Promise<void> {
+    await this.#sighting.confirm(Infinity, signal)
+    this.#attempts.succeeded()
   }
 
-  /** What was seen of the archive before something failed does not hold any more. */
-  #forget(): void {
-    this.#forgotten++
-    this.#confirmedMs = null
+  #forgetFound(): void {
     for (const record of this.#records.values()) if (!record.stored) record.found = null
   }
 
@@ -368,37 +370,23 @@ export class Shipper {
     const { spool } = this.#options
     const left = this.#look().filter((one) => one.left && isCovered(one, spool.segmentBytes))
     // As before a whole one leaves the spool.
-    if (left.length > 0) await this.#confirm(0, signal)
-    for (const { segment } of left) await this.#remove(segment, signal)
+    if (left.length > 0) await this.#sighting.confirm(0, signal)
+    for (const one of left) await this.#remove(one, signal)
     const segments = spool.segments()
     const newest = segments.findLast((one) => one.whole)
     for (const [i, one] of segments.entries()) {
       const next = segments[i + 1]
       const leads = next?.segment.timeline === one.segment.timeline && !next.whole
       if (one === newest || leads || this.#records.get(one.name)?.settled !== true) continue
-      await this.#remove(one.segment, signal)
+      await this.#remove(one, signal)
     }
   }
 
   /** Of one that has ended, the spool keeps everything. */
-  async #remove(segment: Segment, signal: AbortSignal): Promise<void> {
-    if (!signal.aborted && this.#halted === null) await this.#options.spool.remove(segment)
-  }
-
-  /** What was put where the archive is not, is not in it: chunks are looked for anew. Whole segments were confirmed. */
-  async #confirm(maxAgeMs: number, signal: AbortSignal): Promise<void> {
-    const nowMs = this.#options.clock.monotonicMs()
-    if (this.#confirmedMs !== null && nowMs - this.#confirmedMs < maxAgeMs) return
-    if (!(await this.#options.isStillOurs(signal))) {
-      this.#forget()
-      for (const record of this.#records.values()) if (!record.stored) record.chunks = null
-      const message = `what is at ${this.#options.archive.store.url} is not the archive that was there before`
-      throw new WalferryError('STORE_UNREACHABLE', message, {
-        hint: 'Bring it back: is its disk mounted? Then shipping goes on. To begin a new archive here, start the receiver anew.',
-        retryable: true,
-      })
-    }
-    this.#confirmedMs = nowMs
+  async #remove({ segment, name }: SpoolSegment, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#halted !== null) return
+    await this.#options.spool.remove(segment)
+    this.#settler.dismiss(name)
   }
 }
 
@@ -406,7 +394,7 @@ function shipmentOf(one: SpoolSegment, record: Record, segmentBytes: number, now
   const { found } = record
   return {
     ...one,
-    found: found !== null && nowMs - found.atMs < confirmEveryMs ? found.keys : null,
+    found: found !== null && nowMs - found.atMs < seenForMs ? found.keys : null,
     stored: record.stored,
     settled: record.settled,
     refusals: record.refusals,

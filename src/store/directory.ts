@@ -81,7 +81,7 @@ export class DirectoryStore implements ObjectStore {
     return await this.#io(`look at ${key}`, () => this.#look(key))
   }
 
-  /** One by one: a listing would read the names of the whole folder. */
+  /** Each by itself: a listing would read the names of the whole folder. */
   async findAmong(beginning: string, ends: readonly string[], options: CallOptions): Promise<ObjectInfo[]> {
     const found: ObjectInfo[] = []
     for (let i = 0; i < ends.length; i += looksAtOnce) {

@@ -60,7 +60,7 @@ async function makePlace(t: TestContext): Promise<Place> {
 
 async function merge({ carrier, record }: ReturnType<Place['begin']>): Promise<void> {
   const due = planMerge(record.chunks ?? [])
-  if (due !== null) await carrier.merge(segment, record, due, deadline())
+  if (due !== null) await carrier.delete(await carrier.merge(segment, record, due, deadline()), deadline())
 }
 
 test('a merge keeps the tail as it was, in one chunk', async (t) => {
