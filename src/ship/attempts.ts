@@ -51,14 +51,6 @@ export class Attempts {
     this.#notBeforeMs = 0
   }
 
-  /** Nothing is left of what failed, by whatever way. */
-  forget(): void {
-    if (this.#halted !== null) return
-    this.#problem = null
-    this.#failures = 0
-    this.#notBeforeMs = 0
-  }
-
   /** Tries something, and tells whether it went well. `doing` is a verb phrase. Does not reject. */
   async make(doing: string, signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
     try {
@@ -74,7 +66,9 @@ export class Attempts {
   succeeded(): void {
     if (this.#halted !== null) return
     if (this.#problem !== null) this.#options.log.info(`${this.#options.what} works again`)
-    this.forget()
+    this.#problem = null
+    this.#failures = 0
+    this.#notBeforeMs = 0
   }
 
   #failed(error: unknown, doing: string): void {

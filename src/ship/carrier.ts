@@ -132,16 +132,11 @@ export class Carrier {
       await this.#put('history', historyKey(timeline, this.#codec), file, 0, content.length, signal)
   }
 
-  /** Stores one chunk in the place of several. Returns the keys of those, which are to be deleted. */
-  async merge(segment: Segment, record: Record, merge: Merge, signal: AbortSignal): Promise<string[]> {
+  /** Stores one chunk in the place of several. */
+  async putMerged(segment: Segment, merge: Merge, signal: AbortSignal): Promise<Chunk> {
     const merged = this.#chunk(segment, merge.from, merge.to)
     await this.#withFile(segment, (file) => this.#put('merged', merged.key, file, merge.from, merge.to, signal))
-    // A crash here leaves the merged chunk beside those that it covers: a reader takes the longest, and compares.
-    // Chunks may overlap, and one of them may be just what the merge makes.
-    const gone = merge.replaces.map((chunk) => chunk.key).filter((key) => key !== merged.key)
-    const kept = record.chunks?.filter((chunk) => chunk.key !== merged.key && !gone.includes(chunk.key)) ?? []
-    record.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
-    return gone
+    return merged
   }
 
   async delete(keys: readonly string[], signal: AbortSignal): Promise<void> {

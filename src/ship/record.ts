@@ -35,4 +35,17 @@ export class Record {
   constructor(isOld = false) {
     this.isOld = isOld
   }
+
+  /**
+   * One chunk has taken the place of several. Returns the keys of those, to be deleted; none where nothing is known of
+   * the chunks any more. A crash before that leaves them beside it: a reader takes the longest, and compares.
+   */
+  replace(replaced: readonly Chunk[], merged: Chunk): string[] {
+    if (this.chunks === null) return []
+    // Chunks may overlap, and one of them may be just what the merge makes.
+    const gone = replaced.map((chunk) => chunk.key).filter((key) => key !== merged.key)
+    const kept = this.chunks.filter((chunk) => chunk.key !== merged.key && !gone.includes(chunk.key))
+    this.chunks = [merged, ...kept].toSorted((a, b) => a.start - b.start)
+    return gone
+  }
 }

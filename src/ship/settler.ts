@@ -1,5 +1,5 @@
 import type { Clock } from '../kit/clock.ts'
-import type { WalferryError } from '../kit/errors.ts'
+import { describe, isError, type WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { Attempts } from './attempts.ts'
@@ -27,7 +27,7 @@ export interface SettlerOptions {
 export class Settler {
   readonly #options: SettlerOptions
   readonly #attempts: Attempts
-  /** Names of segments of which chunks were to be deleted, and are there. */
+  /** Names of segments that could not be settled. */
   readonly #refused = new Set<string>()
 
   constructor(options: SettlerOptions) {
@@ -74,16 +74,23 @@ export class Settler {
     return areAllSettled
   }
 
-  /** Deletes chunks of an open segment that others have taken the place of. Where that fails, it is settled once it is whole. */
-  async discard(name: string, keys: readonly string[], signal: AbortSignal): Promise<void> {
-    const { carrier } = this.#options
-    const deleting = async (): Promise<void> => await carrier.delete(keys, signal)
-    if (!(await this.#attempts.make(`delete the chunks of ${name}`, signal, deleting))) this.#refused.add(name)
-  }
-
-  /** A segment has left the spool. */
-  dismiss(name: string): void {
-    if (this.#refused.delete(name) && this.#refused.size === 0) this.#attempts.forget()
+  /**
+   * Deletes chunks of an open segment that another has taken the place of. Where that fails, it is told, and they go with
+   * the others once the segment is whole. Resolves to whether it went well.
+   */
+  async discard(name: string, keys: readonly string[], signal: AbortSignal): Promise<boolean> {
+    const { carrier, isHalted, log, metrics } = this.#options
+    if (signal.aborted || isHalted()) return false
+    try {
+      await carrier.delete(keys, signal)
+      return true
+    } catch (error) {
+      if (signal.aborted) return false
+      const { code, hint } = isError(error) ? error : { code: 'STORE_FAILED', hint: undefined }
+      metrics.add('walferry_store_failures_total', 1, { code })
+      log.warn(`cannot delete merged chunks of ${name}: ${describe(error)}`, { code, hint })
+      return false
+    }
   }
 
   async #list(wholes: readonly Whole[], signal: AbortSignal): Promise<Map<string, readonly Chunk[]> | null> {

@@ -12,6 +12,7 @@ import type { WritableCodec } from '../archive/codec-name.ts'
 import { coveredBytes } from '../archive/tail.ts'
 import { Bell } from '../kit/bell.ts'
 import type { Clock } from '../kit/clock.ts'
+import type { Merge } from '../archive/tail.ts'
 import type { WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
@@ -253,6 +254,7 @@ export class Shipper {
     await this.#attempt(`ship ${historyName(timeline)}`, signal, async () => {
       await this.#sighting.confirm(seenForMs, signal)
       await this.#carrier.putHistory(timeline, file.content, signal)
+      await this.#sighting.confirm(0, signal)
       this.#historiesStored.add(timeline)
       await this.#succeeded(signal)
     })
@@ -289,7 +291,7 @@ export class Shipper {
   }
 
   async #carry(task: Task, record: Record, signal: AbortSignal): Promise<void> {
-    const { segment, name, left } = task.shipment
+    const { segment, left } = task.shipment
     switch (task.lane) {
       case 'whole':
         await this.#carrier.putSegment(segment, task.found, signal)
@@ -303,9 +305,17 @@ export class Shipper {
         if (left) this.#pruner.ask()
         break
       case 'merge':
-        await this.#settler.discard(name, await this.#carrier.merge(segment, record, task.merge, signal), signal)
+        await this.#merge(task.shipment, record, task.merge, signal)
         break
     }
+  }
+
+  async #merge({ segment, name }: Shipment, record: Record, merge: Merge, signal: AbortSignal): Promise<void> {
+    const merged = await this.#carrier.putMerged(segment, merge, signal)
+    // What it replaces is deleted for it.
+    await this.#sighting.confirm(0, signal)
+    const gone = record.replace(merge.replaces, merged)
+    if (!(await this.#settler.discard(name, gone, signal))) this.#sighting.doubt()
   }
 
   /** Says nothing of whether the store takes anything: that something was looked for ends no pause. */
@@ -383,10 +393,9 @@ export class Shipper {
   }
 
   /** Of one that has ended, the spool keeps everything. */
-  async #remove({ segment, name }: SpoolSegment, signal: AbortSignal): Promise<void> {
+  async #remove({ segment }: SpoolSegment, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#halted !== null) return
     await this.#options.spool.remove(segment)
-    this.#settler.dismiss(name)
   }
 }
 
