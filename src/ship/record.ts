@@ -9,6 +9,7 @@ export interface Whole {
   readonly record: Record
 }
 
+/** What the archive has said of a segment, and when it did (monotonic). */
 export interface Found {
   readonly keys: readonly string[]
   readonly atMs: number
@@ -18,7 +19,7 @@ export interface Found {
 export class Record {
   /** The segment lay in the spool when this process began: another receiver may have gone on with it since. */
   readonly isOld: boolean
-  /** Keys under which the archive has all of it, before it is put; null until the archive was asked. */
+  /** Under which keys the archive has all of it, before it is put; null until it was asked, and once something failed. */
   found: Found | null = null
   /** Durable in the store as a whole. */
   stored = false

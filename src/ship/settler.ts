@@ -1,9 +1,9 @@
+import type { Chunk } from '../archive/tail.ts'
 import type { Clock } from '../kit/clock.ts'
 import { describe, isError, type WalferryError } from '../kit/errors.ts'
 import type { Log } from '../kit/log.ts'
 import type { Metrics } from '../metrics/catalogue.ts'
 import { Attempts } from './attempts.ts'
-import type { Chunk } from '../archive/tail.ts'
 import type { Carrier } from './carrier.ts'
 import type { Whole } from './record.ts'
 
@@ -21,8 +21,9 @@ export interface SettlerOptions {
 }
 
 /**
- * Deletes chunks: those of segments that are stored whole, and those that are merged. A store may refuse just that: so it has pauses of its own, and
- * keeps nobody from uploading. A segment whose chunks cannot be deleted stays in the spool, and keeps no other there.
+ * Deletes chunks: of segments that are stored whole, and what a merge has replaced. A store may refuse just that and take
+ * all else, so it keeps nobody from uploading: settling has pauses of its own. A segment whose chunks cannot be deleted
+ * stays in the spool, and keeps no other there.
  */
 export class Settler {
   readonly #options: SettlerOptions

@@ -5,6 +5,7 @@ import { chunkKey, historyKey, parseChunkKey, segmentKey, tailFolder } from '../
 import { isError, WalferryError } from '../../src/kit/errors.ts'
 import { at, begin, bytesOf, nameOf, segmentBytes } from '../spool/feeder.ts'
 import { deferred } from '../support/deferred.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { tempFolder } from '../support/temp.ts'
 import { encoded, type FaultyStore, scanUpTo, Shipping, type ShippingOptions, unreachable } from './shipping.ts'
 
@@ -41,14 +42,12 @@ function spoolOf(shipping: Shipping): string[] {
   return shipping.feeder.spool.segments().map(({ name }) => name)
 }
 
-/** Nothing is asked anew because time has passed. */
-const standingClock = { nowMs: () => Date.now(), monotonicMs: () => 0 }
-
 describe('a backlog', () => {
   test('costs a put and a look for each segment, and few requests more for all', async (t) => {
+    // Nothing is asked anew because time has passed.
     let asked = 0
     const isStillOurs = (): boolean => ++asked > 0
-    const { shipping, store } = await backlogOf(t, 48, { clock: standingClock, uploadConcurrency: 4, isStillOurs })
+    const { shipping, store } = await backlogOf(t, 48, { clock: new FakeClock(), uploadConcurrency: 4, isStillOurs })
     // A put takes longer than what goes before and behind it.
     store.before = async (operation) => {
       for (let turns = operation === 'put' ? 30 : 3; turns > 0; turns--) await new Promise(setImmediate)
@@ -272,7 +271,7 @@ describe('a backlog', () => {
   })
 
   test('that comes one by one is looked for, put and listed at once', async (t) => {
-    const { shipping, store } = await backlogOf(t, 1, { clock: standingClock, shipIntervalMs: 60_000 })
+    const { shipping, store } = await backlogOf(t, 1, { clock: new FakeClock(), shipIntervalMs: 60_000 })
     shipping.start()
     for (let n = 1; n <= 4; n++) {
       await shipping.feeder.mustFeedTo(n * segmentBytes)
