@@ -25,7 +25,7 @@ import { type Codec, codecOfKey, type WritableCodec } from './codec-name.ts'
 import { EncryptionKey } from './encryption/key.ts'
 import type { PlainSize } from './plain.ts'
 import { copyInto } from '../kit/copy-into.ts'
-import { garbageCollector } from '../kit/garbage.ts'
+import { collectBehind } from '../kit/garbage.ts'
 
 /** The bytes [from, to) of an open file, which stays open for as long as somebody takes them. `name` is for messages. */
 export interface FilePart {
@@ -157,22 +157,10 @@ async function* decoded(
   const plain = decode(key, input.pieces(isDoneWithEach(codecOfKey(key))), size, secret)
   for await (const piece of plain) {
     yield piece
+    // A hundred megabytes of blocks would lie about in each thread of Node.js 24.
     collectBehind(piece.length)
   }
   return plain.checked
-}
-
-const mostUncollectedBytes = 8 * 1024 ** 2
-let uncollectedBytes = 0
-let collectYoung: (() => void) | null = null
-
-/** Without it, a hundred megabytes of decoded blocks lie about in each thread of Node.js 24. */
-function collectBehind(bytes: number): void {
-  uncollectedBytes += bytes
-  if (uncollectedBytes < mostUncollectedBytes) return
-  uncollectedBytes = 0
-  collectYoung ??= garbageCollector('minor')
-  collectYoung()
 }
 
 /** Whether a piece is used up when the next one is asked for. All others are streams, which read ahead. */

@@ -13,3 +13,16 @@ export function garbageCollector(type: 'minor' | 'major'): () => void {
   if (typeof collect !== 'function') throw new Error('this Node.js has no gc()')
   return () => void collect({ type })
 }
+
+const mostUncollectedBytes = 8 * 1024 ** 2
+let uncollectedBytes = 0
+let collectYoung: (() => void) | null = null
+
+/** Says that so many bytes, in memory of their own, are used up. Now and then it collects them, and what else is young. */
+export function collectBehind(bytes: number): void {
+  uncollectedBytes += bytes
+  if (uncollectedBytes < mostUncollectedBytes) return
+  uncollectedBytes = 0
+  collectYoung ??= garbageCollector('minor')
+  collectYoung()
+}
