@@ -115,7 +115,7 @@ function cpuSecondsOfEndedChildren(): number {
 }
 
 /** Since it started, but for what its host took away from it (man 5 proc_stat). */
-function machineTime(): MachineTime {
+export function machineTime(): MachineTime {
   const [user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, softIrq = 0] = (readOrNull('/proc/stat') ?? '')
     .split('\n', 1)
     .flatMap((line) => line.split(/\s+/).slice(1))
@@ -123,7 +123,7 @@ function machineTime(): MachineTime {
   return { busySeconds: user + nice + system + irq + softIrq, idleSeconds: idle + wait }
 }
 
-function timeSince(before: MachineTime): MachineTime {
+export function timeSince(before: MachineTime): MachineTime {
   const now = machineTime()
   return {
     busySeconds: now.busySeconds - before.busySeconds,
