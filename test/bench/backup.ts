@@ -3,7 +3,7 @@
  * it what a bare loop in Node.js does.
  */
 import { join } from 'node:path'
-import { archiveIn, bareBackup, makeData, ourBackup, theirBackup } from './data.ts'
+import { archiveIn, bareBackup, makeData, ourBackup, roomFor, theirBackup } from './data.ts'
 import { bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, run } from './measure.ts'
@@ -19,24 +19,27 @@ export const backup: Benchmark = {
     const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))
     const peer = theirs === null ? [] : [{ name: 'pg_basebackup --compress=client-lz4', once: () => run(theirs) }]
     const bare = bareBackup(bench, join(bench.folder, 'target'))
-    const sides: { name: string; once: () => Promise<Measured> }[] = [
-      ...peer,
-      ...(bare === null ? [] : [{ name: bareLoopName, once: () => run(bare) }]),
-      { name: 'walferry backup, a folder', once: () => run(ourBackup(bench, archiveIn(bench))) },
-      {
-        name: 'walferry backup, S3 on loopback',
-        once: () => withS3(0, (s3) => run({ ...ourBackup(bench, s3.args), env: s3.env })),
-      },
-    ]
-    const found = await inTurn(bench, sides, async ({ once }) => {
-      await emptied(bench, 'target', 'archive')
-      return await once()
-    })
-    const atLeast: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 1 }]
-    return sides.map(({ name }) => {
-      const side = rate(name, found(name), bytes)
-      if (!name.startsWith('walferry')) return side
-      return aimed(side, ...atLeast, { figure: 'peak MB', is: 'at most', limit: 256 })
+    return await withS3({ roomBytes: roomFor(bytes) }, async (s3) => {
+      const sides: { name: string; once: () => Promise<Measured> }[] = [
+        ...peer,
+        ...(bare === null ? [] : [{ name: bareLoopName, once: () => run(bare) }]),
+        { name: 'walferry backup, a folder', once: () => run(ourBackup(bench, archiveIn(bench))) },
+        {
+          name: 'walferry backup, S3 on loopback',
+          once: () => run({ ...ourBackup(bench, s3.args), env: s3.env }),
+        },
+      ]
+      const found = await inTurn(bench, sides, async ({ once }) => {
+        await emptied(bench, 'target', 'archive')
+        await s3.ask({ ask: 'empty' })
+        return await once()
+      })
+      const atLeast: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 1 }]
+      return sides.map(({ name }) => {
+        const side = rate(name, found(name), bytes)
+        if (!name.startsWith('walferry')) return side
+        return aimed(side, ...atLeast, { figure: 'peak MB', is: 'at most', limit: 256 })
+      })
     })
   },
 }

@@ -42,6 +42,11 @@ export function archiveIn(bench: Bench): readonly string[] {
   return ['--store', join(bench.folder, 'archive')]
 }
 
+/** What a store of a base backup of so many bytes needs: it comes in parts, which are put together then. */
+export function roomFor(bytes: number): number {
+  return 1.25 * bytes
+}
+
 async function databaseBytes(bench: Bench): Promise<number> {
   const [row] = await bench.sql('SELECT sum(pg_database_size(oid))::bigint AS bytes FROM pg_database')
   return Number(row?.['bytes'])

@@ -39,7 +39,7 @@ export const fetch: Benchmark = {
     )
     await emptied(bench, 'archive')
     const folder = ['--store', join(bench.folder, 'archive')]
-    return await withS3(0, async (s3) => {
+    return await withS3({}, async (s3) => {
       for (const [store, env] of [
         [folder, {}],
         [s3.args, s3.env],

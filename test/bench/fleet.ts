@@ -56,7 +56,7 @@ export const fleet: Benchmark = {
 async function measure(bench: Bench, count: number): Promise<Used[]> {
   const folder = join(bench.folder, 'fleet')
   await mkdir(folder)
-  return await withS3(0, async (s3) => {
+  return await withS3({}, async (s3) => {
     const members: Member[] = []
     try {
       for (let i = 0; i < count; i++) members.push(await makeMember(bench, s3, { folder, name: String(i) }))

@@ -50,7 +50,7 @@ async function measure(
   { name, isConstant, once }: Operation,
   { size, smallest }: { size: number; smallest: number },
 ): Promise<Side> {
-  return await withS3(0, async (s3) => {
+  return await withS3({}, async (s3) => {
     await ship(bench, backlog, s3.args, s3.env)
     const { objects } = await s3.ask({ ask: 'tally' })
     const count = Math.max(0, size - objects)

@@ -21,7 +21,7 @@ export const idle: Benchmark = {
     let kinds = ''
     const seconds = bench.quick ? 5 : 180
     await emptied(bench, 'target')
-    await withS3(0, async (s3) => {
+    await withS3({}, async (s3) => {
       const program = { ...receiving(bench, slot, s3.args), env: s3.env }
       await withReceiver(bench, slot, program, async ({ pid }) => {
         // What the start has left: notes of running transactions, which the server writes once, their upload, and the

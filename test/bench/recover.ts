@@ -30,7 +30,7 @@ export const recover: Benchmark = {
     await bench.server.start(signal)
     const backlog = await makeBacklog(bench, 'bench_base', (bench.quick ? 64 : 1024) * 1024 ** 2)
     await untilArchived(bench, backlog.endpos)
-    return await withS3(0, async (s3) => {
+    return await withS3({}, async (s3) => {
       const folder = ['--store', join(bench.folder, 'archive')]
       await ship(bench, backlog, s3.args, s3.env)
       await ship(bench, backlog, folder, {})

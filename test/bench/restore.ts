@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { archiveIn, bareBackup, makeData, ourBackup, theirBackup } from './data.ts'
+import { archiveIn, bareBackup, makeData, ourBackup, roomFor, theirBackup } from './data.ts'
 import { bareLoop, bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, type Program, run } from './measure.ts'
@@ -26,7 +26,7 @@ export const restore: Benchmark = {
     await emptied(bench, 'bare')
     const bare = bareBackup(bench, bareFolder)
     if (bare !== null) await run(bare)
-    return await withS3(0, async (s3) => {
+    return await withS3({ roomBytes: roomFor(bytes) }, async (s3) => {
       await run({ ...ourBackup(bench, s3.args), env: s3.env })
       const target = join(bench.folder, 'target', 'data')
       const unpack = `mkdir ${target} && lz4 -dc ${join(tar, 'base.tar.lz4')} | tar -x -C ${target}`

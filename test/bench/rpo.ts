@@ -89,7 +89,7 @@ function sidesOf({ load, variant, medians, mosts, rates, cpuSeconds, peakMegabyt
 
 async function measureOne(bench: Bench, found: Found): Promise<void> {
   await emptied(bench, 'target')
-  await withS3(latencyMs, async (s3) => {
+  await withS3({ latencyMs }, async (s3) => {
     const { file, args } = receiving(bench, slot, s3.args)
     const program = { file, args: [...args, ...found.variant.args], env: s3.env }
     await withReceiver(bench, slot, program, async (receiver) => {

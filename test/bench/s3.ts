@@ -5,6 +5,8 @@ import { join } from 'node:path'
 
 export type S3Question =
   | { readonly ask: 'tally' }
+  /** Takes all objects away. */
+  | { readonly ask: 'empty' }
   /** What was stored, too. */
   | { readonly ask: 'stored' }
   /** Puts objects with the names of segments there, all of them one and the same. */
@@ -37,9 +39,18 @@ export interface S3 {
 const bucket = 'bench'
 export const prefix = 'archive/'
 
-/** Runs `work` with an empty store, each of whose answers takes `latencyMs` at least. */
-export async function withS3<T>(latencyMs: number, work: (s3: S3) => Promise<T>): Promise<T> {
-  const child = fork(join(import.meta.dirname, 's3-process.js'), [String(latencyMs)], { execArgv: [] })
+export interface S3Settings {
+  /** How long each answer takes at least. */
+  readonly latencyMs?: number
+  /** Memory that it has beforehand; what goes beyond finds its own. */
+  readonly roomBytes?: number
+}
+
+/** Runs `work` with an empty store. */
+export async function withS3<T>(settings: S3Settings, work: (s3: S3) => Promise<T>): Promise<T> {
+  const { latencyMs = 0, roomBytes = 0 } = settings
+  const args = [latencyMs, roomBytes].map((number) => number.toFixed(0))
+  const child = fork(join(import.meta.dirname, 's3-process.js'), args, { execArgv: [] })
   try {
     const ask = (question: S3Question): Promise<S3Answer> => asked(child, question)
     const { endpoint, environment } = await ask({ ask: 'tally' })

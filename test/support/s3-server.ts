@@ -16,7 +16,7 @@ import { sleep } from '../../src/kit/abort.ts'
 import { Bucket } from './s3/bucket.ts'
 import { type Fault, Injection } from './s3/faults.ts'
 import { answer, type ConditionalWrites, type S3Answer } from './s3/operations.ts'
-import { readPayload } from './s3/payload.ts'
+import { type Allocate, type Keeping, readPayload } from './s3/payload.ts'
 import { parseRequest, type S3Operation, type S3Request } from './s3/request.ts'
 import { S3Error } from './s3/s3-error.ts'
 import { checkSignature } from './s3/signature.ts'
@@ -30,6 +30,8 @@ export interface S3ServerOptions {
   readonly encrypts?: boolean
   /** True: the sums that a client sends are not computed anew. Default: false. */
   readonly believes?: boolean
+  /** Where contents are kept. Default: new memory for each. */
+  readonly allocate?: Allocate
   /** Makes it an endpoint of https, named localhost. */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer }
 }
@@ -66,7 +68,7 @@ export class S3Server {
   readonly #buckets = new Map<string, Bucket>()
   readonly #conditionalWrites: ConditionalWrites
   readonly #encrypts: boolean
-  readonly #believes: boolean
+  readonly #keeping: Keeping
   readonly #origin: string
   readonly #stopping = new AbortController()
   readonly #injections: Injection[] = []
@@ -78,7 +80,8 @@ export class S3Server {
     this.bucket = options.bucket ?? 'walferry'
     this.#conditionalWrites = options.conditionalWrites ?? 'honoured'
     this.#encrypts = options.encrypts ?? true
-    this.#believes = options.believes ?? false
+    const { allocate = (bytes) => Buffer.allocUnsafeSlow(bytes), believes = false } = options
+    this.#keeping = { allocate, believes }
     this.#origin = options.tls === undefined ? 'http://127.0.0.1' : 'https://localhost'
     this.#buckets.set(this.bucket, new Bucket())
     // Every answer that is slow listens to it.
@@ -220,10 +223,15 @@ export class S3Server {
       return { status: fault.status, headers: { 'content-type': 'text/html' }, body: fault.body }
     if (fault?.kind === 'error') throw new S3Error(fault.status, fault.code, 'injected')
     checkSignature(request, this, this.#now())
-    const payload = await readPayload(request, this.#body(message, fault), this.#believes)
+    const payload = await readPayload(request, this.#body(message, fault), this.#keeping)
     if (fault?.kind === 'otherRange') request.headers.range = fault.range
     const result = answer(
-      { buckets: this.#buckets, conditionalWrites: this.#conditionalWrites, encrypts: this.#encrypts },
+      {
+        buckets: this.#buckets,
+        conditionalWrites: this.#conditionalWrites,
+        encrypts: this.#encrypts,
+        allocate: this.#keeping.allocate,
+      },
       request,
       payload,
     )

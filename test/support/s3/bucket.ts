@@ -83,6 +83,12 @@ export class Bucket {
     return was
   }
 
+  clear(): void {
+    this.uploads.clear()
+    this.#objects.clear()
+    this.#inOrder = undefined
+  }
+
   /** Alters one byte, and the sums with it: what the store itself cannot notice. */
   flipByte(key: string, at: number): void {
     const bytes = Buffer.from(this.get(key) ?? '')

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { Bucket, type StoredObject, type Upload } from './bucket.ts'
 import { listObjects } from './listing.ts'
-import { hash, type Payload } from './payload.ts'
+import { type Allocate, hash, type Payload } from './payload.ts'
 import { checkSettings, encryptionHeaders, settingsHeaders } from './settings.ts'
 import { header, type S3Operation, type S3Request } from './request.ts'
 import { S3Error } from './s3-error.ts'
@@ -21,6 +21,7 @@ export interface Storage {
   readonly buckets: Map<string, Bucket>
   readonly conditionalWrites: ConditionalWrites
   readonly encrypts: boolean
+  readonly allocate: Allocate
 }
 
 export interface S3Answer {
@@ -140,7 +141,7 @@ const completeMultipartUpload: Operation = (bucket, request, payload, storage) =
   checkWriteConditions(bucket, request, storage)
   const md5s = Buffer.concat(parts.map((part) => Buffer.from(part.etag.slice(1, -1), 'hex')))
   const object = bucket.store(request.key, {
-    bytes: Buffer.concat(parts.map((part) => part.bytes)),
+    bytes: joined(parts, storage.allocate),
     etag: `"${hash('md5', md5s, 'hex')}-${parts.length}"`,
     modified: new Date(),
     headers: upload.headers,
@@ -151,6 +152,13 @@ const completeMultipartUpload: Operation = (bucket, request, payload, storage) =
     ['Key', request.key],
     ['ETag', object.etag],
   ])
+}
+
+function joined(parts: readonly { readonly bytes: Buffer }[], allocate: Allocate): Buffer {
+  const whole = allocate(parts.reduce((sum, { bytes }) => sum + bytes.length, 0))
+  let length = 0
+  for (const { bytes } of parts) length += bytes.copy(whole, length)
+  return whole
 }
 
 /** The parts that the client names, which must be in order, as they were uploaded, and large enough. */

@@ -17,14 +17,20 @@ export interface Payload {
 
 const unsignedTrailer = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
 
-/**
- * `chunks` throws if the connection breaks. One that `believes` computes no sum, which costs it as much CPU time as the
- * client: for who measures the client on the same machine.
- */
+/** Gives memory to be kept for so many bytes. */
+export type Allocate = (bytes: number) => Buffer
+
+export interface Keeping {
+  readonly allocate: Allocate
+  /** No sum is computed, which costs as much CPU time as the client's: for who measures that one on the same machine. */
+  readonly believes: boolean
+}
+
+/** `chunks` throws if the connection breaks. */
 export async function readPayload(
   request: S3Request,
   chunks: AsyncIterable<Buffer>,
-  believes: boolean,
+  { allocate, believes }: Keeping,
 ): Promise<Payload> {
   const sha256 = header(request, 'x-amz-content-sha256') ?? ''
   const isChunked = sha256.startsWith('STREAMING-')
@@ -32,10 +38,11 @@ export async function readPayload(
   if (!isChunked && header(request, 'transfer-encoding') !== undefined) {
     throw new S3Error(411, 'MissingContentLength', 'you must provide the Content-Length header')
   }
-  const collected: Buffer[] = []
-  for await (const chunk of chunks) collected.push(chunk)
-  const raw = Buffer.concat(collected)
-  if (isChunked) return decodeChunked(request, raw)
+  if (isChunked) return decodeChunked(request, await readAll(chunks))
+  const raw = allocate(Number(header(request, 'content-length') ?? 0))
+  let length = 0
+  for await (const chunk of chunks) length += chunk.copy(raw, length)
+  if (length !== raw.length) throw new S3Error(400, 'IncompleteBody', 'the body is shorter than its Content-Length')
   if (believes) {
     const said = header(request, 'x-amz-checksum-crc32')
     return { bytes: raw, crc32: said, md5: hash('md5', Buffer.from(`${sha256} ${said}`), 'hex') }
@@ -48,6 +55,12 @@ export async function readPayload(
     throw new S3Error(400, 'BadDigest', 'the Content-MD5 you specified did not match what we received')
   }
   return { bytes: raw, crc32: checkSums(raw, (name) => header(request, name)), md5: hash('md5', raw, 'hex') }
+}
+
+async function readAll(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const collected: Buffer[] = []
+  for await (const chunk of chunks) collected.push(chunk)
+  return Buffer.concat(collected)
 }
 
 /** `<hex length>[;extension]\r\n<bytes>\r\n`, repeated, then `0\r\n`, trailing headers, and an empty line. */
