@@ -21,6 +21,7 @@ export const catchupShip: Benchmark = {
   run: async (bench) => {
     const backlog = await makeBacklog(bench, 'bench_base', backlogBytes(bench))
     const measure = async (program: Program): Promise<Measured> => await caughtUp(bench, backlog, slot, program)
+    // LZ4 brings it down to an eighth.
     return await withS3({ roomBytes: backlog.bytes / 4 }, async (s3) => {
       const sides: { name: string; once: () => Promise<Measured> }[] = []
       const peer = (name: string, more: readonly string[]): void => {

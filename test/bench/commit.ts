@@ -13,7 +13,7 @@ import { emptied, flushed, receiving, spoolOf, withReceiver } from './wal.ts'
 const slot = 'bench_commit'
 /** A receiver runs for months: until its code has been compiled, which takes a few seconds, is not what is measured. */
 const warmUpCommits = 4000
-const clients = 16
+const manyClients = 16
 const ours = 'walferry'
 const peerName = 'pg_receivewal --synchronous'
 
@@ -49,12 +49,12 @@ export const commit: Benchmark = {
       ...sides.map(({ name }, i) => {
         const many = found[i]?.many ?? []
         const side = {
-          name: `${name}, 16 clients`,
+          name: `${name}, ${manyClients} clients`,
           unit: 'commits/s',
           values: many.map(({ rate }) => rate),
-          against: `${peerName}, 16 clients`,
+          against: `${peerName}, ${manyClients} clients`,
           machine: many.map(({ machine }) => machine),
-          note: `${median(many.map((one) => one.cpuMicroseconds))} us of CPU a commit, ${median(many.map((one) => one.machineMicroseconds))} with servers and clients`,
+          note: costOf(many),
         }
         return name === ours ? aimed(side, { figure: 'ratio', is: 'at least', limit: 1 }) : side
       }),
@@ -93,25 +93,39 @@ interface Many {
   readonly machine: MachineTime
 }
 
+function costOf(many: readonly Many[]): string {
+  const [own, all] = [many.map((one) => one.cpuMicroseconds), many.map((one) => one.machineMicroseconds)]
+  return `${medianText(own)} us of CPU a commit, ${medianText(all)} with the server and the clients`
+}
+
 /** The median latency of one client's commits, and what sixteen come to. */
 async function whileSynchronous(bench: Bench, standby: number): Promise<{ latency: number; many: Many }> {
+  // Each begins with the same: an empty table, nothing to write back, a new segment.
+  await bench.sql('TRUNCATE commits')
+  await bench.sql('CHECKPOINT')
+  await bench.sql('SELECT pg_switch_wal()')
   await bench.sql(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
   await bench.sql('SELECT pg_reload_conf()')
   try {
-    const alone = await commits(bench, bench.quick ? 100 : 1000, bench.quick ? 100 : warmUpCommits)
-    const each = bench.quick ? 50 : 2500
-    // What comes for many in one read takes other ways through the code.
-    await atOnce(bench, bench.quick ? 10 : 500)
-    const before = { cpu: usageOf(standby).cpuSeconds, machine: machineTime(), ms: performance.now() }
-    await atOnce(bench, each)
-    const commitsInAll = clients * each
-    const machine = timeSince(before.machine)
-    const many = {
-      rate: commitsInAll / ((performance.now() - before.ms) / 1000),
-      cpuMicroseconds: ((usageOf(standby).cpuSeconds - before.cpu) * 1e6) / commitsInAll,
-      machineMicroseconds: (machine.busySeconds * 1e6) / commitsInAll,
-      machine,
-    }
+    const alone = await withClients(bench, 1, async (clients) => {
+      await insert(clients, bench.quick ? 100 : warmUpCommits)
+      return await insert(clients, bench.quick ? 100 : 1000)
+    })
+    const many = await withClients(bench, manyClients, async (clients) => {
+      // What comes for many in one read takes other ways through the code.
+      await insert(clients, bench.quick ? 10 : 500)
+      const before = { cpu: usageOf(standby).cpuSeconds, machine: machineTime(), ms: performance.now() }
+      const { length } = await insert(clients, bench.quick ? 50 : 2500)
+      const seconds = (performance.now() - before.ms) / 1000
+      const machine = timeSince(before.machine)
+      const cpuSeconds = usageOf(standby).cpuSeconds - before.cpu
+      return {
+        rate: length / seconds,
+        cpuMicroseconds: (cpuSeconds * 1e6) / length,
+        machineMicroseconds: (machine.busySeconds * 1e6) / length,
+        machine,
+      }
+    })
     return { latency: spreadOf(alone).median, many }
   } finally {
     await bench.sql('ALTER SYSTEM RESET synchronous_standby_names')
@@ -119,26 +133,36 @@ async function whileSynchronous(bench: Bench, standby: number): Promise<{ latenc
   }
 }
 
-async function atOnce(bench: Bench, each: number): Promise<void> {
-  await Promise.all(Array.from({ length: clients }, async () => await commits(bench, each, 0)))
-}
-
-function median(values: readonly number[]): string {
-  return spreadOf(values).median.toFixed(0)
-}
-
-async function commits(bench: Bench, count: number, warmUps: number): Promise<number[]> {
-  const client = new pg.Client({ ...bench.server.connection, password: '', ssl: false })
-  await client.connect()
+async function withClients<T>(bench: Bench, count: number, work: (clients: pg.Client[]) => Promise<T>): Promise<T> {
+  const clients = Array.from(
+    { length: count },
+    () => new pg.Client({ ...bench.server.connection, password: '', ssl: false }),
+  )
   try {
-    const found: number[] = []
-    for (let n = 0; n < warmUps + count; n++) {
-      const startedMs = performance.now()
-      await client.query({ name: 'insert', text: 'INSERT INTO commits VALUES ($1, $2)', values: [n, 'x'.repeat(100)] })
-      if (n >= warmUps) found.push(performance.now() - startedMs)
-    }
-    return found
+    await Promise.all(clients.map(async (client) => await client.connect()))
+    return await work(clients)
   } finally {
-    await client.end()
+    await Promise.all(clients.map(async (client) => await client.end()))
   }
+}
+
+/** Commits so often with each client, all at once, and gives what each commit took, in ms. */
+async function insert(clients: readonly pg.Client[], each: number): Promise<number[]> {
+  const text = 'INSERT INTO commits VALUES ($1, $2)'
+  const found = await Promise.all(
+    clients.map(async (client) => {
+      const took: number[] = []
+      for (let n = 0; n < each; n++) {
+        const startedMs = performance.now()
+        await client.query({ name: 'insert', text, values: [n, 'x'.repeat(100)] })
+        took.push(performance.now() - startedMs)
+      }
+      return took
+    }),
+  )
+  return found.flat()
+}
+
+function medianText(values: readonly number[]): string {
+  return spreadOf(values).median.toFixed(0)
 }

@@ -16,7 +16,7 @@ let usedBytes = 0
 const server = await startS3Server({ bucket: 'bench', believes: true, allocate })
 if (latencyMs > 0) server.inject({ kind: 'slow', latencyMs })
 
-/** What comes over the network is new memory, too, and garbage as soon as it is here. */
+/** A body is copied here: what it came in is garbage then. */
 function allocate(bytes: number): Buffer {
   collectBehind(bytes)
   if (bytes > room.length - usedBytes) return Buffer.allocUnsafeSlow(bytes)

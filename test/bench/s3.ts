@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 export type S3Question =
   | { readonly ask: 'tally' }
-  /** Takes all objects away. */
+  /** Takes all objects away, and what was uploaded of others. Only while no request is under way: its memory is used again. */
   | { readonly ask: 'empty' }
   /** What was stored, too. */
   | { readonly ask: 'stored' }
@@ -42,7 +42,7 @@ export const prefix = 'archive/'
 export interface S3Settings {
   /** How long each answer takes at least. */
   readonly latencyMs?: number
-  /** Memory that it has beforehand; what goes beyond finds its own. */
+  /** Memory that it has beforehand, below 4 GiB; what goes beyond finds its own. */
   readonly roomBytes?: number
 }
 

@@ -30,7 +30,7 @@ export interface S3ServerOptions {
   readonly encrypts?: boolean
   /** True: the sums that a client sends are not computed anew. Default: false. */
   readonly believes?: boolean
-  /** Where contents are kept. Default: new memory for each. */
+  /** Where bodies are kept that say how long they are, and objects in parts. Default: new memory for each. */
   readonly allocate?: Allocate
   /** Makes it an endpoint of https, named localhost. */
   readonly tls?: { readonly cert: Buffer; readonly key: Buffer }

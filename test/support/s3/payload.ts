@@ -21,8 +21,9 @@ const unsignedTrailer = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
 export type Allocate = (bytes: number) => Buffer
 
 export interface Keeping {
+  /** For bodies that say how long they are. */
   readonly allocate: Allocate
-  /** No sum is computed, which costs as much CPU time as the client's: for who measures that one on the same machine. */
+  /** No sum is computed: it would cost as much CPU time as the client's, where that one is measured on the same machine. */
   readonly believes: boolean
 }
 
