@@ -74,6 +74,8 @@ export async function emptied(bench: Bench, ...names: string[]): Promise<void> {
     await rm(join(bench.folder, name), { recursive: true, force: true, maxRetries: 10 })
     await mkdir(join(bench.folder, name))
   }
+  // What the disk has to do for it, such as to trim what was deleted, is not done while the next is measured.
+  await run({ file: 'sync', args: [] })
 }
 
 /** Starts a receiver on a slot of its own, and ends it after `work`, for which it streams. */
