@@ -54,6 +54,7 @@ export const commit: Benchmark = {
           values: many.map(({ rate }) => rate),
           against: `${peerName}, ${manyClients} clients`,
           machine: many.map(({ machine }) => machine),
+          peakMegabytes: many.map(({ peakMegabytes }) => peakMegabytes),
           note: costOf(many),
         }
         return name === ours ? aimed(side, { figure: 'ratio', is: 'at least', limit: 1 }) : side
@@ -91,6 +92,8 @@ interface Many {
   /** Of whatever ran, for each commit. */
   readonly machineMicroseconds: number
   readonly machine: MachineTime
+  /** Of the standby, since it began. */
+  readonly peakMegabytes: number
 }
 
 function costOf(many: readonly Many[]): string {
@@ -118,12 +121,13 @@ async function whileSynchronous(bench: Bench, standby: number): Promise<{ latenc
       const { length } = await insert(clients, bench.quick ? 50 : 2500)
       const seconds = (performance.now() - before.ms) / 1000
       const machine = timeSince(before.machine)
-      const cpuSeconds = usageOf(standby).cpuSeconds - before.cpu
+      const { cpuSeconds, peakMegabytes } = usageOf(standby)
       return {
         rate: length / seconds,
-        cpuMicroseconds: (cpuSeconds * 1e6) / length,
+        cpuMicroseconds: ((cpuSeconds - before.cpu) * 1e6) / length,
         machineMicroseconds: (machine.busySeconds * 1e6) / length,
         machine,
+        peakMegabytes,
       }
     })
     return { latency: spreadOf(alone).median, many }
