@@ -63,11 +63,11 @@ else await measureAll(positionals.length === 0 ? Object.keys(benchmarks) : posit
 async function measureAll(names: readonly string[]): Promise<void> {
   for (const name of names) {
     if (benchmarks[name] === undefined) {
-      throw new Error(`there is no benchmark "${name}"; there are ${Object.keys(benchmarks).join(', ')}`)
+      refuse(`there is no benchmark "${name}"; there are ${Object.keys(benchmarks).join(', ')}`)
     }
   }
   const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds must be a whole number from 1 on')
+  if (!Number.isInteger(rounds) || rounds < 1) refuse('--rounds must be a whole number from 1 on')
   const machine = `${availableParallelism()} x ${cpus()[0]?.model}, ${(totalmem() / 1e9).toFixed(0)} GB of memory`
   const facts = { date: new Date().toISOString(), machine, system: process.platform, node: process.version, rounds }
   process.stdout.write(`${Object.values(facts).slice(0, -1).join(', ')}, ${rounds} rounds\n`)
@@ -85,4 +85,10 @@ async function measureAll(names: readonly string[]): Promise<void> {
     // After each of them: the next one may fail.
     if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify({ ...facts, results }, null, 2)}\n`)
   }
+}
+
+/** What was asked for wrongly needs no stack. */
+function refuse(what: string): never {
+  process.stderr.write(`error: ${what}\nhint:  See --help.\n`)
+  process.exit(2)
 }
