@@ -3,12 +3,11 @@
  * it pgBackRest, and what a bare loop in Node.js does.
  */
 import { join } from 'node:path'
-import { archiveIn, bareBackup, makeData, ourBackup, roomFor, theirBackup } from './data.ts'
+import { archiveIn, bareBackup, judged, makeData, ourBackup, roomFor, theirBackup } from './data.ts'
 import { bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, run } from './measure.ts'
 import { pgbackrestOf } from './pgbackrest.ts'
-import { aimed, type Goal } from './report.ts'
 import { withS3 } from './s3.ts'
 import type { Benchmark } from './server.ts'
 import { emptied } from './wal.ts'
@@ -19,7 +18,7 @@ export const backup: Benchmark = {
     const bytes = await makeData(bench)
     const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))
     const peer = theirs === null ? [] : [{ name: 'pg_basebackup --compress=client-lz4', once: () => run(theirs) }]
-    const pgbackrest = pgbackrestOf(bench)
+    const pgbackrest = await pgbackrestOf(bench)
     const bare = bareBackup(bench, join(bench.folder, 'target'))
     return await withS3({ roomBytes: roomFor(bytes) }, async (s3) => {
       const sides: { name: string; once: () => Promise<Measured> }[] = [
@@ -37,12 +36,7 @@ export const backup: Benchmark = {
         await s3.ask({ ask: 'empty' })
         return await once()
       })
-      const atLeast: Goal[] = theirs === null ? [] : [{ figure: 'ratio', is: 'at least', limit: 1 }]
-      return sides.map(({ name }) => {
-        const side = rate(name, found(name), bytes)
-        if (!name.startsWith('walferry')) return side
-        return aimed(side, ...atLeast, { figure: 'peak MB', is: 'at most', limit: 256 })
-      })
+      return sides.map(({ name }) => judged(rate(name, found(name), bytes), theirs !== null))
     })
   },
 }

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { bareLoop } from './floor.ts'
 import type { Program } from './measure.ts'
+import { aimed, type Goal, type Side } from './report.ts'
 import { type Bench, urlOf } from './server.ts'
 
 /** Fills the server with rows that lz4 brings down to about half. Gives the bytes of all databases. */
@@ -45,6 +46,13 @@ export function archiveIn(bench: Bench): readonly string[] {
 /** What a store of a base backup of so many bytes needs: it comes in parts, which are put together then. */
 export function roomFor(bytes: number): number {
   return 1.25 * bytes
+}
+
+/** With the goals of a base backup, there and back, where the side is ours. */
+export function judged(side: Side, isCompared: boolean): Side {
+  if (!side.name.startsWith('walferry')) return side
+  const atLeast: Goal[] = isCompared ? [{ figure: 'ratio', is: 'at least', limit: 1 }] : []
+  return aimed(side, ...atLeast, { figure: 'peak MB', is: 'at most', limit: 256 })
 }
 
 async function databaseBytes(bench: Bench): Promise<number> {

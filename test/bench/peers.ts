@@ -1,7 +1,7 @@
 /** The programs of others that are installed here. */
 import { execFile } from 'node:child_process'
 import { access, realpath } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { basename, delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 
 const names = ['pg_receivewal', 'pg_basebackup', 'wal-g', 'pgbackrest', 'barman', 'tar', 'lz4'] as const
@@ -40,7 +40,10 @@ async function versionOf(program: string): Promise<string> {
 async function firstOf(folders: readonly string[], name: string): Promise<string | null> {
   for (const folder of folders) {
     const path = join(folder, name)
-    if (await isThere(path)) return await realpath(path)
+    if (!(await isThere(path))) continue
+    const program = await realpath(path)
+    // Debian's, which goes by the name that it is called under.
+    if (basename(program) !== 'pg_wrapper') return program
   }
   return null
 }
