@@ -144,8 +144,7 @@ async function* encoded(
   input: Input,
   secret: EncryptionKey | null,
 ): AsyncGenerator<Uint8Array, boolean> {
-  const reuse = isDoneWithEach(codec)
-  yield* encode(codec, part === null ? input.pieces(reuse) : partOf(part, reuse), secret)
+  yield* encode(codec, part === null ? input.pieces(true) : partOf(part), secret)
   return false
 }
 
@@ -163,12 +162,12 @@ async function* decoded(
   return plain.checked
 }
 
-/** Whether a piece is used up when the next one is asked for. All others are streams, which read ahead. */
+/** Whether a decoder has used a piece up when it asks for the next one. All others are streams, which read ahead. */
 function isDoneWithEach(codec: Codec): boolean {
   return codec === 'lz4' || codec === 'none'
 }
 
-function partOf({ fd, name, from, to }: FilePart, reuse: boolean): AsyncGenerator<Uint8Array> {
+function partOf({ fd, name, from, to }: FilePart): AsyncGenerator<Uint8Array> {
   const file: ReadableAt = {
     // In this thread nobody waits for anything else.
     read(target, position) {
@@ -180,7 +179,7 @@ function partOf({ fd, name, from, to }: FilePart, reuse: boolean): AsyncGenerato
       return Promise.resolve()
     },
   }
-  return piecesOf(file, from, to, reuse)
+  return piecesOf(file, from, to, true)
 }
 
 function failureOf(error: unknown): Failure {

@@ -12,7 +12,10 @@ import type { EncryptionKey } from './encryption/key.ts'
 import { unlessEncrypted } from './encryption/mismatch.ts'
 import { Decoding, type Plain, type PlainSize } from './plain.ts'
 
-/** Compresses and encrypts. The pieces may have any size. They must stay untouched: they are read in other threads. */
+/**
+ * Compresses and encrypts. The pieces may have any size. Each must stay untouched until the next one is asked for; with
+ * `none`, it is also what is yielded.
+ */
 export async function* encode(
   codec: WritableCodec,
   plain: AsyncIterable<Uint8Array>,

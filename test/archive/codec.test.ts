@@ -67,6 +67,29 @@ test('what is encoded decodes to the same bytes', async (t) => {
   }
 })
 
+test('a piece may be overwritten as soon as the next one is asked for', async (t) => {
+  const random = seededRandom(t)
+  const plain = likeWal(3_000_000, random)
+  async function* overwritten(): AsyncGenerator<Uint8Array> {
+    const memory = Buffer.alloc(400_000)
+    for (let at = 0; at < plain.length; ) {
+      // From a few bytes, of which many would fit into any queue.
+      const bytes = Math.min(plain.length - at, random.below(random.below(3) === 0 ? memory.length : 100) + 1)
+      plain.copy(memory, 0, at, at + bytes)
+      yield memory.subarray(0, bytes)
+      memory.fill(0xee)
+      at += bytes
+    }
+  }
+  for (const codec of writable) {
+    const pieces: Buffer[] = []
+    for await (const piece of encode(codec, overwritten())) pieces.push(Buffer.from(piece))
+    const stored = Buffer.concat(pieces)
+    const back = await collect(decode(`x${extensionOf(codec)}`, inPieces(stored, 64 * 1024), plain.length))
+    assert.ok(back.equals(plain), codec)
+  }
+})
+
 test('a part of a file is encoded alone', async (t) => {
   const random = seededRandom(t)
   const plain = random.bytes(5000)

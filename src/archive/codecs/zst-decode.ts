@@ -10,7 +10,7 @@ import vm from 'node:vm'
 import { damaged, notOfItsFormat } from '../damaged.ts'
 import { ByteReader } from './byte-reader.ts'
 import { isSkippable } from './lz4-frame.ts'
-import { through } from './through.ts'
+import { through, zlibOptions } from './through.ts'
 import { readZstHeader, type ZstFrame, zstBlocks, zstMagic } from './zst-frame.ts'
 import { nativeZstd } from './zst-native.ts'
 import { loadXxhash } from './xxhash.ts'
@@ -80,7 +80,7 @@ function lowHalf(checksum: Buffer | null): bigint | null {
 /** node:zlib, in the thread pool. Null on an older Node.js. */
 export function nativeDecoder(): FrameDecoder | null {
   const zstd = nativeZstd()
-  return zstd === null ? null : (frame, key) => through(frame, key, zstd.createZstdDecompress())
+  return zstd === null ? null : (frame, key) => through(frame, key, zstd.createZstdDecompress(zlibOptions))
 }
 
 const blockLimitMs = 10_000 // a block takes 2 ms; on a machine that swaps, far more
