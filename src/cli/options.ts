@@ -279,7 +279,7 @@ export const options = {
     help: 'Whole segments that are uploaded at once; of a base backup, pieces of 16 MiB, 8 at most.',
     schema: parsed(parseCount, 'a number from 1 to 64'),
     value: 'COUNT',
-    fallback: '4',
+    fallback: '8',
   },
   'backup-schedule': {
     group: 'Backup',
