@@ -1,7 +1,8 @@
 /**
  * Programs in Node.js that do little more for the same end than what no program can leave out, with the same libraries, to
- * tell what of a ratio is walferry's own. Nothing is parsed, checked, counted, named or taken up again: no checksum, no tar,
- * no small file, no WAL of a backup. Arguments:
+ * tell what of a ratio is walferry's own. Nothing is parsed, checked, counted, named or taken up again: no tar, no small
+ * file, no WAL of a backup, no store. But a checksum is computed of what is compressed, and what was shipped
+ * leaves the spool. Arguments:
  *
  *     standby HOST PORT USER SLOT LSN FILE          for what each read of a stream has brought: one write, one sync, one reply
  *     ship HOST PORT USER SLOT LSN BYTES FOLDER     files of 16 MiB of a stream, each of them compressed in one of two threads
@@ -10,10 +11,21 @@
  *
  * What is written is synced, beside what else goes on.
  */
-import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  unlink,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import lz4 from 'lz4-napi'
+import xxhash, { type XXHash } from 'xxhash-wasm'
 import { replicate, startReplication } from './bare-stream.ts'
 
 const blockBytes = 256 * 1024
@@ -35,6 +47,8 @@ type Job =
       readonly number: number
       readonly into: string
     }
+
+const hashes = await xxhash()
 
 if (isMainThread) begin(process.argv.slice(2))
 else
@@ -106,9 +120,13 @@ function ship([
   let files = 0
   let compressed = 0
   const threads = [1, 2].map(() =>
-    thread(({ into }) => {
-      syncFile(into, () => {
-        if (++compressed === files && left === 0) process.exit(0)
+    thread((job) => {
+      syncFile(job.into, () => {
+        if (job.kind !== 'compress') return
+        unlink(job.path, (error) => {
+          if (error !== null) throw error
+          if (++compressed === files && left === 0) process.exit(0)
+        })
       })
     }),
   )
@@ -232,28 +250,38 @@ function work(job: Job): void {
   else decompress(job.path, job.into)
 }
 
-const appended = new Map<string, number>()
+/** A file of blocks, each with its length before it. */
+interface Blocks {
+  readonly fd: number
+  readonly content: XXHash<number>
+}
+
+function blocksIn(path: string): Blocks {
+  return { fd: openSync(path, 'w'), content: hashes.create32() }
+}
+
+const appended = new Map<string, Blocks>()
 
 function append(into: string, plain: Buffer): void {
-  const fd = appended.get(into) ?? openSync(into, 'w')
-  appended.set(into, fd)
-  for (let at = 0; at < plain.length; at += blockBytes) writeBlock(fd, plain.subarray(at, at + blockBytes))
+  const blocks = appended.get(into) ?? blocksIn(into)
+  appended.set(into, blocks)
+  for (let at = 0; at < plain.length; at += blockBytes) writeBlock(blocks, plain.subarray(at, at + blockBytes))
 }
 
 function compress(path: string, into: string): void {
   const from = openSync(path, 'r')
-  const to = openSync(into, 'w')
+  const to = blocksIn(into)
   const memory = Buffer.allocUnsafeSlow(blockBytes)
   for (let bytes = 1; bytes > 0; ) {
     bytes = readSync(from, memory)
     if (bytes > 0) writeBlock(to, memory.subarray(0, bytes))
   }
-  closeSync(to)
+  closeSync(to.fd)
   closeSync(from)
 }
 
-/** Each with its length before it. */
-function writeBlock(fd: number, plain: Buffer): void {
+function writeBlock({ fd, content }: Blocks, plain: Buffer): void {
+  content.update(plain)
   const block = lz4.compressSync(plain)
   const length = Buffer.alloc(4)
   length.writeUInt32LE(block.length)
