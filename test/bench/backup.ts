@@ -13,7 +13,7 @@ import type { Benchmark } from './server.ts'
 import { emptied } from './wal.ts'
 
 export const backup: Benchmark = {
-  what: "a base backup of 2 GB into the store; goal: pg_basebackup's rate with the same compression, below 256 MB",
+  what: "a base backup into the store; goal: pg_basebackup's rate with the same compression, below 256 MB",
   run: async (bench) => {
     const bytes = await makeData(bench)
     const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { bareLoop, bareLoopName } from './floor.ts'
-import { backlogBytes, caughtUp, pgReceivewal } from './catchup.ts'
+import { caughtUp, pgReceivewal } from './catchup.ts'
 import { inTurn, rate } from './in-turn.ts'
 import type { Measured, Program } from './measure.ts'
 import { aimed, type Side } from './report.ts'
@@ -19,7 +19,7 @@ const slot = 'bench_run'
 export const catchupShip: Benchmark = {
   what: "the same, also compressed and in the store; goal: pg_receivewal's rate, 0.8 times that with --compress=lz4",
   run: async (bench) => {
-    const backlog = await makeBacklog(bench, 'bench_base', backlogBytes(bench))
+    const backlog = await makeBacklog(bench, 'bench_base', bench.bytes)
     const measure = async (program: Program): Promise<Measured> => await caughtUp(bench, backlog, slot, program)
     // LZ4 brings it down to an eighth.
     return await withS3({ roomBytes: backlog.bytes / 4 }, async (s3) => {

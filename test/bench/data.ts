@@ -7,9 +7,8 @@ import { type Bench, urlOf } from './server.ts'
 
 /** Fills the server with rows that lz4 brings down to about half. Gives the bytes of all databases. */
 export async function makeData(bench: Bench): Promise<number> {
-  const wanted = (bench.quick ? 64 : 2048) * 1024 ** 2
   await bench.sql('CREATE TABLE data (id bigint, digest text, kind text)')
-  while ((await databaseBytes(bench)) < wanted) {
+  while ((await databaseBytes(bench)) < bench.bytes) {
     await bench.sql(
       `INSERT INTO data SELECT g, md5(g::text), repeat('kind ' || g % 100, 8) FROM generate_series(1, 200000) g`,
     )

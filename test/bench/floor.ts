@@ -5,7 +5,6 @@
  */
 import { appendFileSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { backlogBytes } from './catchup.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Program, run } from './measure.ts'
 import type { Side } from './report.ts'
@@ -18,7 +17,7 @@ const mostBytes = 512 * 1024 ** 2
 export const floor: Benchmark = {
   what: 'the parts by themselves: LZ4 by lz4-napi and by the command lz4, and a client that only reads a stream',
   run: async (bench) => {
-    const backlog = await makeBacklog(bench, 'bench_base', backlogBytes(bench))
+    const backlog = await makeBacklog(bench, 'bench_base', bench.bytes)
     await emptied(bench, 'target', 'input')
     const wal = join(bench.folder, 'input', 'wal')
     const bytes = gather(join(bench.server.dataFolder, 'pg_wal'), wal)

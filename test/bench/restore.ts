@@ -14,7 +14,7 @@ import type { Bench, Benchmark } from './server.ts'
 import { emptied } from './wal.ts'
 
 export const restore: Benchmark = {
-  what: 'a base backup of 2 GB back, checked; goal: the rate of tar and lz4 from a local file, below 256 MB',
+  what: 'a base backup back, checked; goal: the rate of tar and lz4 from a local file, below 256 MB',
   run: async (bench) => {
     const bytes = await makeData(bench)
     await emptied(bench, 'archive', 'base')

@@ -29,6 +29,8 @@ export interface Bench {
   readonly rounds: number
   /** Everything as small as it can be, to see it work: figures mean nothing. */
   readonly quick: boolean
+  /** Of a backlog, or of a database that is backed up, where rates are measured. */
+  readonly bytes: number
   sql(text: string): Promise<readonly Row[]>
   /** Shows that it goes on. */
   tick(): void
@@ -38,6 +40,7 @@ export interface BenchOptions {
   readonly pgBin: string | undefined
   readonly rounds: number
   readonly quick: boolean
+  readonly bytes: number
 }
 
 /** Nothing here is ever given up: Ctrl-C ends the process. */
@@ -58,7 +61,7 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, 
 
 /** Runs `work` with a server of its own, and cleans up. */
 export async function withServer(options: BenchOptions, work: (bench: Bench) => Promise<void>): Promise<void> {
-  const { pgBin, rounds, quick } = options
+  const { pgBin, rounds, quick, bytes } = options
   const peers = await findPeers(pgBin)
   // pg_receivewal refuses servers that are newer than itself, so its own server is taken where there is one.
   const { pg_receivewal: receivewal } = peers
@@ -94,6 +97,7 @@ export async function withServer(options: BenchOptions, work: (bench: Bench) => 
       walferryFetch: join(bin, 'walferry-fetch'),
       rounds,
       quick,
+      bytes,
       sql: (text) => query(server.connection, text, signal),
       tick: () => process.stdout.write('.'),
     })
