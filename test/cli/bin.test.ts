@@ -129,6 +129,14 @@ describe('a push of which Node.js says', () => {
     assert.equal((await pushIn(root)).code, 0)
   })
 
+  test('nothing, because its code is not there, is answered with 1 and what to do', async (t) => {
+    const root = await install(t, '')
+    await rm(join(root, 'dist'), { recursive: true })
+    const { code, stderr } = await pushIn(root)
+    assert.equal(code, 1)
+    assert.match(stderr, /main\.js is not there.*npm run build/)
+  })
+
   test('0 when asked for help is answered with 0', async (t) => {
     const root = await install(t, '')
     const { code } = await runProgram(join(root, 'bin', 'walferry'), ['push', '--help'], { signal: deadline() })
@@ -146,7 +154,9 @@ describe('a fetch from an installation', () => {
   test('without dist, or without the other script, is answered with 126 or more', async (t) => {
     const root = await install(t, '')
     await rm(join(root, 'dist'), { recursive: true })
-    assert.equal((await fetchIn(root)).code, 126)
+    const without = await fetchIn(root)
+    assert.equal(without.code, 126)
+    assert.match(without.stderr, /main\.js is not there.*npm run build/)
     await rm(join(root, 'bin', 'walferry'))
     const { code } = await fetchIn(root)
     assert.ok(code === 126 || code === 127, String(code))

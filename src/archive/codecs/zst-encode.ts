@@ -2,7 +2,10 @@ import { pipeline } from 'node:stream'
 import { WalferryError } from '../../kit/errors.ts'
 import { createCompressor, nativeZstd } from './zst-native.ts'
 
-/** Writes one zstd frame with a content checksum; a piece is used up when the next one is asked for. Throws BAD_INPUT where Node.js has no zstd. */
+/**
+ * Writes one zstd frame with a content checksum. A piece is used up when the next one is asked for. Throws BAD_INPUT where
+ * Node.js has no zstd.
+ */
 export async function* encodeZst(plain: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
   const compressor = createCompressor(requireZstd())
   pipeline(plain, compressor, () => undefined)
