@@ -1,13 +1,13 @@
 /**
  * backup: a base backup with its WAL into the store, against pg_basebackup with the same compression into a folder; and beside
- * it pgBackRest, and what a bare loop in Node.js does.
+ * it pgBackRest, Barman, and what a bare loop in Node.js does.
  */
 import { join } from 'node:path'
+import { backupTools } from './backup-tools.ts'
 import { archiveIn, bareBackup, judged, makeData, ourBackup, roomFor, theirBackup } from './data.ts'
 import { bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, run } from './measure.ts'
-import { pgbackrestOf } from './pgbackrest.ts'
 import { withS3 } from './s3.ts'
 import type { Benchmark } from './server.ts'
 import { emptied } from './wal.ts'
@@ -18,12 +18,12 @@ export const backup: Benchmark = {
     const bytes = await makeData(bench)
     const theirs = theirBackup(bench, join(bench.folder, 'target', 'base'))
     const peer = theirs === null ? [] : [{ name: 'pg_basebackup --compress=client-lz4', once: () => run(theirs) }]
-    const pgbackrest = await pgbackrestOf(bench)
+    const tools = await backupTools(bench)
     const bare = bareBackup(bench, join(bench.folder, 'target'))
     return await withS3({ roomBytes: roomFor(bytes) }, async (s3) => {
       const sides: { name: string; once: () => Promise<Measured> }[] = [
         ...peer,
-        ...(pgbackrest === null ? [] : [{ name: pgbackrest.name, once: pgbackrest.backUp }]),
+        ...tools.map(({ name, backUp }) => ({ name, once: backUp })),
         ...(bare === null ? [] : [{ name: bareLoopName, once: () => run(bare) }]),
         { name: 'walferry backup, a folder', once: () => run(ourBackup(bench, archiveIn(bench))) },
         {

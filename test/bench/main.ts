@@ -35,7 +35,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
 
 const usage = `Usage: npm run bench [-- NAME... [OPTION]...]
 
-Measures in turn with what is installed (pg_receivewal, pg_basebackup, tar, lz4, pgbackrest, wal-g), and prints medians, ratios, CPU
+Measures in turn with what is installed (pg_receivewal, pg_basebackup, tar, lz4, pgbackrest, barman, wal-g), and prints medians, ratios, CPU
 seconds, peak memory, and the goals. Without a name, all of them:
 
 ${Object.entries(benchmarks)

@@ -1,6 +1,6 @@
 /** Runs a program and measures it from outside: seconds, CPU seconds, peak memory (from /proc, so on Linux only). */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 export interface Measured {
   readonly seconds: number
@@ -93,6 +93,25 @@ export async function run(program: Program): Promise<Measured> {
   return await new Running(program).ended
 }
 
+/**
+ * Watches the programs that work in `folder` but are not called `server`: what a server runs is nobody's child. What it gives
+ * ends that, and tells what they had in memory together, in MB at most; null if none was seen. It looks at every process
+ * that there is, 50 times a second, so what is watched takes longer than it would.
+ */
+export function watchMemory(folder: string, server: string): () => number | null {
+  let peak: number | null = null
+  const timer = setInterval(() => {
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && folderOf(name) === folder)
+    const seen = pids.filter((pid) => readOrNull(`/proc/${pid}/comm`)?.trim() !== server)
+    const sum = seen.reduce((megabytes, pid) => megabytes + (megabytesOf(Number(pid), 'status', 'VmHWM') ?? 0), 0)
+    if (sum > 0) peak = Math.max(peak ?? 0, sum)
+  }, sampleMs)
+  return () => {
+    clearInterval(timer)
+    return peak
+  }
+}
+
 /** What a program that runs has used so far. Throws if it has ended. */
 export function usageOf(pid: number): { cpuSeconds: number; peakMegabytes: number; ownMegabytes: number } {
   const fields = statOf(String(pid))
@@ -135,6 +154,15 @@ export function timeSince(before: MachineTime): MachineTime {
 function statOf(pid: string): string[] | null {
   const stat = readOrNull(`/proc/${pid}/stat`)
   return stat === null ? null : stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+}
+
+/** Where a program works; null where it has ended, or is none of ours. */
+function folderOf(pid: string): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`)
+  } catch {
+    return null
+  }
 }
 
 function treeOf(pid: number): number[] {

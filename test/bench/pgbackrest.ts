@@ -1,23 +1,15 @@
 /** pgBackRest, with a repository on the same disk: it reads the server's folder itself, with a process for each core. */
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { describe } from '../../src/kit/errors.ts'
-import { type Measured, type Program, run } from './measure.ts'
+import type { BackupTool } from './backup-tools.ts'
+import { type Program, run } from './measure.ts'
 import type { Bench } from './server.ts'
 import { emptied } from './wal.ts'
 
 const repository = 'pgbackrest'
 
-export interface Pgbackrest {
-  readonly name: string
-  /** A full backup into an empty repository, compressed as ours. */
-  readonly backUp: () => Promise<Measured>
-  /** The last one back into an empty folder, which has to be there. */
-  readonly restoreInto: (folder: string) => Promise<Measured>
-}
-
-/** Null where it is not installed, or does not know this server: it is older, perhaps. Then it says so. */
-export async function pgbackrestOf(bench: Bench): Promise<Pgbackrest | null> {
+/** Null where it is not installed. */
+export function pgbackrestOf(bench: Bench): BackupTool | null {
   const { pgbackrest: file } = bench.peers
   if (file === undefined) return null
   const { dataFolder, folder, connection } = bench.server
@@ -47,14 +39,9 @@ export async function pgbackrestOf(bench: Bench): Promise<Pgbackrest | null> {
     await emptied(bench, repository)
     await run(told(...server, 'stanza-create'))
   }
-  try {
-    await begin()
-  } catch (error) {
-    process.stdout.write(`pgbackrest is left out: ${describe(error)}\n`)
-    return null
-  }
   return {
     name: `pgbackrest, ${processes} processes`,
+    begin,
     backUp: async () => {
       await begin()
       return await run(told(...server, ...compressed, ...unarchived, 'backup'))

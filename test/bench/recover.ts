@@ -1,14 +1,15 @@
 /**
  * recover: the time that a server needs to replay WAL through restore_command: from S3 on loopback, and by `cp` from a
- * local folder of the plain segments. It is what the server itself says when it is done.
+ * local folder of the plain segments. It is what the server itself says when it is done. And the memory that restore_command,
+ * and what it leaves in the background, take meanwhile, in one run more of each.
  */
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sleep } from '../../src/kit/abort.ts'
 import { Cluster } from '../../src/cluster/cluster.ts'
 import { inTurn } from './in-turn.ts'
-import type { Measured } from './measure.ts'
-import { aimed } from './report.ts'
+import { watchMemory } from './measure.ts'
+import { aimed, type Side } from './report.ts'
 import { withS3 } from './s3.ts'
 import { type Bench, type Benchmark, discard, signal, track } from './server.ts'
 import { emptied, makeBacklog, ship } from './wal.ts'
@@ -17,6 +18,12 @@ interface Way {
   readonly name: string
   readonly command: string
   readonly env: Readonly<Record<string, string>>
+}
+
+interface Replayed {
+  readonly seconds: number
+  /** Of restore_command and what it leaves in the background; null where it was not watched, or cannot be. */
+  readonly peakMegabytes: number | null
 }
 
 export const recover: Benchmark = {
@@ -41,11 +48,18 @@ export const recover: Benchmark = {
         { name: 'walferry-fetch, S3 on loopback', command: fetch(s3.args), env: s3.env },
       ]
       // What replays is the server; its restore_command's CPU time is in nobody's children.
-      const found = await inTurn(bench, ways, (way) => replay(bench, before, way))
-      return ways.map(({ name }, i) => {
-        const side = { name, unit: 's', less: true, values: found(name).runs.map(({ seconds }) => seconds) }
-        return i === 0 ? side : aimed(side, { figure: 'ratio', is: 'at most', limit: 1.15 })
+      const found = await inTurn(bench, ways, async (way) => {
+        const { seconds } = await replay(bench, before, way)
+        return { seconds, cpuSeconds: 0, peakMegabytes: 0, machine: { busySeconds: 0, idleSeconds: 0 } }
       })
+      const sides: Side[] = []
+      for (const way of ways) {
+        const { peakMegabytes } = await replay(bench, before, way, true)
+        const values = found(way.name).runs.map(({ seconds }) => seconds)
+        const peak = peakMegabytes === null ? {} : { peakMegabytes: [peakMegabytes] }
+        sides.push({ name: way.name, unit: 's', less: true, values, ...peak })
+      }
+      return sides.map((side, i) => (i === 0 ? side : aimed(side, { figure: 'ratio', is: 'at most', limit: 1.15 })))
     })
   },
 }
@@ -69,16 +83,18 @@ async function untilArchived(bench: Bench, endpos: string): Promise<void> {
 }
 
 /** From the first record to the last, with what the server waits for restore_command. */
-async function replay(bench: Bench, before: Cluster, { command, env }: Way): Promise<Measured> {
+async function replay(bench: Bench, before: Cluster, { command, env }: Way, isWatched = false): Promise<Replayed> {
   const place = { folder: join(bench.folder, 'recovering'), tcp: true, env, signal }
   const server = await Cluster.copyOf(before, place)
   track(server)
+  const peak = isWatched ? watchMemory(server.dataFolder, 'postgres') : (): null => null
   try {
     await server.setRecovery('recovery', { archive_mode: false, restore_command: command })
     await server.launch(signal)
     const done = await server.waitForLog(/redo done at .* elapsed: ([\d.]+) s/, AbortSignal.timeout(600_000))
-    return { seconds: Number(done[1]), cpuSeconds: 0, peakMegabytes: 0, machine: { busySeconds: 0, idleSeconds: 0 } }
+    return { seconds: Number(done[1]), peakMegabytes: peak() }
   } finally {
+    peak()
     await discard(server)
   }
 }

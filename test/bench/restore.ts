@@ -1,14 +1,14 @@
 /**
  * restore: a base backup back into a folder, every file checked and synced, against tar and lz4 from a local file, which
- * check nothing, and sync nothing unless they are told to; and beside it pgBackRest, and what a bare loop in Node.js does.
+ * check nothing, and sync nothing unless they are told to; and beside it pgBackRest, Barman, and what a bare loop in Node.js does.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { backupTools } from './backup-tools.ts'
 import { archiveIn, bareBackup, judged, makeData, ourBackup, roomFor, theirBackup } from './data.ts'
 import { bareLoop, bareLoopName } from './floor.ts'
 import { inTurn, rate } from './in-turn.ts'
 import { type Measured, type Program, run } from './measure.ts'
-import { pgbackrestOf } from './pgbackrest.ts'
 import { withS3 } from './s3.ts'
 import type { Bench, Benchmark } from './server.ts'
 import { emptied } from './wal.ts'
@@ -22,8 +22,8 @@ export const restore: Benchmark = {
     const tar = join(bench.folder, 'base', 'tar')
     const theirs = bench.peers.lz4 === undefined ? null : theirBackup(bench, tar)
     if (theirs !== null) await run(theirs)
-    const pgbackrest = await pgbackrestOf(bench)
-    await pgbackrest?.backUp()
+    const tools = await backupTools(bench)
+    for (const tool of tools) await tool.backUp()
     const bareFolder = join(bench.folder, 'bare')
     await emptied(bench, 'bare')
     const bare = bareBackup(bench, bareFolder)
@@ -39,9 +39,10 @@ export const restore: Benchmark = {
       ]
       const sides: { name: string; once: () => Promise<Measured> }[] = [
         ...(theirs === null ? [] : peers),
-        ...(pgbackrest === null
-          ? []
-          : [{ name: pgbackrest.name, once: () => pgbackrest.restoreInto(join(bench.folder, 'target')) }]),
+        ...tools.map(({ name, restoreInto }) => ({
+          name,
+          once: () => restoreInto(join(bench.folder, 'target')),
+        })),
         ...(bare === null ? [] : [{ name: bareLoopName, once: () => run(bareRestore(bareFolder, target)) }]),
         { name: 'walferry restore, a folder', once: () => run(ours(bench, target, archiveIn(bench), {})) },
         { name: 'walferry restore, S3 on loopback', once: () => run(ours(bench, target, s3.args, s3.env)) },

@@ -99,12 +99,16 @@ export async function withReceiver<T>(
 
 /** Waits until the walsender has noticed that nobody is there any more. */
 export async function dropSlot(bench: Bench, slot: string): Promise<void> {
-  const isFree = async (): Promise<boolean> => {
-    const [row] = await bench.sql(`SELECT active FROM pg_replication_slots WHERE slot_name = '${slot}'`)
-    return row?.['active'] !== true
-  }
-  while (!(await isFree())) await sleep(20, AbortSignal.timeout(60_000))
+  await untilSlot(bench, slot, 'free')
   await bench.sql(`SELECT pg_drop_replication_slot('${slot}')`)
+}
+
+/** Waits until somebody streams from a slot, or nobody. */
+export async function untilSlot(bench: Bench, slot: string, state: 'active' | 'free'): Promise<void> {
+  for (const patience = AbortSignal.timeout(60_000); ; await sleep(20, patience)) {
+    const [row] = await bench.sql(`SELECT active FROM pg_replication_slots WHERE slot_name = '${slot}'`)
+    if ((row?.['active'] === true) === (state === 'active')) return
+  }
 }
 
 export async function flushed(bench: Bench): Promise<string> {
