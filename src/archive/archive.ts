@@ -11,7 +11,7 @@ import { isError, WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo, ObjectStore } from '../store/object-store.ts'
 import { historyName } from '../wal/segment.ts'
 import { memoryAt, piecesOf, type ReadableAt, type WritableAt } from './bytes-at.ts'
-import { decode, encode } from './codec.ts'
+import { decode, encode, type EncodeOptions } from './codec.ts'
 import { refuseUnreadable } from './codec-support.ts'
 import { knownEnds, type WritableCodec } from './codec-name.ts'
 import { inOrder } from './in-order.ts'
@@ -67,9 +67,10 @@ export class Archive {
   async *encodeInThread(
     codec: WritableCodec,
     plain: FilePart | AsyncIterable<Uint8Array>,
+    options: EncodeOptions = {},
   ): AsyncGenerator<Uint8Array, void> {
     const { codecThreads } = await import('./codec-threads.ts')
-    yield* codecThreads.encode(codec, plain, this.#secret)
+    yield* codecThreads.encode(codec, plain, this.#secret, options)
   }
 
   /**

@@ -13,6 +13,7 @@ import { Worker } from 'node:worker_threads'
 import { describe, WalferryError } from '../kit/errors.ts'
 import { version } from '../kit/version.ts'
 import { Decoding, type Plain, type PlainSize } from './plain.ts'
+import type { EncodeOptions } from './codec.ts'
 import type { WritableCodec } from './codec-name.ts'
 import { CodecTask } from './codec-task.ts'
 import type { FilePart, Message, Request, Task } from './codec-worker.ts'
@@ -71,9 +72,10 @@ export class CodecThreads {
     codec: WritableCodec,
     plain: FilePart | AsyncIterable<Uint8Array>,
     secret: EncryptionKey | null,
+    options: EncodeOptions = {},
   ): AsyncGenerator<Uint8Array, void> {
-    if ('fd' in plain) yield* this.#results({ kind: 'encode', codec, part: plain }, null, secret)
-    else yield* this.#results({ kind: 'encode', codec, part: null }, plain, secret)
+    if ('fd' in plain) yield* this.#results({ kind: 'encode', codec, part: plain, options }, null, secret)
+    else yield* this.#results({ kind: 'encode', codec, part: null, options }, plain, secret)
   }
 
   /** As `decode` of codec.ts; but a piece is gone when the next is asked for. Throws THREAD_FAILED, too. */

@@ -20,7 +20,7 @@ import { parentPort } from 'node:worker_threads'
 import { describe, type ErrorCode, isError, systemCode } from '../kit/errors.ts'
 import { version } from '../kit/version.ts'
 import { piecesOf, type ReadableAt, tooShort } from './bytes-at.ts'
-import { decode, encode } from './codec.ts'
+import { decode, encode, type EncodeOptions } from './codec.ts'
 import { type Codec, codecOfKey, type WritableCodec } from './codec-name.ts'
 import { EncryptionKey } from './encryption/key.ts'
 import type { PlainSize } from './plain.ts'
@@ -37,7 +37,12 @@ export interface FilePart {
 
 export type Task =
   /** Without a part of a file, the plain bytes are sent. */
-  | { readonly kind: 'encode'; readonly codec: WritableCodec; readonly part: FilePart | null }
+  | {
+      readonly kind: 'encode'
+      readonly codec: WritableCodec
+      readonly part: FilePart | null
+      readonly options: EncodeOptions
+    }
   /** The object that lies under `key`, whose bytes are sent. */
   | { readonly kind: 'decode'; readonly key: string; readonly size: PlainSize }
 
@@ -140,11 +145,11 @@ class Coding {
 }
 
 async function* encoded(
-  { codec, part }: Extract<Task, { kind: 'encode' }>,
+  { codec, part, options }: Extract<Task, { kind: 'encode' }>,
   input: Input,
   secret: EncryptionKey | null,
 ): AsyncGenerator<Uint8Array, boolean> {
-  yield* encode(codec, part === null ? input.pieces(true) : partOf(part), secret)
+  yield* encode(codec, part === null ? input.pieces(true) : partOf(part), secret, options)
   return false
 }
 

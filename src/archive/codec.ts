@@ -12,6 +12,14 @@ import type { EncryptionKey } from './encryption/key.ts'
 import { unlessEncrypted } from './encryption/mismatch.ts'
 import { Decoding, type Plain, type PlainSize } from './plain.ts'
 
+export interface EncodeOptions {
+  /**
+   * What reads the content holds it against a checksum from elsewhere, as a base backup's manifest is. Then LZ4 leaves out
+   * its own. (That of zstd costs nothing.)
+   */
+  readonly isVouchedFor?: boolean
+}
+
 /**
  * Compresses and encrypts. The pieces may have any size. Each must stay untouched until the next one is asked for; with
  * `none`, it is also what is yielded.
@@ -20,16 +28,21 @@ export async function* encode(
   codec: WritableCodec,
   plain: AsyncIterable<Uint8Array>,
   secret: EncryptionKey | null = null,
+  options: EncodeOptions = {},
 ): AsyncGenerator<Uint8Array, void> {
-  const compressed = compress(codec, plain)
+  const compressed = compress(codec, plain, options)
   if (secret === null) yield* compressed
   else yield* (await import('./encryption/secret-stream.ts')).encrypt(compressed, secret)
 }
 
-async function* compress(codec: WritableCodec, plain: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+async function* compress(
+  codec: WritableCodec,
+  plain: AsyncIterable<Uint8Array>,
+  options: EncodeOptions,
+): AsyncGenerator<Uint8Array, void> {
   switch (codec) {
     case 'lz4':
-      yield* (await import('./codecs/lz4-encode.ts')).encodeLz4(plain)
+      yield* (await import('./codecs/lz4-encode.ts')).encodeLz4(plain, options)
       return
     case 'zst':
       yield* (await import('./codecs/zst-encode.ts')).encodeZst(plain)

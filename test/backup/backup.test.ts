@@ -88,6 +88,10 @@ for (const version of await testVersions()) {
       assert.equal(Math.floor(found.serverVersion / 10_000), version.major)
       assert.ok(startLsn < finishLsn && storedBytes < plainBytes && parts > 3)
       assert.ok(store.keys.includes(metadataKey(name)))
+      // The manifest vouches for what is in them.
+      for (const key of store.keys.filter((path) => path.endsWith('.tar.lz4'))) {
+        assert.equal(Buffer.from(store.peek(key)).toString('hex', 0, 7), '04224d186050fb', key)
+      }
       const manifest = await new Archive(store).readSmall(manifestKey(found.segment, 'lz4'), 2 ** 24, {
         signal: deadline(),
       })

@@ -1,8 +1,8 @@
 /**
  * Programs in Node.js that do little more for the same end than what no program can leave out, with the same libraries, to
  * tell what of a ratio is walferry's own. Nothing is parsed, checked, counted, named or taken up again: no tar, no small
- * file, no WAL of a backup, no store. But a checksum is computed of what is compressed, and what was shipped
- * leaves the spool. Arguments:
+ * file, no WAL of a backup, no store. But a checksum is computed of the WAL that is compressed, and what was shipped leaves the
+ * spool. Arguments:
  *
  *     standby HOST PORT USER SLOT LSN FILE          for what each read of a stream has brought: one write, one sync, one reply
  *     ship HOST PORT USER SLOT LSN BYTES FOLDER     files of 16 MiB of a stream, each of them compressed in one of two threads
@@ -253,24 +253,21 @@ function work(job: Job): void {
 /** A file of blocks, each with its length before it. */
 interface Blocks {
   readonly fd: number
-  readonly content: XXHash<number>
-}
-
-function blocksIn(path: string): Blocks {
-  return { fd: openSync(path, 'w'), content: hashes.create32() }
+  /** Of a base backup, the manifest has checksums. */
+  readonly content: XXHash<number> | null
 }
 
 const appended = new Map<string, Blocks>()
 
 function append(into: string, plain: Buffer): void {
-  const blocks = appended.get(into) ?? blocksIn(into)
+  const blocks = appended.get(into) ?? { fd: openSync(into, 'w'), content: null }
   appended.set(into, blocks)
   for (let at = 0; at < plain.length; at += blockBytes) writeBlock(blocks, plain.subarray(at, at + blockBytes))
 }
 
 function compress(path: string, into: string): void {
   const from = openSync(path, 'r')
-  const to = blocksIn(into)
+  const to = { fd: openSync(into, 'w'), content: hashes.create32() }
   const memory = Buffer.allocUnsafeSlow(blockBytes)
   for (let bytes = 1; bytes > 0; ) {
     bytes = readSync(from, memory)
@@ -281,7 +278,7 @@ function compress(path: string, into: string): void {
 }
 
 function writeBlock({ fd, content }: Blocks, plain: Buffer): void {
-  content.update(plain)
+  content?.update(plain)
   const block = lz4.compressSync(plain)
   const length = Buffer.alloc(4)
   length.writeUInt32LE(block.length)

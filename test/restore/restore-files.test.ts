@@ -4,12 +4,13 @@ import { lstat, mkdir, readdir, readFile, readlink, stat, symlink, writeFile } f
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { controlKey, manifestKey, metadataKey, partKey, sentinelKey } from '../../src/archive/backup-keys.ts'
+import { encodeLz4 } from '../../src/archive/codecs/lz4-encode.ts'
 import { isError } from '../../src/kit/errors.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
 import { seededRandom } from '../support/random.ts'
 import { smallDisk } from '../support/small-disk.ts'
 import { tempFolder } from '../support/temp.ts'
-import { flipped } from '../archive/streams.ts'
+import { collect, flipped, inPieces } from '../archive/streams.ts'
 import {
   controlFile,
   file,
@@ -241,6 +242,47 @@ test('a changed byte in any object is an error', async (t) => {
     )
   }
 })
+
+test('a changed bit of a part whose frame has no checksum is an error, or changes nothing that comes back', async (t) => {
+  const random = seededRandom(t)
+  const more = [
+    folder('base/5/'),
+    file('base/5/16384', random.bytes(300)),
+    file('base/5/16385', 'x'.repeat(9000), 0o640),
+  ]
+  const plain = await makeBackup({ parts: [needed, more], listed: [...files, ...more.slice(1), controlFile()] })
+  const good = join(await tempFolder(t), 'data')
+  await restoreMade(plain, jobOf(good))
+  const wanted = await contents(good)
+  const pieces = inPieces(plain.peek(partKey(madeName, 2, 'none')), 1000)
+  const encoded = await collect(encodeLz4(pieces, { isVouchedFor: true }))
+  plain.delete(partKey(madeName, 2, 'none'))
+  let refused = 0
+  for (let n = 0; n < 100; n++) {
+    const at = random.below(encoded.length)
+    plain.set(partKey(madeName, 2, 'lz4'), flipped(encoded, at, 1 << random.below(8)))
+    const data = join(await tempFolder(t), 'data')
+    try {
+      await restoreMade(plain, jobOf(data))
+    } catch (error) {
+      assert.ok(isError(error, 'ARCHIVE_DAMAGED'), `byte ${at}: ${String(error)}`)
+      refused++
+      continue
+    }
+    assert.deepEqual(await contents(data), wanted, `byte ${at}`)
+  }
+  assert.ok(refused > 80, `${refused} refused`)
+})
+
+/** Every path below with its mode, and a file's bytes. */
+async function contents(top: string): Promise<unknown[]> {
+  return await Promise.all(
+    (await tree(top)).map(async (path) => {
+      const { mode } = await stat(join(top, path))
+      return [path, mode, path.endsWith('/') ? null : await readFile(join(top, path), 'latin1')]
+    }),
+  )
+}
 
 /**
  * In a tar file, the zeros that fill up blocks count for nothing, and a header's own checksum can be written in several
