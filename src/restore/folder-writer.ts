@@ -11,6 +11,7 @@ import { type BackupManifest, Checksum } from '../archive/backup-manifest.ts'
 import { damaged } from '../archive/damaged.ts'
 import type { Tablespace } from '../archive/sentinel.ts'
 import { systemCode, WalferryError } from '../kit/errors.ts'
+import { writeAll } from '../kit/write-all.ts'
 import { refused } from './member-path.ts'
 import type { Member, TakeMember } from './tar-members.ts'
 import { controlPath, markName } from './unfinished.ts'
@@ -19,12 +20,6 @@ const mostControlBytes = 64 * 1024 // it has 8 kB in all versions
 
 /** So large that a sync costs little beside the writing, and so small that the disk has work early and the last is short. */
 const syncEachBytes = 32 * 1024 * 1024
-
-/**
- * What is written at once. For a write Linux takes memory in pieces of up to its size (large folios): those of 1 MiB are rarely
- * at hand, and cost twice to four times as much CPU time as those of 256 KiB (ext4, 6.18, a virtual machine).
- */
-const writeBytes = 256 * 1024
 
 // O_EXCL alone would do on Linux; both say it.
 const createNew = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
@@ -221,12 +216,6 @@ async function copy(
     await Promise.allSettled([writing, syncing])
   }
   await syncing
-}
-
-async function writeAll(file: FileHandle, piece: Uint8Array): Promise<void> {
-  for (let at = 0; at < piece.length; ) {
-    at += (await file.write(piece, at, Math.min(writeBytes, piece.length - at), null)).bytesWritten
-  }
 }
 
 /** The disk did not take it. */

@@ -16,6 +16,7 @@ import { type FileHandle, mkdir, open, readdir, rmdir, stat, unlink } from 'node
 import { dirname, join, resolve } from 'node:path'
 import { claimDurably, renameDurably, syncFolder } from '../kit/durable-fs.ts'
 import { systemCode, WalferryError } from '../kit/errors.ts'
+import { writeAll } from '../kit/write-all.ts'
 import { chunksOf } from './body.ts'
 import { directoryError } from './directory-errors.ts'
 import { isGone, walkKeys } from './directory-walk.ts'
@@ -161,7 +162,7 @@ export class DirectoryStore implements ObjectStore {
     try {
       for await (const chunk of chunks) {
         // Only this is the store's; an error of the body itself goes to the caller as it is.
-        await this.#io(`write ${key}`, () => file.writeFile(chunk))
+        await this.#io(`write ${key}`, () => writeAll(file, chunk))
         unsynced += chunk.length
         if (unsynced < syncEachBytes) continue
         unsynced = 0
