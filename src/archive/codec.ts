@@ -42,7 +42,7 @@ async function* compress(
 ): AsyncGenerator<Uint8Array, void> {
   switch (codec) {
     case 'lz4':
-      yield* (await import('./codecs/lz4-encode.ts')).encodeLz4(plain, options)
+      yield* (await import('./codecs/lz4-encode.ts')).encodeLz4(plain, { hasChecksum: options.isVouchedFor !== true })
       return
     case 'zst':
       yield* (await import('./codecs/zst-encode.ts')).encodeZst(plain)

@@ -1,6 +1,6 @@
 /**
- * Writes LZ4: one standard frame with independent blocks, and a content checksum where nothing else vouches for the content:
- * it is computed in WebAssembly, and costs a quarter of what compressing costs.
+ * Writes LZ4: one standard frame with independent blocks, and a checksum of the content unless that can be left out: it is
+ * computed in WebAssembly, and costs up to a quarter of what compressing costs.
  *
  * One frame, not one per piece, although lz4-napi makes whole frames as fast: several frames in a row are legal, but
  * readers exist that stop after the first without a word, lz4-napi's own among them. So the blocks are lz4-napi's, and
@@ -14,16 +14,15 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import lz4 from 'lz4-napi'
-import type { EncodeOptions } from '../codec.ts'
 import { ourBlockBytes, ourHeader, ourHeaderUnsummed, storedBit } from './lz4-frame.ts'
 import { loadXxhash } from './xxhash.ts'
 
 /** Memory: a block, and the piece of `plain` that it is cut from. */
 export async function* encodeLz4(
   plain: AsyncIterable<Uint8Array>,
-  { isVouchedFor = false }: EncodeOptions = {},
+  { hasChecksum = true } = {},
 ): AsyncGenerator<Uint8Array, void> {
-  const content = isVouchedFor ? null : (await loadXxhash()).create32()
+  const content = hasChecksum ? (await loadXxhash()).create32() : null
   yield content === null ? ourHeaderUnsummed : ourHeader
   for await (const block of blocksOf(plain)) {
     content?.update(block)
