@@ -9,8 +9,10 @@ export interface BackupTool {
   readonly name: string
   /** Prepares its repository; once, before all else. */
   readonly begin: () => Promise<void>
-  /** A full backup, compressed as ours, into a repository that holds no other. */
+  /** A full backup, compressed as ours; there has to be no other. */
   readonly backUp: () => Promise<Measured>
+  /** Removes its backups: what it has written takes memory from who comes next. */
+  readonly forget: () => Promise<void>
   /** The last one back into an empty folder, which has to be there. */
   readonly restoreInto: (folder: string) => Promise<Measured>
 }

@@ -33,6 +33,7 @@ export const backup: Benchmark = {
       ]
       const found = await inTurn(bench, sides, async ({ once }) => {
         await emptied(bench, 'target', 'archive')
+        for (const tool of tools) await tool.forget()
         await s3.ask({ ask: 'empty' })
         return await once()
       })

@@ -41,10 +41,8 @@ export function barmanOf(bench: Bench): BackupTool | null {
       // And where it has not yet seen a whole segment.
       await whileReceiving(() => run(told('switch-wal', '--force', '--archive', name)))
     },
-    backUp: async () => {
-      await emptied(bench, join('barman', name, 'base'))
-      return await whileReceiving(() => run(told('backup', '--wait', name)))
-    },
+    backUp: async () => await whileReceiving(() => run(told('backup', '--wait', name))),
+    forget: async () => await emptied(bench, join('barman', name, 'base')),
     restoreInto: async (target) => await run(told('recover', name, 'latest', target)),
   }
 }

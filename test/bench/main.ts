@@ -45,7 +45,7 @@ ${Object.entries(benchmarks)
   --rounds N    how often each side is measured (default: 5; with --quick 1)
   --quick       everything as small as it can be, to see it work; the figures mean nothing
   --gigabytes N how much backup, restore, catchup, catchup-ship and floor carry (default: 2); the start of a program, 0.3 s,
-                counts the less, the more it is. S3 is in memory: for a backup, 1.25 times as much
+                counts the less, the more it is. S3 is in memory, and so should be what is read: for restore, five times as much
   --pg-bin DIR  take PostgreSQL's programs from there
   --out FILE    write the figures as JSON, too
 `

@@ -42,10 +42,8 @@ export function pgbackrestOf(bench: Bench): BackupTool | null {
   return {
     name: `pgbackrest, ${processes} processes`,
     begin,
-    backUp: async () => {
-      await begin()
-      return await run(told(...server, ...compressed, ...unarchived, 'backup'))
-    },
+    backUp: async () => await run(told(...server, ...compressed, ...unarchived, 'backup')),
+    forget: begin,
     restoreInto: async (target) => await run(told(`--pg1-path=${target}`, `--process-max=${processes}`, 'restore')),
   }
 }
