@@ -10,7 +10,7 @@ export type PlainSize = number | { readonly atMost: number }
 export interface Plain extends AsyncIterable<Uint8Array> {
   /**
    * Whether the object's own checksums, or its encryption, covered every byte. Where not (compressions `none` and `br`,
-   * some zstd), the caller has to check the content itself. Throws before the iteration has ended.
+   * the parts of a base backup in LZ4, some zstd), the caller has to check the content itself. Throws before the iteration has ended.
    */
   readonly checked: boolean
 }

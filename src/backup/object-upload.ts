@@ -28,7 +28,7 @@ export class ObjectUpload {
   constructor(key: string, { archive, codec, long, metrics, signal }: UploadOptions) {
     this.#signal = signal
     this.#metrics = metrics
-    // The server's manifest has a checksum of each file, and one of itself.
+    // The server's manifest has a checksum of each file, and one of itself; what else a tar file has is a sum in each header.
     const bytes = archive.encodeInThread(codec, this.#pipe, { isVouchedFor: true })
     // Whose name it is was settled by the claim; so a put may be repeated whose answer was lost.
     this.#stored = archive.store.put(key, this.#counted(bytes), {

@@ -39,7 +39,7 @@ export class FolderWriter {
   readonly #folders = new Map<string, Promise<void>>()
   #control: Buffer | null = null
 
-  /** All places are there, and empty but for a mark. Without a manifest, sizes and checksums are the archive's to check. */
+  /** All places are there, and empty but for a mark. Without a manifest, checksums are the archive's to check. */
   constructor(folder: string, tablespaces: readonly Tablespace[], manifest: BackupManifest | null) {
     this.#folder = folder
     this.#places = new Map(tablespaces.map(({ oid, location }) => [oid, location]))

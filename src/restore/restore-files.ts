@@ -10,11 +10,13 @@ import { randomUUID } from 'node:crypto'
 import type { Archive } from '../archive/archive.ts'
 import { sentinelKey } from '../archive/backup-keys.ts'
 import type { Backup } from '../archive/backups.ts'
+import { codecOfKey } from '../archive/codec-name.ts'
+import { damaged } from '../archive/damaged.ts'
 import { inOrder } from '../archive/in-order.ts'
 import type { Tablespace } from '../archive/sentinel.ts'
 import { mergeSettings } from '../cluster/settings.ts'
 import { reasonOf } from '../kit/abort.ts'
-import { isError, systemCode } from '../kit/errors.ts'
+import { isError, systemCode, type WalferryError } from '../kit/errors.ts'
 import type { CallOptions, ObjectInfo } from '../store/object-store.ts'
 import { type BackupObjects, findObjects } from './backup-objects.ts'
 import { FolderWriter, writeFailed } from './folder-writer.ts'
@@ -117,6 +119,11 @@ export async function restoreFiles(
   }
 }
 
+/** WAL-G's have a checksum; it is one of ours, and what was kept beside it is lost. */
+function unvouchedFor(key: string): WalferryError {
+  return damaged(key, "has no checksum of its own, and the server's manifest, which would vouch for it, is not there")
+}
+
 interface Unpacking {
   readonly archive: Archive
   readonly backup: Backup
@@ -142,6 +149,7 @@ async function unpackAll({ archive, backup, objects, writer, job }: Unpacking, o
         }
       }
       await readTar(key, counted(), writer.taker(key))
+      if (!plain.checked && objects.manifest === null && codecOfKey(key) === 'lz4') throw unvouchedFor(key)
       return plain.checked
     } catch (error) {
       stop.abort(error)

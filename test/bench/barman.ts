@@ -28,6 +28,7 @@ export function barmanOf(bench: Bench): BackupTool | null {
     } finally {
       receiver.stop()
       await receiver.ended.catch(() => undefined)
+      await untilSlot(bench, slot, 'free')
     }
   }
 

@@ -217,6 +217,15 @@ test('a manifest that is gone, or of another backup, is refused', async (t) => {
   await assertRefused(t, store, /is that of another backup/)
 })
 
+test('where all that was kept beside the parts is gone, a part without a checksum is refused', async (t) => {
+  const store = await makeBackup()
+  const plain = inPieces(store.peek(partKey(madeName, 1, 'none')), 1000)
+  const part = partKey(madeName, 1, 'lz4')
+  store.set(part, await collect(encodeLz4(plain, { hasChecksum: false })))
+  store.delete(partKey(madeName, 1, 'none'))
+  await assertRefused(t, store, /part_001.tar.lz4 has no checksum of its own, and the server's manifest/)
+})
+
 test('objects that do not belong there, or are missing, are refused', async (t) => {
   const store = await makeBackup()
   store.set(`basebackups_005/${madeName}/tar_partitions/notes.txt`)

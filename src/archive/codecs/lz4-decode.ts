@@ -4,8 +4,8 @@
  * the first of several frames only. Nor is the thread pool: a block takes 0.2 ms (WAL-G's of 4 MiB: 3 ms), and what
  * lz4-napi's allocator keeps for each thread came to 4.5 GB with 16 threads.
  *
- * A flipped bit, a cut or bytes behind the last frame throw ARCHIVE_DAMAGED, at the latest at the end of the
- * iteration: bytes are given out before the checksum behind them is known.
+ * A cut, bytes behind the last frame, and a flipped bit where a frame has a checksum throw ARCHIVE_DAMAGED, at the latest at
+ * the end of the iteration: bytes are given out before the checksum behind them is known.
  */
 import lz4 from 'lz4-napi'
 import type { XXHashAPI } from 'xxhash-wasm'

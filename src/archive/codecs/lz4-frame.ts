@@ -17,7 +17,7 @@ export const storedBit = 0x80000000
 
 /** As WAL-G's, but for the size of the blocks: see `lz4-encode.ts`. */
 export const ourHeader: Uint8Array = Buffer.from('04224d18645008', 'hex')
-/** As pg_basebackup's (astreamer_lz4.c), which asks for no checksum of the content. */
+/** The same without a checksum of the content. */
 export const ourHeaderUnsummed: Uint8Array = Buffer.from('04224d186050fb', 'hex')
 export const ourBlockBytes = 256 * 1024
 

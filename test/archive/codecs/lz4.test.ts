@@ -58,7 +58,7 @@ test('what is written is one standard frame, and another reader reads it', async
   }
 })
 
-test('without a checksum it is a frame as those of pg_basebackup, and another reader reads it', async (t) => {
+test('without a checksum it is a standard frame, too, and another reader reads it', async (t) => {
   const plain = likeWal(blockBytes + 12_345, seededRandom(t))
   const encoded = await collect(encodeLz4(inPieces(plain, 100_000), { hasChecksum: false }))
   assert.equal(encoded.subarray(0, 7).toString('hex'), '04224d186050fb')
